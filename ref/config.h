@@ -1,0 +1,100 @@
+/* What a model folder says: config.json, the processor files and generation_config.json,
+ * with every default of transformers (spec sections 1, 6, 9). */
+#ifndef LLAVA_CONFIG_H
+#define LLAVA_CONFIG_H
+
+#include "error.h"
+#include "number.h"
+
+#include <stdint.h>
+
+#define LLAVA_MAX_FEATURE_LAYERS 64
+#define LLAVA_MAX_STOP_IDS       64
+
+typedef enum {
+    LLAVA_ACT_NONE, /* the identity; only a decision can ask for it */
+    LLAVA_ACT_QUICK_GELU,
+    LLAVA_ACT_QUICK_GELU_1773, /* MLX's old constant; only a decision can ask for it */
+    LLAVA_ACT_GELU,
+    LLAVA_ACT_GELU_TANH,
+    LLAVA_ACT_SILU,
+    LLAVA_ACT_RELU,
+} llava_act;
+
+typedef enum { LLAVA_SELECT_DEFAULT, LLAVA_SELECT_FULL } llava_select;
+
+typedef struct {
+    size_t hidden, intermediate, layers, heads;
+    size_t channels; /* 3 */
+    size_t image_size, patch_size;
+    llava_act act;
+    double norm_eps;
+} llava_vision_config;
+
+typedef struct {
+    size_t vocab, hidden, intermediate, layers, heads, kv_heads, head_dim;
+    llava_act act;
+    double norm_eps;
+    double rope_theta;
+    bool attention_bias, mlp_bias;
+    size_t max_positions;
+} llava_text_config;
+
+typedef struct {
+    llava_vision_config vision;
+    llava_text_config text;
+    bool tied_head; /* lm_head is the token table */
+    int64_t image_token;
+    llava_act projector_act;
+    bool projector_bias;
+    llava_select select;
+    size_t feature_layer_count;
+    /* Indices into the hidden states, resolved: 0 is the state before layer 0, L the last layer's
+     * output. Order and repetition as written. */
+    size_t feature_layers[LLAVA_MAX_FEATURE_LAYERS];
+    /* generation_config.json, falling back to config.json's text part */
+    size_t stop_count;
+    int64_t stop_ids[LLAVA_MAX_STOP_IDS]; /* eos_token_id */
+    int64_t pad_id;                       /* pad, or the first stop id, or -1 */
+    int64_t bos_id;                       /* -1 where none */
+} llava_config;
+
+/* Reads FOLDER/config.json (required) and FOLDER/generation_config.json (optional). A value that is
+ * impossible, a model type or activation that is not supported: refused, naming file and key. */
+bool llava_config_read(llava_config *config, const char *folder, llava_error *e);
+
+/* The activation's name as transformers spells it ("quick_gelu", "gelu", "gelu_pytorch_tanh", ...). */
+const char *llava_act_name(llava_act act);
+
+typedef enum {
+    LLAVA_RESAMPLE_NEAREST = 0, /* Pillow's numbers */
+    LLAVA_RESAMPLE_LANCZOS = 1,
+    LLAVA_RESAMPLE_BILINEAR = 2,
+    LLAVA_RESAMPLE_BICUBIC = 3,
+    LLAVA_RESAMPLE_BOX = 4,
+    LLAVA_RESAMPLE_HAMMING = 5,
+} llava_resample;
+
+/* The image processor (spec 6.2 to 6.9) and the processor around it (6.1). */
+typedef struct {
+    bool do_pad, do_resize, do_center_crop, do_rescale, do_normalize;
+    /* Either shortest_edge is positive, or both sizes are. */
+    size_t shortest_edge, resize_height, resize_width;
+    size_t crop_height, crop_width;
+    llava_resample resample;
+    double rescale_factor;
+    double mean[3], std[3];
+    /* processor_config.json; has_processor false where the folder has none: then the counts are taken
+     * from the model's own config */
+    bool has_processor;
+    size_t patch_size;
+    llava_select select;
+    size_t additional_tokens;
+    char image_token[128]; /* the placeholder's text, "<image>" */
+} llava_processor;
+
+/* Reads preprocessor_config.json or the image_processor part of processor_config.json, and
+ * processor_config.json. */
+bool llava_processor_read(llava_processor *processor, const char *folder, llava_error *e);
+
+#endif
