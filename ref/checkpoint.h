@@ -32,11 +32,12 @@ void llava_checkpoint_close(llava_checkpoint *checkpoint);
 
 /* Finds a tensor by its canonical name, which is the oldest spelling (spec 8.1):
  *   language_model.model.layers.0.self_attn.q_proj.weight     language_model.lm_head.weight
- *   multi_modal_projector.linear_1.weight                     vision_tower.vision_model.embeddings...
- * whatever of the spellings of contract section 1 the files use; the prefixes are resolved one by
- * one, so a mixed file works. Two spellings of one tensor in the same folder are refused when the
- * checkpoint is opened. NULL where it is absent. */
-const llava_weight *llava_checkpoint_find(const llava_checkpoint *checkpoint, const char *canonical);
+ *   multi_modal_projector.linear_1.weight vision_tower.vision_model.embeddings... whatever of the
+ * spellings of contract section 1 the files use; the prefixes are resolved one by one, so a mixed
+ * file works. Two spellings of one tensor in the same folder are refused when the checkpoint is
+ * opened. NULL where it is absent. */
+const llava_weight *llava_checkpoint_find(const llava_checkpoint *checkpoint,
+                                          const char *canonical);
 
 /* As find, but the tensor must be there with exactly this shape and a floating type:
  * otherwise false, naming the file, the tensor, and both shapes. */

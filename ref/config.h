@@ -63,7 +63,8 @@ typedef struct {
  * impossible, a model type or activation that is not supported: refused, naming file and key. */
 bool llava_config_read(llava_config *config, const char *folder, llava_error *e);
 
-/* The activation's name as transformers spells it ("quick_gelu", "gelu", "gelu_pytorch_tanh", ...). */
+/* The activation's name as transformers spells it ("quick_gelu", "gelu", "gelu_pytorch_tanh", ...).
+ */
 const char *llava_act_name(llava_act act);
 
 typedef enum {
@@ -84,8 +85,8 @@ typedef struct {
     llava_resample resample;
     double rescale_factor;
     double mean[3], std[3];
-    /* processor_config.json; has_processor false where the folder has none: then the counts are taken
-     * from the model's own config */
+    /* processor_config.json; has_processor false where the folder has none: then the counts are
+     * taken from the model's own config */
     bool has_processor;
     size_t patch_size;
     llava_select select;

@@ -14,9 +14,9 @@ typedef struct {
 } llava_error;
 
 #if defined(__GNUC__)
-#define LLAVA_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define LLAVA_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
-#define LLAVA_PRINTF(format, first)
+#define LLAVA_PRINTF(text, first)
 #endif
 
 /* Writes the message and returns false, so that `return llava_fail(e, ...)` is one line. */
