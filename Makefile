@@ -27,6 +27,7 @@ TEST_C  := $(wildcard tests/test_*.c)
 REF_O   := $(REF_C:%.c=$(BUILD)/%.o)
 TOOLS_O := $(TOOLS_C:%.c=$(BUILD)/%.o)
 TESTS   := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
+SUPPORT_O := $(BUILD)/tests/support.o
 
 all: $(BUILD)/llava-ref
 
@@ -37,7 +38,7 @@ $(BUILD)/%.o: %.c
 $(BUILD)/llava-ref: $(BUILD)/tools/main.o $(TOOLS_O) $(REF_O)
 	$(LINK) -o $@ $^ $(PACKAGE_LIBS)
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(TOOLS_O) $(REF_O)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_O) $(TOOLS_O) $(REF_O)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lcmocka
 
@@ -45,4 +46,4 @@ tests: $(TESTS)
 
 .PHONY: all tests
 .SECONDARY:
--include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(BUILD)/tools/main.d
+-include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d
