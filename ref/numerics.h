@@ -1,0 +1,34 @@
+/* How numbers are kept between operations: the storage type, transformers' float32 islands, and the
+ * rounding steps of a port's own that the numerics.* decisions stand for. */
+#ifndef LLAVA_NUMERICS_H
+#define LLAVA_NUMERICS_H
+
+#include "number.h"
+
+/* A rounding that an operand goes through before it is used. */
+typedef enum {
+    LLAVA_ROUNDING_EXACT,
+    LLAVA_ROUNDING_F16,
+    LLAVA_ROUNDING_BF16,
+    LLAVA_ROUNDING_TF32, /* 10 bits of mantissa, the exponent of float32 */
+} llava_rounding;
+
+typedef enum {
+    LLAVA_WEIGHTS_STORED,
+    LLAVA_WEIGHTS_F16,
+    LLAVA_WEIGHTS_BF16,
+    LLAVA_WEIGHTS_INT8,         /* one scale a row: max |w| / 127 */
+    LLAVA_WEIGHTS_INT8_BLOCK32, /* one float16 scale for each 32 weights of a row */
+} llava_weight_rounding;
+
+typedef struct {
+    llava_dtype storage; /* every operation's result is rounded once to this */
+    bool islands;        /* --numerics hf */
+    llava_weight_rounding weights;
+    llava_rounding patch_input, matmul_input;
+    bool act_table_f16;
+    bool attn_accumulate_f16;
+    llava_rounding kv_cache;
+} llava_numerics;
+
+#endif

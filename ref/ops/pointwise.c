@@ -1,0 +1,213 @@
+/* Norms, activations, sums, rotary embedding and softmax: what acts on a row or an element. */
+#include "ops.h"
+
+#include "ref/elementary.h"
+
+#include <math.h>
+
+/* One rounding to float32 where transformers has a float32 island, else x itself. */
+static double island(const llava_numerics *n, double x)
+{
+    return n->islands ? llava_round(LLAVA_F32, x) : x;
+}
+
+void llava_layer_norm(const llava_numerics *n, double *y, const double *x, size_t rows,
+                      size_t width, const double *weight, const double *bias, double eps)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const double *in = x + r * width;
+        double *out = y + r * width;
+        double sum = 0, squares = 0;
+        for (size_t i = 0; i < width; i++) {
+            sum += in[i];
+        }
+        double mean = sum / (double)width;
+        for (size_t i = 0; i < width; i++) {
+            squares += (in[i] - mean) * (in[i] - mean);
+        }
+        double deviation = llava_sqrt(squares / (double)width + eps);
+        for (size_t i = 0; i < width; i++) {
+            double scaled = (in[i] - mean) / deviation * weight[i];
+            out[i] = llava_round(n->storage, bias == NULL ? scaled : scaled + bias[i]);
+        }
+    }
+}
+
+void llava_rms_norm(const llava_numerics *n, double *y, const double *x, size_t rows, size_t width,
+                    const double *weight, double eps)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const double *in = x + r * width;
+        double *out = y + r * width;
+        double squares = 0;
+        for (size_t i = 0; i < width; i++) {
+            double u = island(n, in[i]);
+            squares += island(n, u * u);
+        }
+        double mean = island(n, squares / (double)width);
+        double root = llava_sqrt(island(n, mean + eps));
+        for (size_t i = 0; i < width; i++) {
+            /* float32 multiplies by a rounded reciprocal root; float64 divides: one error less */
+            double u =
+                n->islands ? island(n, island(n, in[i]) * island(n, 1 / root)) : in[i] / root;
+            out[i] = llava_round(n->storage, weight[i] * llava_round(n->storage, u));
+        }
+    }
+}
+
+static double sigmoid(double x)
+{
+    return 1 / (1 + llava_exp(-x));
+}
+
+/* The activation as one function of one number, before any rounding. */
+static double activation(llava_act act, double x)
+{
+    switch (act) {
+    case LLAVA_ACT_NONE:
+        return x;
+    case LLAVA_ACT_QUICK_GELU:
+        return x * sigmoid(1.702 * x);
+    case LLAVA_ACT_QUICK_GELU_1773:
+        return x * sigmoid(1.773 * x);
+    case LLAVA_ACT_GELU: /* x/2 (1 + erf(x / sqrt 2)) */
+        return 0.5 * x * (1 + llava_erf(x * 0.70710678118654752440));
+    case LLAVA_ACT_GELU_TANH: /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+        return 0.5 * x * (1 + llava_tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case LLAVA_ACT_SILU:
+        return x * sigmoid(x);
+    case LLAVA_ACT_RELU:
+        return x < 0 ? 0 : x;
+    }
+    return x;
+}
+
+/* quick_gelu's three tensor operations, each rounded. */
+static double quick_gelu(const llava_numerics *n, double factor, double x)
+{
+    double scaled = llava_round(n->storage, factor * x);
+    double gate = llava_round(n->storage, sigmoid(scaled));
+    return llava_round(n->storage, x * gate);
+}
+
+void llava_activate(const llava_numerics *n, llava_act act, double *y, const double *x,
+                    size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (n->act_table_f16 && act != LLAVA_ACT_NONE) {
+            /* a port's table holds float16(act(x)) for every float16 x */
+            double entry = llava_round(LLAVA_F16, activation(act, llava_round(LLAVA_F16, x[i])));
+            y[i] = llava_round(n->storage, entry);
+        } else if (act == LLAVA_ACT_QUICK_GELU) {
+            y[i] = quick_gelu(n, 1.702, x[i]);
+        } else if (act == LLAVA_ACT_QUICK_GELU_1773) {
+            y[i] = quick_gelu(n, 1.773, x[i]);
+        } else {
+            y[i] = llava_round(n->storage, activation(act, x[i]));
+        }
+    }
+}
+
+void llava_add_rows(const llava_numerics *n, double *y, const double *a, const double *b,
+                    size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        y[i] = llava_round(n->storage, a[i] + b[i]);
+    }
+}
+
+void llava_multiply(const llava_numerics *n, double *y, const double *a, const double *b,
+                    size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        y[i] = llava_round(n->storage, a[i] * b[i]);
+    }
+}
+
+void llava_rope_table(const llava_numerics *n, double *cosine, double *sine,
+                      const int64_t *positions, size_t rows, size_t d, const double *frequency)
+{
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < d / 2; j++) {
+            double angle = island(n, island(n, (double)positions[r]) * frequency[j]);
+            double c = llava_round(n->storage, island(n, llava_cos(angle)));
+            double s = llava_round(n->storage, island(n, llava_sin(angle)));
+            cosine[r * d + j] = cosine[r * d + j + d / 2] = c;
+            sine[r * d + j] = sine[r * d + j + d / 2] = s;
+        }
+    }
+}
+
+void llava_rotate(const llava_numerics *n, double *y, const double *x, const double *cosine,
+                  const double *sine, size_t rows, size_t heads, size_t d,
+                  llava_rope_pairing pairing, double sign)
+{
+    size_t half = d / 2;
+    for (size_t v = 0; v < rows * heads; v++) {
+        const double *in = x + v * d;
+        double *out = y + v * d;
+        const double *c = cosine + v / heads * d;
+        const double *s = sine + v / heads * d;
+        for (size_t j = 0; j < half; j++) {
+            size_t a = pairing == LLAVA_ROPE_HALF ? j : 2 * j;
+            size_t b = pairing == LLAVA_ROPE_HALF ? j + half : 2 * j + 1;
+            double xa = in[a], xb = in[b];
+            double turn_a = llava_round(n->storage, xb * s[j] * sign);
+            double turn_b = llava_round(n->storage, xa * s[j] * sign);
+            out[a] = llava_round(n->storage, llava_round(n->storage, xa * c[j]) - turn_a);
+            out[b] = llava_round(n->storage, llava_round(n->storage, xb * c[j]) + turn_b);
+        }
+    }
+}
+
+/* A row that sees no key: uniform, as lowest-number masks make it; NaN where the lowest float64
+ * became -infinity in a float32 island. */
+static void softmax_blind(const llava_numerics *n, double *p, size_t keys)
+{
+    bool infinite = n->islands && n->storage == LLAVA_F64;
+    double value = infinite ? (double)NAN : llava_round(n->storage, island(n, 1 / (double)keys));
+    for (size_t t = 0; t < keys; t++) {
+        p[t] = value;
+    }
+}
+
+static void softmax_row(const llava_numerics *n, double *p, const double *s, const uint8_t *visible,
+                        size_t keys)
+{
+    double most = -INFINITY, sum = 0;
+    bool seen = false, broken = false;
+    for (size_t t = 0; t < keys; t++) {
+        bool counts = visible == NULL || visible[t];
+        /* transformers adds a number to a masked score, so its NaN stays a NaN */
+        broken |= isnan(s[t]) && (counts || n->islands);
+        seen |= counts;
+        if (counts && s[t] > most) {
+            most = s[t];
+        }
+    }
+    if (!seen) {
+        softmax_blind(n, p, keys);
+        return;
+    }
+    most = island(n, most);
+    for (size_t t = 0; t < keys; t++) {
+        bool counts = visible == NULL || visible[t];
+        p[t] = !counts ? 0 : island(n, llava_exp(island(n, island(n, s[t]) - most)));
+        sum += p[t];
+    }
+    sum = island(n, sum);
+    for (size_t t = 0; t < keys; t++) {
+        bool counts = visible == NULL || visible[t];
+        double share = broken ? (double)NAN : island(n, p[t] / sum);
+        p[t] = counts || (broken && n->islands) ? llava_round(n->storage, share) : 0;
+    }
+}
+
+void llava_softmax(const llava_numerics *n, double *probs, const double *scores,
+                   const uint8_t *visible, size_t rows, size_t keys)
+{
+    for (size_t r = 0; r < rows; r++) {
+        softmax_row(n, probs + r * keys, scores + r * keys,
+                    visible == NULL ? NULL : visible + r * keys, keys);
+    }
+}

@@ -1,0 +1,286 @@
+/* Products: y[r][o] = sum over k of x[r][k] w(o, k), k upward.
+ *
+ * The definition is llava_product_plain's three loops. llava_product gives the same bits faster: it
+ * takes a block of w (INNER values of k by OUTPUTS outputs), decodes it once into float64 with the
+ * outputs side by side, and for each few rows of x continues their sums over that block. Only the
+ * order in which different sums advance differs, never the order within one. */
+#include "ops.h"
+#include "tile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { INNER = 256, OUTPUTS = 128 };
+
+/* Largest |w| of `count` stored elements from `first`. */
+static double largest(const llava_weight *w, size_t first, size_t count)
+{
+    double most = 0;
+    double piece[INNER];
+    size_t bytes = llava_dtype_size(w->dtype);
+    for (size_t done = 0; done < count;) {
+        size_t take = count - done < INNER ? count - done : INNER;
+        llava_decode(w->dtype, w->bytes + (first + done) * bytes, take, LLAVA_F64, piece);
+        for (size_t i = 0; i < take; i++) {
+            double size = piece[i] < 0 ? -piece[i] : piece[i];
+            most = size > most ? size : most;
+        }
+        done += take;
+    }
+    return most;
+}
+
+/* x to the nearest integer, ties to even, |x| < 2^51. */
+static double nearest(double x)
+{
+    const double shift = 6755399441055744.0; /* 1.5 * 2^52 */
+    return (x + shift) - shift;
+}
+
+/* out[i] = scale * round(out[i] / scale), the value that int8 storage keeps. */
+static void quantise(double *out, size_t count, double scale)
+{
+    for (size_t i = 0; i < count; i++) {
+        out[i] = scale > 0 ? nearest(out[i] / scale) * scale : 0;
+    }
+}
+
+/* count elements of row `o` of a matrix [.., inner] from k on, as the weights decision keeps them.
+ */
+static void weight_piece(const llava_numerics *n, const llava_weight *w, size_t inner, size_t o,
+                         size_t k, size_t count, double *out)
+{
+    size_t first = o * inner + k;
+    const uint8_t *bytes = w->bytes + first * llava_dtype_size(w->dtype);
+    llava_dtype to = n->weights == LLAVA_WEIGHTS_STORED ? n->storage : LLAVA_F64;
+    llava_decode(w->dtype, bytes, count, to, out);
+    switch (n->weights) {
+    case LLAVA_WEIGHTS_STORED:
+        break;
+    case LLAVA_WEIGHTS_F16:
+        llava_round_all(LLAVA_F16, out, count);
+        break;
+    case LLAVA_WEIGHTS_BF16:
+        llava_round_all(LLAVA_BF16, out, count);
+        break;
+    case LLAVA_WEIGHTS_INT8:
+        quantise(out, count, llava_round(LLAVA_F32, largest(w, o * inner, inner) / 127));
+        break;
+    case LLAVA_WEIGHTS_INT8_BLOCK32: /* k is a multiple of INNER, and so of 32 */
+        for (size_t i = 0; i < count; i += 32) {
+            size_t block = count - i < 32 ? count - i : 32;
+            quantise(out + i, block, llava_round(LLAVA_F16, largest(w, first + i, block) / 127));
+        }
+        break;
+    }
+}
+
+/* Element (o, k .. k + count) of a factor. */
+static void factor_piece(const llava_numerics *n, const llava_factor *w, size_t inner, size_t o,
+                         size_t k, size_t count, double *out)
+{
+    if (w->weight != NULL) {
+        weight_piece(n, w->weight, inner, o, k, count, out);
+        return;
+    }
+    const double *at = w->matrix + o * w->output_stride + k * w->inner_stride;
+    for (size_t i = 0; i < count; i++) {
+        out[i] = at[i * w->inner_stride];
+    }
+}
+
+bool llava_product_plain(const llava_numerics *n, double *y, size_t y_stride, const double *x,
+                         size_t x_stride, size_t rows, size_t inner, size_t outputs,
+                         const llava_factor *w, llava_error *e)
+{
+    double *column = llava_alloc(e, inner, sizeof(double));
+    if (column == NULL) {
+        return false;
+    }
+    for (size_t o = 0; o < outputs; o++) {
+        for (size_t k = 0; k < inner; k += INNER) {
+            factor_piece(n, w, inner, o, k, inner - k < INNER ? inner - k : INNER, column + k);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            double sum = 0;
+            for (size_t k = 0; k < inner; k++) {
+                sum += x[r * x_stride + k] * column[k];
+            }
+            y[r * y_stride + o] = sum;
+        }
+    }
+    free(column);
+    return true;
+}
+
+/* Decodes w(o0 .. o0 + on, k0 .. k0 + kn) into panel: tiles of [kn][width], outputs side by side.
+ * Outputs behind the last are zero. */
+static void pack_factor(const llava_numerics *n, const llava_factor *w, size_t inner, size_t o0,
+                        size_t on, size_t k0, size_t kn, size_t width, double *panel)
+{
+    double piece[INNER];
+    for (size_t o = 0; o < on; o += width) {
+        double *tile = panel + o * kn;
+        for (size_t lane = 0; lane < width; lane++) {
+            if (o + lane < on) {
+                factor_piece(n, w, inner, o0 + o + lane, k0, kn, piece);
+            } else {
+                memset(piece, 0, sizeof piece);
+            }
+            for (size_t k = 0; k < kn; k++) {
+                tile[k * width + lane] = piece[k];
+            }
+        }
+    }
+}
+
+/* packed[k][0..3] = four rows of x, zeros for rows that are not there. */
+static void pack_rows(const double *x, size_t x_stride, size_t rows, size_t kn, double *packed)
+{
+    for (size_t r = 0; r < LLAVA_TILE_ROWS; r++) {
+        for (size_t k = 0; k < kn; k++) {
+            packed[k * LLAVA_TILE_ROWS + r] = r < rows ? x[r * x_stride + k] : 0;
+        }
+    }
+}
+
+/* Continues the sums of up to four rows and `on` outputs over one block of k. */
+static void advance(const llava_tile *tile, double *y, size_t y_stride, size_t rows, size_t on,
+                    const double *packed, const double *panel, size_t kn)
+{
+    double block[LLAVA_TILE_ROWS * 16];
+    for (size_t o = 0; o < on; o += tile->outputs) {
+        size_t width = on - o < tile->outputs ? on - o : tile->outputs;
+        memset(block, 0, sizeof block);
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(block + r * tile->outputs, y + r * y_stride + o, width * sizeof(double));
+        }
+        tile->run(block, tile->outputs, packed, panel + o * kn, kn);
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(y + r * y_stride + o, block + r * tile->outputs, width * sizeof(double));
+        }
+    }
+}
+
+bool llava_product(const llava_numerics *n, double *y, size_t y_stride, const double *x,
+                   size_t x_stride, size_t rows, size_t inner, size_t outputs,
+                   const llava_factor *w, llava_error *e)
+{
+    llava_tile tile = llava_tile_best();
+    size_t panel_outputs = outputs < OUTPUTS ? outputs + tile.outputs : OUTPUTS;
+    double *panel = llava_alloc(e, panel_outputs * INNER, sizeof(double));
+    if (panel == NULL) {
+        return false;
+    }
+    double packed[INNER * LLAVA_TILE_ROWS];
+    for (size_t r = 0; r < rows; r++) {
+        memset(y + r * y_stride, 0, outputs * sizeof(double));
+    }
+    for (size_t o = 0; o < outputs; o += OUTPUTS) {
+        size_t on = outputs - o < OUTPUTS ? outputs - o : OUTPUTS;
+        for (size_t k = 0; k < inner; k += INNER) {
+            size_t kn = inner - k < INNER ? inner - k : INNER;
+            pack_factor(n, w, inner, o, on, k, kn, tile.outputs, panel);
+            for (size_t r = 0; r < rows; r += LLAVA_TILE_ROWS) {
+                size_t rn = rows - r < LLAVA_TILE_ROWS ? rows - r : LLAVA_TILE_ROWS;
+                pack_rows(x + r * x_stride + k, x_stride, rn, kn, packed);
+                advance(&tile, y + r * y_stride + o, y_stride, rn, on, packed, panel, kn);
+            }
+        }
+    }
+    free(panel);
+    return true;
+}
+
+/* x rounded as a port does to a product's input; float32's exponent range for TF32 is kept. */
+static double round_input(llava_rounding rounding, double x)
+{
+    switch (rounding) {
+    case LLAVA_ROUNDING_EXACT:
+        return x;
+    case LLAVA_ROUNDING_F16:
+        return llava_round(LLAVA_F16, x);
+    case LLAVA_ROUNDING_BF16:
+        return llava_round(LLAVA_BF16, x);
+    case LLAVA_ROUNDING_TF32: {
+        /* 13 of float32's 23 bits go: the sum with 2^13 times x's own ulp rounds them away, to
+         * nearest even, by Dekker's splitting in float32. */
+        float f = (float)x;
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof bits);
+        if ((bits & 0x7f800000u) != 0x7f800000u) {
+            bits += 0xfffu + ((bits >> 13) & 1u);
+            bits &= ~0x1fffu;
+        }
+        memcpy(&f, &bits, sizeof f);
+        return (double)f;
+    }
+    }
+    return x;
+}
+
+void llava_round_input(llava_rounding rounding, double *x, size_t count)
+{
+    if (rounding == LLAVA_ROUNDING_EXACT) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        x[i] = round_input(rounding, x[i]);
+    }
+}
+
+/* A copy of x rounded as the matmul_input decision says; NULL where nothing is to be rounded. */
+static bool rounded_input(const llava_numerics *n, const double *x, size_t count, double **copy,
+                          llava_error *e)
+{
+    *copy = NULL;
+    if (n->matmul_input == LLAVA_ROUNDING_EXACT) {
+        return true;
+    }
+    *copy = llava_alloc(e, count, sizeof(double));
+    if (*copy == NULL) {
+        return false;
+    }
+    memcpy(*copy, x, count * sizeof(double));
+    llava_round_input(n->matmul_input, *copy, count);
+    return true;
+}
+
+bool llava_linear(const llava_numerics *n, double *y, const double *x, size_t rows,
+                  const llava_weight *weight, const llava_weight *bias, llava_error *e)
+{
+    size_t outputs = weight->shape[0];
+    size_t inner = outputs == 0 ? 0 : weight->count / outputs;
+    llava_factor w = {.weight = weight};
+    double *copy;
+    if (!rounded_input(n, x, rows * inner, &copy, e)) {
+        return false;
+    }
+    const double *input = copy == NULL ? x : copy;
+    bool ok = llava_product(n, y, outputs, input, inner, rows, inner, outputs, &w, e);
+    free(copy);
+    if (ok && bias != NULL) {
+        double *b = llava_alloc(e, outputs, sizeof(double));
+        if (b == NULL) {
+            return false;
+        }
+        llava_weight_vector(n, bias, 0, outputs, b);
+        for (size_t r = 0; r < rows; r++) {
+            for (size_t o = 0; o < outputs; o++) {
+                y[r * outputs + o] += b[o];
+            }
+        }
+        free(b);
+    }
+    if (ok) {
+        llava_round_all(n->storage, y, rows * outputs);
+    }
+    return ok;
+}
+
+void llava_weight_vector(const llava_numerics *n, const llava_weight *w, size_t first, size_t count,
+                         double *out)
+{
+    const uint8_t *bytes = w->bytes + first * llava_dtype_size(w->dtype);
+    llava_decode(w->dtype, bytes, count, n->storage, out);
+}

@@ -1,0 +1,50 @@
+#include "tile.h"
+
+/* Vectors of 2 doubles are in every x86-64 and aarch64; elsewhere the compiler takes them apart. */
+#define TILE_NAME  tile_2
+#define TILE_LANES 2
+#define TILE_TARGET
+#include "tile_block.h"
+#undef TILE_NAME
+#undef TILE_LANES
+#undef TILE_TARGET
+
+#if defined(__x86_64__)
+#define TILE_NAME   tile_4
+#define TILE_LANES  4
+#define TILE_TARGET __attribute__((target("avx2")))
+#include "tile_block.h"
+#undef TILE_NAME
+#undef TILE_LANES
+#undef TILE_TARGET
+
+#define TILE_NAME   tile_8
+#define TILE_LANES  8
+#define TILE_TARGET __attribute__((target("avx512f")))
+#include "tile_block.h"
+#undef TILE_NAME
+#undef TILE_LANES
+#undef TILE_TARGET
+#endif
+
+size_t llava_tile_all(llava_tile tiles[4])
+{
+    size_t count = 0;
+    tiles[count++] = (llava_tile){4, tile_2};
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2")) {
+        tiles[count++] = (llava_tile){8, tile_4};
+    }
+    if (__builtin_cpu_supports("avx512f")) {
+        tiles[count++] = (llava_tile){16, tile_8};
+    }
+#endif
+    return count;
+}
+
+llava_tile llava_tile_best(void)
+{
+    llava_tile tiles[4];
+    return tiles[llava_tile_all(tiles) - 1];
+}

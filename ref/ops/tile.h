@@ -1,0 +1,28 @@
+/* The inner block of a product, for vectors of several widths.
+ *
+ * One block takes LLAVA_TILE_ROWS rows of x and 2 * lanes outputs and continues their sums over a
+ * range of k: y[r][o] += x[r][k] * w[o][k], k upward, product and addition rounded apart. */
+#ifndef LLAVA_TILE_H
+#define LLAVA_TILE_H
+
+#include <stddef.h>
+
+#define LLAVA_TILE_ROWS 4
+
+/* y: rows y[0..3] of outputs, stride y_stride. x: [inner][4] packed. w: [inner][2 * lanes] packed.
+ */
+typedef void llava_tile_run(double *y, size_t y_stride, const double *x, const double *w,
+                            size_t inner);
+
+typedef struct {
+    size_t outputs; /* 2 * lanes */
+    llava_tile_run *run;
+} llava_tile;
+
+/* The widest block that this machine runs. Every width gives the same bits. */
+llava_tile llava_tile_best(void);
+/* All that this machine runs, narrowest first; returns how many. For the test that compares them.
+ */
+size_t llava_tile_all(llava_tile tiles[4]);
+
+#endif

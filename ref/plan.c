@@ -1,0 +1,232 @@
+#include "plan.h"
+
+#include "elementary.h"
+
+#include <string.h>
+
+static unsigned chosen(const llava_choices *c, llava_decision_id id)
+{
+    return c->value[id];
+}
+
+/* The name of the chosen value. */
+static const char *value_name(const llava_choices *c, llava_decision_id id)
+{
+    return llava_decision_at(id)->values[c->value[id]];
+}
+
+static bool no_effect(llava_error *e, const llava_choices *c, llava_decision_id id, const char *why)
+{
+    return llava_fail(e, "--set %s=%s: no effect here: %s", llava_decision_at(id)->name,
+                      value_name(c, id), why);
+}
+
+/* An activation by the name that decisions use; value "config" leaves *act as it is. */
+static void choose_act(const llava_choices *c, llava_decision_id id, llava_act *act)
+{
+    static const struct {
+        const char *name;
+        llava_act act;
+    } names[] = {
+        {"quick_gelu", LLAVA_ACT_QUICK_GELU},
+        {"gelu", LLAVA_ACT_GELU},
+        {"gelu_tanh", LLAVA_ACT_GELU_TANH},
+        {"quick_gelu_1.773", LLAVA_ACT_QUICK_GELU_1773},
+        {"silu", LLAVA_ACT_SILU},
+        {"relu", LLAVA_ACT_RELU},
+        {"none", LLAVA_ACT_NONE},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(value_name(c, id), names[i].name) == 0) {
+            *act = names[i].act;
+        }
+    }
+}
+
+/* Number v of values[], the model's own number for v = 0. */
+static double choose_number(const llava_choices *c, llava_decision_id id, double own,
+                            const double *values)
+{
+    unsigned v = chosen(c, id);
+    return v == 0 ? own : values[v - 1];
+}
+
+/* head: d^-0.5, none: 1, width: D^-0.5, double: d^-1. */
+static double attention_scale(unsigned choice, size_t head_dim, size_t width)
+{
+    switch (choice) {
+    case 1:
+        return 1;
+    case 2:
+        return 1 / llava_sqrt((double)width);
+    case 3:
+        return 1 / (double)head_dim;
+    default:
+        return 1 / llava_sqrt((double)head_dim);
+    }
+}
+
+/* The chosen hidden states, moved as vision.feature_layer says. */
+static bool plan_features(llava_vision_plan *v, const llava_config *config, const llava_choices *c,
+                          llava_error *e)
+{
+    v->feature_count = config->feature_layer_count;
+    v->layers_needed = 0;
+    for (size_t i = 0; i < v->feature_count; i++) {
+        size_t layer = config->feature_layers[i];
+        switch (chosen(c, LLAVA_VISION_FEATURE_LAYER)) {
+        case 1:
+            if (layer == 0) {
+                return no_effect(e, c, LLAVA_VISION_FEATURE_LAYER, "no such layer");
+            }
+            layer--;
+            break;
+        case 2:
+            if (layer == v->layers) {
+                return no_effect(e, c, LLAVA_VISION_FEATURE_LAYER, "no such layer");
+            }
+            layer++;
+            break;
+        case 3:
+            layer = v->layers;
+            break;
+        default:
+            break;
+        }
+        v->feature_layers[i] = layer;
+        v->layers_needed = layer > v->layers_needed ? layer : v->layers_needed;
+    }
+    return true;
+}
+
+static bool plan_vision(llava_vision_plan *v, const llava_config *config, const llava_choices *c,
+                        llava_error *e)
+{
+    static const double eps[] = {1e-5, 1e-6, 1e-7, 1e-12};
+    const llava_vision_config *from = &config->vision;
+    v->hidden = from->hidden;
+    v->intermediate = from->intermediate;
+    v->heads = from->heads;
+    v->head_dim = from->hidden / from->heads;
+    v->layers = from->layers;
+    v->image_size = from->image_size;
+    v->patch = from->patch_size;
+    v->grid = from->image_size / from->patch_size;
+    v->patches = v->grid * v->grid;
+    v->act = from->act;
+    choose_act(c, LLAVA_VISION_ACT, &v->act);
+    v->norm_eps = choose_number(c, LLAVA_VISION_NORM_EPS, from->norm_eps, eps);
+    v->patches_column_major = chosen(c, LLAVA_VISION_PATCH_ORDER) == 1;
+    v->kernel_channels_last = chosen(c, LLAVA_VISION_PATCH_KERNEL) == 1;
+    v->class_position = (llava_class_position)chosen(c, LLAVA_VISION_CLS_POSITION);
+    v->rows = v->patches + (v->class_position == LLAVA_CLASS_ABSENT ? 0 : 1);
+    v->positions = (llava_position_rows)chosen(c, LLAVA_VISION_POSITIONS);
+    v->pre_norm = chosen(c, LLAVA_VISION_PRE_NORM) == 0;
+    v->post_norm = chosen(c, LLAVA_VISION_POST_NORM) == 1;
+    v->attn_scale = attention_scale(chosen(c, LLAVA_VISION_ATTN_SCALE), v->head_dim, v->hidden);
+    v->causal = chosen(c, LLAVA_VISION_ATTN_MASK) == 1;
+    v->attn_bias = chosen(c, LLAVA_VISION_ATTN_BIAS) == 0;
+    v->qk_permuted = chosen(c, LLAVA_VISION_QK_LAYOUT) == 1;
+    if (v->qk_permuted && v->head_dim % 2 != 0) {
+        return no_effect(e, c, LLAVA_VISION_QK_LAYOUT, "the head width is odd");
+    }
+    if (!plan_features(v, config, c, e)) {
+        return false;
+    }
+    static const llava_rows select[] = {LLAVA_ROWS_DROP_FIRST, LLAVA_ROWS_FULL,
+                                        LLAVA_ROWS_DROP_LAST};
+    v->select = config->select == LLAVA_SELECT_FULL && chosen(c, LLAVA_VISION_SELECT) == 0
+                    ? LLAVA_ROWS_FULL
+                    : select[chosen(c, LLAVA_VISION_SELECT)];
+    if (v->class_position == LLAVA_CLASS_ABSENT) {
+        v->select = LLAVA_ROWS_FULL; /* no row to drop: the patches are all there is */
+    }
+    v->feature_rows = v->rows - (v->select == LLAVA_ROWS_FULL ? 0 : 1);
+    if (!llava_mul(v->hidden, v->feature_count, &v->feature_width)) {
+        return llava_fail(e, "config.json: vision_feature_layer: too many layers");
+    }
+    return true;
+}
+
+static bool plan_text(llava_text_plan *t, const llava_config *config, const llava_choices *c,
+                      llava_error *e)
+{
+    static const double eps[] = {1e-5, 1e-6, 1e-8}, theta[] = {1e4, 5e5, 1e6};
+    const llava_text_config *from = &config->text;
+    t->vocab = from->vocab;
+    t->hidden = from->hidden;
+    t->intermediate = from->intermediate;
+    t->heads = from->heads;
+    t->kv_heads = from->kv_heads;
+    t->head_dim = from->head_dim;
+    t->layers = from->layers - chosen(c, LLAVA_TEXT_LAYERS);
+    t->norm_eps = choose_number(c, LLAVA_TEXT_NORM_EPS, from->norm_eps, eps);
+    t->norm_plus_one = chosen(c, LLAVA_TEXT_NORM_WEIGHT) == 1;
+    t->norm_layer = chosen(c, LLAVA_TEXT_NORM_KIND) == 1;
+    t->final_norm = chosen(c, LLAVA_TEXT_FINAL_NORM) == 0;
+    t->rope_theta = choose_number(c, LLAVA_TEXT_ROPE_THETA, from->rope_theta, theta);
+    t->rope_sign = chosen(c, LLAVA_TEXT_ROPE_SIGN) == 1 ? -1 : 1;
+    t->rope_pairing = (llava_rope_pairing)chosen(c, LLAVA_TEXT_ROPE_PAIRING);
+    t->attn_scale = attention_scale(chosen(c, LLAVA_TEXT_ATTN_SCALE), t->head_dim, t->hidden);
+    t->sees = (llava_sees)chosen(c, LLAVA_TEXT_ATTN_MASK);
+    t->padding_mask = chosen(c, LLAVA_TEXT_PADDING_MASK) == 0;
+    t->kv_interleaved = chosen(c, LLAVA_TEXT_KV_GROUPS) == 1;
+    t->attn_bias = from->attention_bias;
+    t->qkv_bias = from->attention_bias && chosen(c, LLAVA_TEXT_QKV_BIAS) == 0;
+    t->mlp_bias = from->mlp_bias;
+    t->act = from->act;
+    choose_act(c, LLAVA_TEXT_MLP_ACT, &t->act);
+    t->gate_up_swapped = chosen(c, LLAVA_TEXT_MLP_ORDER) == 1;
+    t->tied_head = config->tied_head;
+    t->positions = (llava_text_positions)chosen(c, LLAVA_TEXT_POSITIONS);
+    t->cache_position = (llava_cache_position)chosen(c, LLAVA_CACHE_POSITION);
+    if (chosen(c, LLAVA_TEXT_QKV_BIAS) != 0 && !from->attention_bias) {
+        return no_effect(e, c, LLAVA_TEXT_QKV_BIAS, "q, k and v have no bias in this model");
+    }
+    if (chosen(c, LLAVA_TEXT_ROPE_SCALING) != 0) {
+        return no_effect(e, c, LLAVA_TEXT_ROPE_SCALING, "this model's rotary type is `default`");
+    }
+    if (chosen(c, LLAVA_TEXT_SLIDING_WINDOW) != 0) {
+        return no_effect(e, c, LLAVA_TEXT_SLIDING_WINDOW, "this model has no sliding window");
+    }
+    if (chosen(c, LLAVA_TEXT_KV_GROUPS) != 0 && (t->kv_heads == t->heads || t->kv_heads == 1)) {
+        return no_effect(e, c, LLAVA_TEXT_KV_GROUPS, "this model's heads are not grouped");
+    }
+    return true;
+}
+
+static void plan_numerics(llava_numerics *n, const llava_choices *c, llava_dtype storage,
+                          bool islands)
+{
+    static const llava_rounding kv[] = {LLAVA_ROUNDING_EXACT, LLAVA_ROUNDING_F16,
+                                        LLAVA_ROUNDING_BF16};
+    n->storage = storage;
+    n->islands = islands || chosen(c, LLAVA_NUMERICS_ISLANDS) == 1;
+    n->weights = (llava_weight_rounding)chosen(c, LLAVA_NUMERICS_WEIGHTS);
+    n->patch_input = (llava_rounding)chosen(c, LLAVA_NUMERICS_PATCH_INPUT);
+    n->matmul_input = (llava_rounding)chosen(c, LLAVA_NUMERICS_MATMUL_INPUT);
+    n->act_table_f16 = chosen(c, LLAVA_NUMERICS_ACT_TABLE) == 1;
+    n->attn_accumulate_f16 = chosen(c, LLAVA_NUMERICS_ATTN_ACCUMULATE) == 1;
+    n->kv_cache = kv[chosen(c, LLAVA_NUMERICS_KV_CACHE)];
+}
+
+bool llava_plan_make(llava_plan *plan, const llava_config *config, const llava_choices *choices,
+                     llava_dtype storage, bool islands, llava_error *e)
+{
+    memset(plan, 0, sizeof *plan);
+    plan->choices = *choices;
+    plan_numerics(&plan->numerics, choices, storage, islands);
+    plan->projector_act = config->projector_act;
+    choose_act(choices, LLAVA_PROJECTOR_ACT, &plan->projector_act);
+    plan->projector_bias = config->projector_bias && chosen(choices, LLAVA_PROJECTOR_BIAS) == 0;
+    if (chosen(choices, LLAVA_PROJECTOR_BIAS) != 0 && !config->projector_bias) {
+        return no_effect(e, choices, LLAVA_PROJECTOR_BIAS, "the projector has no bias");
+    }
+    plan->merge_scale =
+        chosen(choices, LLAVA_MERGE_SCALE) == 0 ? 1 : llava_sqrt((double)config->text.hidden);
+    plan->placement = (llava_placement)chosen(choices, LLAVA_MERGE_PLACEMENT);
+    plan->pictures_reversed = chosen(choices, LLAVA_MERGE_ORDER) == 1;
+    plan->image_token = config->image_token;
+    return plan_vision(&plan->vision, config, choices, e) &&
+           plan_text(&plan->text, config, choices, e);
+}

@@ -1,0 +1,107 @@
+/* The plan: what one run does, as plain numbers and enumerations.
+ *
+ * Made once from the model folder's configuration and the choices; the stages read it and never ask
+ * whether it is right. So the model stays a clean text, and a known bug is a different plan. */
+#ifndef LLAVA_PLAN_H
+#define LLAVA_PLAN_H
+
+#include "config.h"
+#include "decisions.h"
+#include "numerics.h"
+#include "ops/ops.h"
+
+typedef enum { LLAVA_CLASS_FIRST, LLAVA_CLASS_LAST, LLAVA_CLASS_ABSENT } llava_class_position;
+typedef enum {
+    LLAVA_POSITIONS_PLAIN,
+    LLAVA_POSITIONS_SHIFTED,
+    LLAVA_POSITIONS_REVERSED,
+    LLAVA_POSITIONS_ABSENT,
+} llava_position_rows;
+typedef enum { LLAVA_ROWS_FULL, LLAVA_ROWS_DROP_FIRST, LLAVA_ROWS_DROP_LAST } llava_rows;
+
+typedef struct {
+    size_t hidden, intermediate, heads, head_dim;
+    size_t layers;     /* in the config */
+    size_t image_size; /* pixels, height and width */
+    size_t patch;      /* pixels */
+    size_t grid;       /* image_size / patch, rounded down */
+    size_t patches;    /* grid * grid */
+    size_t rows;       /* patches, plus 1 with a class row */
+    llava_act act;
+    double norm_eps;
+    bool patches_column_major, kernel_channels_last;
+    llava_class_position class_position;
+    llava_position_rows positions;
+    bool pre_norm, post_norm;
+    double attn_scale;
+    bool causal, attn_bias, qk_permuted;
+    size_t feature_count;                            /* chosen hidden states */
+    size_t feature_layers[LLAVA_MAX_FEATURE_LAYERS]; /* 0: the state before layer 0 */
+    size_t layers_needed;                            /* the highest of them */
+    llava_rows select;
+    size_t feature_rows;  /* rows left after the selection, for one picture */
+    size_t feature_width; /* hidden * feature_count */
+} llava_vision_plan;
+
+typedef enum {
+    LLAVA_PLACE_AT_TOKENS,
+    LLAVA_PLACE_ONE_EARLY,
+    LLAVA_PLACE_ONE_LATE,
+    LLAVA_PLACE_FRONT,
+} llava_placement;
+
+typedef enum {
+    LLAVA_TEXT_POSITIONS_CONFIG,
+    LLAVA_TEXT_POSITIONS_ONE_BASED,
+    LLAVA_TEXT_POSITIONS_IMAGE_SHARED,
+    LLAVA_TEXT_POSITIONS_MASK_IGNORED,
+    LLAVA_TEXT_POSITIONS_MASK_CUMULATIVE,
+} llava_text_positions;
+
+typedef enum {
+    LLAVA_SEES_CAUSAL,
+    LLAVA_SEES_ALL,
+    LLAVA_SEES_BEFORE, /* itself excluded */
+    LLAVA_SEES_NEXT,   /* the next position included */
+} llava_sees;
+
+typedef enum { LLAVA_CACHE_NEXT, LLAVA_CACHE_REPEATED, LLAVA_CACHE_SKIPPED } llava_cache_position;
+
+typedef struct {
+    size_t vocab, hidden, intermediate, heads, kv_heads, head_dim;
+    size_t layers; /* run */
+    double norm_eps;
+    bool norm_plus_one, norm_layer, final_norm;
+    double rope_theta, rope_sign;
+    llava_rope_pairing rope_pairing;
+    double attn_scale;
+    llava_sees sees;
+    bool padding_mask;
+    bool kv_interleaved;
+    bool attn_bias, qkv_bias, mlp_bias;
+    llava_act act;
+    bool gate_up_swapped;
+    bool tied_head;
+    llava_text_positions positions;
+    llava_cache_position cache_position;
+} llava_text_plan;
+
+typedef struct {
+    llava_numerics numerics;
+    llava_vision_plan vision;
+    llava_act projector_act;
+    bool projector_bias;
+    double merge_scale; /* 1: not scaled at all */
+    llava_placement placement;
+    bool pictures_reversed;
+    llava_text_plan text;
+    int64_t image_token;
+    llava_choices choices;
+} llava_plan;
+
+/* config + choices -> plan. Refused: a choice that can't act on this model ("no such layer", a bias
+ * that the model has not). storage and islands: --dtype and --numerics. */
+bool llava_plan_make(llava_plan *plan, const llava_config *config, const llava_choices *choices,
+                     llava_dtype storage, bool islands, llava_error *e);
+
+#endif
