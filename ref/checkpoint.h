@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define LLAVA_WEIGHT_RANK 4
+#define LLAVA_WEIGHT_RANK 8 /* tensors that the model does not use may have as many */
 
 /* One tensor as it lies in the file. Nothing is copied: elements are decoded piece by piece. */
 typedef struct {
@@ -35,7 +35,7 @@ void llava_checkpoint_close(llava_checkpoint *checkpoint);
  *   multi_modal_projector.linear_1.weight vision_tower.vision_model.embeddings... whatever of the
  * spellings of contract section 1 the files use; the prefixes are resolved one by one, so a mixed
  * file works. Two spellings of one tensor in the same folder are refused when the checkpoint is
- * opened. NULL where it is absent. */
+ * opened. NULL where it is absent. It may be of a type that is no weight: `need` refuses that. */
 const llava_weight *llava_checkpoint_find(const llava_checkpoint *checkpoint,
                                           const char *canonical);
 
