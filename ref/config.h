@@ -52,11 +52,15 @@ typedef struct {
     /* Indices into the hidden states, resolved: 0 is the state before layer 0, L the last layer's
      * output. Order and repetition as written. */
     size_t feature_layers[LLAVA_MAX_FEATURE_LAYERS];
-    /* generation_config.json, falling back to config.json's text part */
+    /* generation_config.json; only where there is none, config.json and its text part. Nothing is
+     * defaulted, as in transformers: a model may have no stop id. */
     size_t stop_count;
     int64_t stop_ids[LLAVA_MAX_STOP_IDS]; /* eos_token_id */
     int64_t pad_id;                       /* pad, or the first stop id, or -1 */
     int64_t bos_id;                       /* -1 where none */
+    /* The key of generation_config.json, if any, for which greedy decoding in transformers would
+     * differ from ours (repetition_penalty, ...): generating must be refused, naming it. */
+    char unsupported_generation[48];
 } llava_config;
 
 /* Reads FOLDER/config.json (required) and FOLDER/generation_config.json (optional). A value that is
@@ -85,8 +89,8 @@ typedef struct {
     llava_resample resample;
     double rescale_factor;
     double mean[3], std[3];
-    /* processor_config.json; has_processor false where the folder has none: then the counts are
-     * taken from the model's own config */
+    /* processor_config.json; has_processor false where the folder has none, or one without a
+     * patch_size: then the counts are taken from the model's own config */
     bool has_processor;
     size_t patch_size;
     llava_select select;
@@ -94,8 +98,8 @@ typedef struct {
     char image_token[128]; /* the placeholder's text, "<image>" */
 } llava_processor;
 
-/* Reads preprocessor_config.json or the image_processor part of processor_config.json, and
- * processor_config.json. */
+/* Reads processor_config.json, and the image processor in it or else preprocessor_config.json.
+ * Call it only where a picture is given: a folder without an image processor is refused. */
 bool llava_processor_read(llava_processor *processor, const char *folder, llava_error *e);
 
 #endif
