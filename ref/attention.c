@@ -1,0 +1,152 @@
+/* Scaled dot-product attention.
+ *
+ *   scores[b,h,s,t] = scale * (q[b,s,h] . k[b,t,h'])     h' = the k/v head that h shares
+ *   probs[b,h,s,:]  = softmax over the visible keys t
+ *   context[b,s,h]  = sum over t of probs[b,h,s,t] v[b,t,h']
+ *
+ * The product and the scale are two tensor operations in transformers, so the scores are rounded
+ * twice. CLIP's eager path scaled q before the product until 4.52: the same in exact arithmetic,
+ * other digits in bfloat16. */
+#include "stage.h"
+
+#include <math.h>
+
+/* A head of k or v as the right-hand side of a product. */
+static const double *head_rows(const llava_attention_of *a, const double *kv, size_t b, size_t h)
+{
+    size_t group = a->heads / a->kv_heads;
+    size_t shared = a->kv_interleaved ? h % a->kv_heads : h / group;
+    return kv + (b * a->kv_rows * a->kv_heads + shared) * a->head_dim;
+}
+
+static bool score(llava_run *r, const llava_attention_of *a, size_t b, size_t h, double *scores)
+{
+    const llava_numerics *n = &r->plan->numerics;
+    size_t d = a->head_dim;
+    const double *q = a->q + (b * a->queries * a->heads + h) * d;
+    llava_factor keys = {
+        .matrix = head_rows(a, a->k, b, h), .output_stride = a->kv_heads * d, .inner_stride = 1};
+    if (!llava_product(n, scores, a->keys, q, a->heads * d, a->queries, d, a->keys, &keys,
+                       r->error)) {
+        return false;
+    }
+    for (size_t i = 0; i < a->queries * a->keys; i++) {
+        scores[i] = llava_round(n->storage, llava_round(n->storage, scores[i]) * a->scale);
+    }
+    return true;
+}
+
+static bool all_finite(const llava_attention_of *a, const double *v)
+{
+    for (size_t t = 0; t < a->keys; t++) {
+        for (size_t j = 0; j < a->head_dim; j++) {
+            if (!isfinite(v[t * a->kv_heads * a->head_dim + j])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* The weighted sum with every step in sight: a masked key is left out, so that an infinity or a NaN
+ * behind the mask stays there (0 times NaN is NaN; transformers multiplies all the same, which the
+ * islands mode keeps); the running sum may be kept in float16, as some ports do. */
+static void weigh_plainly(const llava_numerics *n, const llava_attention_of *a, const double *probs,
+                          const double *v, const uint8_t *visible, double *context, size_t stride)
+{
+    for (size_t s = 0; s < a->queries; s++) {
+        for (size_t j = 0; j < a->head_dim; j++) {
+            double sum = 0;
+            for (size_t t = 0; t < a->keys; t++) {
+                double p = probs[s * a->keys + t];
+                bool masked = visible != NULL && !visible[s * a->keys + t] && p == 0;
+                if (masked && !n->islands) {
+                    continue;
+                }
+                sum += p * v[t * a->kv_heads * a->head_dim + j];
+                sum = n->attn_accumulate_f16 ? llava_round(LLAVA_F16, sum) : sum;
+            }
+            context[s * stride + j] = sum;
+        }
+    }
+}
+
+static bool weigh(llava_run *r, const llava_attention_of *a, size_t b, size_t h,
+                  const double *probs, double *context)
+{
+    const llava_numerics *n = &r->plan->numerics;
+    size_t d = a->head_dim, stride = a->heads * d;
+    const double *v = head_rows(a, a->v, b, h);
+    const uint8_t *visible = a->visible == NULL ? NULL : a->visible + b * a->queries * a->keys;
+    double *out = context + (b * a->queries * a->heads + h) * d;
+    if (n->attn_accumulate_f16 || !all_finite(a, v)) {
+        weigh_plainly(n, a, probs, v, visible, out, stride);
+    } else {
+        llava_factor values = {.matrix = v, .output_stride = 1, .inner_stride = a->kv_heads * d};
+        if (!llava_product(n, out, stride, probs, a->keys, a->queries, a->keys, d, &values,
+                           r->error)) {
+            return false;
+        }
+    }
+    for (size_t s = 0; s < a->queries; s++) {
+        llava_round_all(n->storage, out + s * stride, d);
+    }
+    return true;
+}
+
+/* Heads first .. first + count (over batch and heads): scores, probabilities, context. */
+static bool some_heads(llava_run *r, const llava_attention_of *a, size_t first, size_t count,
+                       double *scores, double *probs, double *context)
+{
+    const llava_numerics *n = &r->plan->numerics;
+    llava_shape shape = {4, {a->batch, a->heads, a->queries, a->keys}};
+    size_t square = a->queries * a->keys;
+    for (size_t i = 0; i < count; i++) {
+        if (!score(r, a, (first + i) / a->heads, (first + i) % a->heads, scores + i * square)) {
+            return false;
+        }
+    }
+    bool whole = count == a->batch * a->heads;
+    if (whole && !llava_put(r, scores, shape, "%s.layers.%zu.attn.scores", a->name, a->layer)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t b = (first + i) / a->heads;
+        llava_softmax(n, probs + i * square, scores + i * square,
+                      a->visible == NULL ? NULL : a->visible + b * square, a->queries, a->keys);
+    }
+    if (whole && !llava_put(r, probs, shape, "%s.layers.%zu.attn.probs", a->name, a->layer)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!weigh(r, a, (first + i) / a->heads, (first + i) % a->heads, probs + i * square,
+                   context)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool llava_attention(llava_run *r, const llava_attention_of *a, double *context)
+{
+    llava_scratch_block *mark = llava_scratch_mark(r);
+    size_t heads = a->batch * a->heads, square;
+    /* All heads at once only where someone wants to see them: scores grow with the square of S. */
+    bool seen = llava_wanted(r, "%s.layers.%zu.attn.scores", a->name, a->layer) ||
+                llava_wanted(r, "%s.layers.%zu.attn.probs", a->name, a->layer);
+    size_t at_once = seen ? heads : 1;
+    if (!llava_mul(a->queries, a->keys, &square)) {
+        return llava_fail(r->error, "out of memory (%zu x %zu scores)", a->queries, a->keys);
+    }
+    double *scores = llava_scratch(r, at_once, square);
+    double *probs = scores == NULL ? NULL : llava_scratch(r, at_once, square);
+    bool ok = probs != NULL;
+    for (size_t h = 0; ok && h < heads; h += at_once) {
+        ok = some_heads(r, a, h, at_once, scores, probs, context);
+    }
+    ok = ok &&
+         llava_put(r, context, (llava_shape){3, {a->batch, a->queries, a->heads * a->head_dim}},
+                   "%s.layers.%zu.attn.context", a->name, a->layer);
+    llava_scratch_release(r, mark);
+    return ok;
+}

@@ -1,0 +1,215 @@
+/* One forward pass of LlavaForConditionalGeneration. Reading llava_forward is reading LLaVA. */
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void llava_inputs_free(llava_inputs *in)
+{
+    free(in->input_ids);
+    free(in->inputs_embeds);
+    free(in->attention_mask);
+    free(in->position_ids);
+    free(in->labels);
+    free(in->pixel_values);
+    *in = (llava_inputs){0};
+}
+
+void llava_outputs_free(llava_outputs *out)
+{
+    free(out->logits);
+    *out = (llava_outputs){0};
+}
+
+size_t llava_count_image_tokens(const llava_inputs *in, const llava_plan *plan)
+{
+    size_t count = 0;
+    for (size_t i = 0; in->input_ids != NULL && i < in->batch * in->length; i++) {
+        count += in->input_ids[i] == plan->image_token;
+    }
+    return count;
+}
+
+/* Every id of ids[B, S] is in [0, vocab), or `besides`. */
+static bool check_ids(const llava_inputs *in, const char *name, const int64_t *ids, size_t vocab,
+                      int64_t besides, llava_error *e)
+{
+    for (size_t i = 0; ids != NULL && i < in->batch * in->length; i++) {
+        if ((ids[i] < 0 || (size_t)ids[i] >= vocab) && ids[i] != besides) {
+            return llava_fail(e, "%s: %lld at [%zu, %zu] is not below the vocabulary's %zu", name,
+                              (long long)ids[i], i / in->length, i % in->length, vocab);
+        }
+    }
+    return true;
+}
+
+bool llava_inputs_check(const llava_inputs *in, const llava_plan *plan, llava_error *e)
+{
+    size_t side = plan->vision.image_size, vocab = plan->text.vocab;
+    if (in->batch == 0 || in->length == 0) {
+        return llava_fail(e, "no tokens: [%zu, %zu]", in->batch, in->length);
+    }
+    if ((in->input_ids == NULL) == (in->inputs_embeds == NULL)) {
+        return llava_fail(e, "exactly one of input_ids and inputs_embeds is needed");
+    }
+    for (size_t i = 0; in->attention_mask != NULL && i < in->batch * in->length; i++) {
+        if (in->attention_mask[i] != 0 && in->attention_mask[i] != 1) {
+            return llava_fail(e, "attention_mask: %lld at [%zu, %zu] is neither 0 nor 1",
+                              (long long)in->attention_mask[i], i / in->length, i % in->length);
+        }
+    }
+    for (size_t i = 0; in->position_ids != NULL && i < in->batch * in->length; i++) {
+        if (in->position_ids[i] < 0) {
+            return llava_fail(e, "position_ids: %lld at [%zu, %zu] is negative",
+                              (long long)in->position_ids[i], i / in->length, i % in->length);
+        }
+    }
+    if (in->pixel_values != NULL && (in->height != side || in->width != side)) {
+        return llava_fail(e, "pixel_values: %zux%zu, but the tower takes %zux%zu", in->height,
+                          in->width, side, side);
+    }
+    size_t tokens = llava_count_image_tokens(in, plan), rows = 0;
+    if (!llava_mul(in->pictures, plan->vision.feature_rows, &rows) ||
+        (in->pixel_values != NULL && in->input_ids != NULL && tokens != rows)) {
+        return llava_fail(e, "input_ids: %zu image tokens, but %zu picture%s of %zu rows need %zu",
+                          tokens, in->pictures, in->pictures == 1 ? "" : "s",
+                          plan->vision.feature_rows, rows);
+    }
+    return check_ids(in, "input_ids", in->input_ids, vocab, 0, e) &&
+           check_ids(in, "labels", in->labels, vocab, -100, e);
+}
+
+void llava_positions(const llava_plan *plan, const llava_inputs *in, llava_convention convention,
+                     int64_t *positions)
+{
+    llava_text_positions rule = plan->text.positions;
+    bool cumulative = convention == LLAVA_POSITIONS_GENERATE;
+    bool given = in->position_ids != NULL;
+    if (rule == LLAVA_TEXT_POSITIONS_MASK_IGNORED || rule == LLAVA_TEXT_POSITIONS_MASK_CUMULATIVE) {
+        cumulative = rule == LLAVA_TEXT_POSITIONS_MASK_CUMULATIVE;
+        given = false;
+    }
+    for (size_t b = 0; b < in->batch; b++) {
+        int64_t *row = positions + b * in->length;
+        int64_t seen = 0, shared = 0;
+        bool after_image = false;
+        for (size_t s = 0; s < in->length; s++) {
+            size_t at = b * in->length + s;
+            bool counts = in->attention_mask == NULL || in->attention_mask[at] != 0;
+            seen += counts;
+            int64_t position = cumulative ? (counts ? seen - 1 : 0) : (int64_t)s;
+            row[s] = given ? in->position_ids[at] : position;
+            bool image = in->input_ids != NULL && in->input_ids[at] == plan->image_token;
+            if (rule == LLAVA_TEXT_POSITIONS_IMAGE_SHARED) {
+                shared += image && after_image;
+                row[s] -= shared < row[s] ? shared : row[s];
+            } else if (rule == LLAVA_TEXT_POSITIONS_ONE_BASED) {
+                row[s] += 1;
+            }
+            after_image = image;
+        }
+    }
+}
+
+/* The taps of what goes in. */
+static bool put_inputs(llava_run *r, const llava_inputs *in, int64_t *mask, int64_t *positions)
+{
+    llava_shape shape = {2, {in->batch, in->length}};
+    if (r->prefix[0] != '\0') { /* a decoding step: its ids are in generated_ids */
+        return llava_put_typed(r, LLAVA_I64, positions, shape, "position_ids");
+    }
+    return (in->pixel_values == NULL ||
+            llava_put_typed(r, in->pixel_type, in->pixel_values,
+                            (llava_shape){4, {in->pictures, 3, in->height, in->width}},
+                            "pixel_values")) &&
+           (in->input_ids == NULL ||
+            llava_put_typed(r, LLAVA_I64, in->input_ids, shape, "input_ids")) &&
+           llava_put_typed(r, LLAVA_I64, mask, shape, "attention_mask") &&
+           llava_put_typed(r, LLAVA_I64, positions, shape, "position_ids");
+}
+
+/* Pictures to rows of the language model's width; *rows NULL where there are none or nobody asks.
+ */
+static bool look(llava_run *r, const llava_goal *goal, const llava_inputs *in, double **rows)
+{
+    double *features = NULL;
+    *rows = NULL;
+    if (in->pixel_values == NULL || !goal->vision) {
+        return true;
+    }
+    return llava_vision(r, goal, in->pixel_values, in->pictures, &features) &&
+           (!goal->projector || llava_projector(r, features, in->pictures, rows));
+}
+
+/* Logits of every position, or of the last one of each sample. */
+static bool head(llava_run *r, const llava_goal *goal, const llava_inputs *in, const double *x,
+                 llava_outputs *out)
+{
+    size_t width = r->plan->text.hidden, count;
+    out->batch = in->batch;
+    out->rows = goal->all_logits ? in->length : 1;
+    out->vocab = r->plan->text.vocab;
+    if (!llava_mul(out->batch * out->rows, out->vocab, &count) ||
+        (out->logits = llava_alloc(r->error, count, sizeof(double))) == NULL) {
+        return false;
+    }
+    if (goal->all_logits) {
+        return llava_logits(r, x, in->batch * in->length, out->logits) &&
+               llava_put(r, out->logits, (llava_shape){3, {out->batch, out->rows, out->vocab}},
+                         "logits");
+    }
+    for (size_t b = 0; b < in->batch; b++) {
+        const double *last = x + ((b + 1) * in->length - 1) * width;
+        if (!llava_logits(r, last, 1, out->logits + b * out->vocab)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The pass itself, on memory that the caller holds. mask, positions: [B, S]. */
+static bool pass(llava_run *r, const llava_goal *goal, const llava_inputs *in, llava_cache *cache,
+                 int64_t *mask, int64_t *positions, llava_outputs *out)
+{
+    double *rows = NULL;
+    double *x = llava_scratch(r, in->batch * in->length, r->plan->text.hidden);
+    bool ok = x != NULL && put_inputs(r, in, mask, positions) && look(r, goal, in, &rows);
+    ok = ok && (!goal->embed || llava_embed(r, in, x));
+    ok = ok && (!goal->merge || llava_merge(r, in, rows, x));
+    ok =
+        ok && (!goal->rope || llava_language_model(r, goal, cache, in->length, positions, mask, x));
+    ok = ok && (!(goal->last_logits || goal->all_logits) || head(r, goal, in, x, out));
+    if (ok && goal->loss) {
+        out->has_loss = true;
+        ok = llava_loss(r, out->logits, in, &out->loss);
+    }
+    return ok;
+}
+
+bool llava_forward(llava_run *r, const llava_goal *goal, const llava_inputs *in, int64_t *positions,
+                   llava_cache *cache, llava_outputs *out)
+{
+    size_t count = in->batch * in->length;
+    llava_cache own = {0};
+    *out = (llava_outputs){0};
+    if (cache == NULL) {
+        if (!llava_cache_make(&own, r->plan, in->batch, false, r->error)) {
+            return false;
+        }
+        cache = &own;
+    }
+    llava_scratch_block *below = llava_scratch_mark(r);
+    int64_t *mask = llava_alloc(r->error, count, sizeof(int64_t));
+    bool ok = mask != NULL;
+    for (size_t i = 0; ok && i < count; i++) {
+        mask[i] = in->attention_mask == NULL ? 1 : in->attention_mask[i];
+    }
+    ok = ok && pass(r, goal, in, cache, mask, positions, out);
+    free(mask);
+    llava_scratch_release(r, below);
+    llava_cache_free(&own);
+    if (!ok) {
+        llava_outputs_free(out);
+    }
+    return ok;
+}

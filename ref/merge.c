@@ -1,0 +1,133 @@
+/* Merging: the token table, and the picture rows put where the image tokens stand.
+ *
+ *   embeds[b,s] = table[ids[b,s]]
+ *   walking (b, s) in row-major order, each image token takes the next picture row
+ *
+ * Pictures are used up globally in batch order: nothing but the counts ties a picture to a prompt.
+ * Source: transformers models/llava/modeling_llava.py (masked_scatter); spec 3. */
+#include "model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE "language_model.model.embed_tokens.weight"
+
+/* Row `id` of the token table. */
+static bool token_row(llava_run *r, int64_t id, double *row)
+{
+    const llava_text_plan *t = &r->plan->text;
+    llava_weight table;
+    if (!llava_checkpoint_need(r->weights, &table, TABLE, 2, (size_t[]){t->vocab, t->hidden},
+                               r->error)) {
+        return false;
+    }
+    llava_weight_vector(&r->plan->numerics, &table, (size_t)id * t->hidden, t->hidden, row);
+    return true;
+}
+
+bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds)
+{
+    size_t width = r->plan->text.hidden;
+    if (in->inputs_embeds != NULL) {
+        memcpy(embeds, in->inputs_embeds, in->batch * in->length * width * sizeof(double));
+        llava_round_all(r->plan->numerics.storage, embeds, in->batch * in->length * width);
+        return true;
+    }
+    for (size_t i = 0; i < in->batch * in->length; i++) {
+        if (!token_row(r, in->input_ids[i], embeds + i * width)) {
+            return false;
+        }
+    }
+    return llava_put(r, embeds, (llava_shape){3, {in->batch, in->length, width}}, "text.embed");
+}
+
+/* places[i] = 1 where position i of [B, S] is an image token. With inputs_embeds the ids are not
+ * known: a position is an image token where its whole row equals the image token's, as transformers
+ * looks for it. */
+static bool find_places(llava_run *r, const llava_inputs *in, const double *embeds, uint8_t *places,
+                        size_t *found)
+{
+    size_t width = r->plan->text.hidden;
+    llava_scratch_block *mark = llava_scratch_mark(r);
+    double *row = llava_scratch(r, 1, width);
+    *found = 0;
+    if (row == NULL || (in->input_ids == NULL && !token_row(r, r->plan->image_token, row))) {
+        return false;
+    }
+    for (size_t i = 0; i < in->batch * in->length; i++) {
+        bool image = in->input_ids != NULL
+                         ? in->input_ids[i] == r->plan->image_token
+                         : memcmp(embeds + i * width, row, width * sizeof(double)) == 0;
+        places[i] = image;
+        *found += image;
+    }
+    llava_scratch_release(r, mark);
+    return true;
+}
+
+/* The position of sample-relative index s that a row meant for s goes to. */
+static size_t placed_at(llava_placement placement, size_t s, size_t length, size_t nth)
+{
+    switch (placement) {
+    case LLAVA_PLACE_ONE_EARLY:
+        return (s + length - 1) % length;
+    case LLAVA_PLACE_ONE_LATE:
+        return (s + 1) % length;
+    case LLAVA_PLACE_FRONT:
+        return nth;
+    default:
+        return s;
+    }
+}
+
+static void scatter(const llava_plan *p, const llava_inputs *in, const uint8_t *places,
+                    const double *rows, double *embeds)
+{
+    size_t width = p->text.hidden, per_picture = p->vision.feature_rows, next = 0;
+    for (size_t b = 0; b < in->batch; b++) {
+        for (size_t s = 0, nth = 0; s < in->length; s++) {
+            if (!places[b * in->length + s]) {
+                continue;
+            }
+            size_t picture = next / per_picture, row = next % per_picture;
+            if (p->pictures_reversed) {
+                picture = in->pictures - 1 - picture;
+            }
+            size_t to = placed_at(p->placement, s, in->length, nth);
+            memcpy(embeds + (b * in->length + to) * width,
+                   rows + (picture * per_picture + row) * width, width * sizeof(double));
+            next++;
+            nth++;
+        }
+    }
+}
+
+bool llava_merge(llava_run *r, const llava_inputs *in, const double *rows, double *embeds)
+{
+    const llava_plan *p = r->plan;
+    size_t positions = in->batch * in->length, width = p->text.hidden;
+    if (rows != NULL) {
+        size_t found, have = in->pictures * p->vision.feature_rows;
+        uint8_t *places = llava_alloc(r->error, positions, 1);
+        bool ok = places != NULL && find_places(r, in, embeds, places, &found);
+        if (ok && found != have) {
+            ok = llava_fail(r->error,
+                            "%zu image tokens in the text, but %zu picture%s give%s %zu rows (%zu "
+                            "each)",
+                            found, in->pictures, in->pictures == 1 ? "" : "s",
+                            in->pictures == 1 ? "s" : "", have, p->vision.feature_rows);
+        }
+        if (ok) {
+            scatter(p, in, places, rows, embeds);
+        }
+        free(places);
+        if (!ok) {
+            return false;
+        }
+    }
+    for (size_t i = 0; p->merge_scale != 1 && i < positions * width; i++) {
+        embeds[i] = llava_round(p->numerics.storage, embeds[i] * p->merge_scale);
+    }
+    return llava_put(r, embeds, (llava_shape){3, {in->batch, in->length, width}},
+                     "text.inputs_embeds");
+}

@@ -1,0 +1,133 @@
+/* LLaVA in the order of the data: vision -> projector -> merge -> text -> logits -> loss.
+ *
+ * Each stage is one function of its inputs and the plan; llava_forward calls them in order. */
+#ifndef LLAVA_MODEL_H
+#define LLAVA_MODEL_H
+
+#include "stage.h"
+
+/* ---- what goes in -----------------------------------------------------------------------------
+ */
+
+/* The arguments of transformers' forward. Arrays that are absent are NULL. */
+typedef struct {
+    size_t batch, length;    /* B, S */
+    int64_t *input_ids;      /* [B, S], or */
+    double *inputs_embeds;   /* [B, S, H] */
+    int64_t *attention_mask; /* [B, S], 1: counts; NULL: all ones */
+    int64_t *position_ids;   /* [B, S]; NULL: see llava_convention */
+    int64_t *labels;         /* [B, S], -100: ignored */
+    size_t pictures;         /* N */
+    size_t height, width;    /* of pixel_values */
+    double *pixel_values;    /* [N, 3, height, width] */
+    llava_dtype pixel_type;  /* LLAVA_F32 or LLAVA_F64: what the tap of pixel_values shows */
+} llava_inputs;
+
+void llava_inputs_free(llava_inputs *inputs);
+
+/* Position ids when none are given: 0 .. S-1 as model(...) has them, or cumsum(mask) - 1, padding
+ * 0, as generate() makes them (spec 3, "Position ids"). */
+typedef enum { LLAVA_POSITIONS_FORWARD, LLAVA_POSITIONS_GENERATE } llava_convention;
+
+/* Do the inputs fit the model and each other? Ids in range, masks 0 or 1, as many image tokens as
+ * the pictures give rows. */
+bool llava_inputs_check(const llava_inputs *inputs, const llava_plan *plan, llava_error *e);
+
+/* Number of image tokens among the ids. */
+size_t llava_count_image_tokens(const llava_inputs *inputs, const llava_plan *plan);
+
+/* ---- what is asked for ------------------------------------------------------------------------
+ */
+
+/* The parts of the forward pass that somebody needs: an answer, or a tap. */
+typedef struct {
+    bool vision, features, projector; /* features: rows selected from the hidden states */
+    size_t vision_layers;             /* tower layers to run: index of the last one + 1 */
+    bool embed, merge, rope, text;
+    size_t text_layers;
+    bool norm, last_logits, all_logits, loss;
+} llava_goal;
+
+/* ---- the stages --------------------------------------------------------------------------------
+ */
+
+/* Pictures -> chosen hidden states. pixels: [N, 3, size, size]; *features: [N, feature_rows,
+ * feature_width] in scratch memory, NULL where the goal stops before. */
+bool llava_vision(llava_run *r, const llava_goal *goal, const double *pixels, size_t pictures,
+                  double **features);
+
+/* Features -> rows of the language model's width. *rows: [N * feature_rows, H] in scratch memory.
+ */
+bool llava_projector(llava_run *r, const double *features, size_t pictures, double **rows);
+
+/* Token table. embeds: [B, S, H]. */
+bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds);
+
+/* Puts the picture rows where the image tokens are. rows NULL: no pictures. */
+bool llava_merge(llava_run *r, const llava_inputs *in, const double *rows, double *embeds);
+
+/* Keys and values of the positions already seen. */
+typedef struct {
+    size_t batch, capacity; /* rows that fit; grows as needed */
+    size_t length;          /* rows there */
+    size_t width;           /* kv_heads * d */
+    size_t layers;          /* kept apart; 1: only the layer at work (a pass without a future) */
+    double *keys, *values;  /* [layers, B, capacity, width] */
+    uint8_t *counts;        /* [B, capacity]: 1 where the position is not padding */
+} llava_cache;
+
+/* An empty cache; keep: every layer's rows stay, for the steps that follow. */
+bool llava_cache_make(llava_cache *cache, const llava_plan *plan, size_t batch, bool keep,
+                      llava_error *e);
+void llava_cache_free(llava_cache *cache);
+
+/* The language model up to and including the final norm, on S new positions behind the cached ones.
+ * x: [B, S, H] in place; positions: [B, S]; mask: [B, S]. */
+bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cache, size_t length,
+                          const int64_t *positions, const int64_t *mask, double *x);
+
+/* logits = x W_head^T. x: [rows, H]; logits: [rows, V]. No tap: the caller knows the shape. */
+bool llava_logits(llava_run *r, const double *x, size_t rows, double *logits);
+
+/* Mean cross entropy of logits[b, s] against labels[b, s + 1], labels of -100 left out. */
+bool llava_loss(llava_run *r, const double *logits, const llava_inputs *in, double *loss);
+
+/* ---- all of them
+ * --------------------------------------------------------------------------------- */
+
+typedef struct {
+    size_t batch, rows, vocab;
+    double
+        *logits; /* [B, rows, V]: rows is S, or 1 for the last position alone; NULL: not computed */
+    bool has_loss;
+    double loss;
+} llava_outputs;
+
+void llava_outputs_free(llava_outputs *out);
+
+/* Position ids as the plan has them: given ones, or made from the mask. positions: [B, S]. */
+void llava_positions(const llava_plan *plan, const llava_inputs *in, llava_convention convention,
+                     int64_t *positions);
+
+/* One forward pass. positions: [B, S], from llava_positions. cache: an empty one that keeps every
+ * layer, or NULL where nothing follows. */
+bool llava_forward(llava_run *r, const llava_goal *goal, const llava_inputs *in, int64_t *positions,
+                   llava_cache *cache, llava_outputs *out);
+
+/* ---- generation -------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    size_t batch, count;
+    int64_t *ids; /* [B, count] */
+} llava_answer;
+
+/* Greedy decoding of at most `most` tokens, until every row has ended: the stop token included,
+ * then the pad id. Ties go to the lowest index. goal: the prefill's; step_goal: that of a decoding
+ * step, whose taps are named "step.G.NAME", G from 1. */
+bool llava_generate(llava_run *r, const llava_config *config, const llava_goal *goal,
+                    const llava_goal *step_goal, const llava_inputs *in,
+                    llava_convention convention, size_t most, llava_answer *answer);
+void llava_answer_free(llava_answer *answer);
+
+#endif

@@ -1,0 +1,416 @@
+#include "taps.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const llava_tap_kind kinds[] = {
+    {"image.rgb", "h,w,3", LLAVA_AT_IMAGE,
+     "the file decoded, converted to RGB, turned as its EXIF orientation says", "spec 6.3"},
+    {"image.padded", "h,w,3", LLAVA_AT_IMAGE, "the picture centred in a square of the mean colour",
+     "spec 6.9, LlavaImageProcessor"},
+    {"image.resized", "h,w,3", LLAVA_AT_IMAGE,
+     "Pillow resize to the shortest edge (or to both sizes), rounded to u8 after each pass",
+     "spec 6.4, 6.5"},
+    {"image.cropped", "h,w,3", LLAVA_AT_IMAGE, "the centre of the resized picture", "spec 6.6"},
+    {"pixel_values", "N,3,h,w", LLAVA_AT_IMAGE,
+     "(float32(u8 * rescale_factor) - mean) / std in float32", "spec 6.7"},
+    {"input_ids", "B,S", LLAVA_AT_INPUT,
+     "the prompt tokenised, each picture expanded to its image tokens", "spec 6.1, 7"},
+    {"attention_mask", "B,S", LLAVA_AT_INPUT, "1 where a position counts, 0 for padding",
+     "spec 4.5"},
+    {"position_ids", "B,S", LLAVA_AT_INPUT,
+     "0..S-1 (forward), or cumsum(mask) - 1 with padding 0 (generate)", "spec 3"},
+    {"vision.patch_embed", "N,P,D", LLAVA_AT_VISION,
+     "conv(pixel_values), kernel and stride patch_size, no bias; row-major patches",
+     "CLIPVisionEmbeddings"},
+    {"vision.embed", "N,T,D", LLAVA_AT_VISION,
+     "[class_embedding; patch_embed] + position_embedding", "CLIPVisionEmbeddings"},
+    {"vision.pre_norm", "N,T,D", LLAVA_AT_VISION,
+     "LayerNorm(embed) with pre_layrnorm: hidden state 0", "CLIPVisionTransformer"},
+    {"vision.layers.{i}.norm1", "N,T,D", LLAVA_AT_VISION_LAYER, "LayerNorm(x) with layer_norm1",
+     "CLIPEncoderLayer"},
+    {"vision.layers.{i}.attn.q", "N,T,h,d", LLAVA_AT_VISION_LAYER,
+     "W_q norm1 + b_q, split into heads", "CLIPAttention"},
+    {"vision.layers.{i}.attn.k", "N,T,h,d", LLAVA_AT_VISION_LAYER,
+     "W_k norm1 + b_k, split into heads", "CLIPAttention"},
+    {"vision.layers.{i}.attn.v", "N,T,h,d", LLAVA_AT_VISION_LAYER,
+     "W_v norm1 + b_v, split into heads", "CLIPAttention"},
+    {"vision.layers.{i}.attn.scores", "N,h,T,T", LLAVA_AT_VISION_LAYER, "(q . k) * d^-0.5",
+     "eager_attention_forward"},
+    {"vision.layers.{i}.attn.probs", "N,h,T,T", LLAVA_AT_VISION_LAYER, "softmax over the keys",
+     "eager_attention_forward"},
+    {"vision.layers.{i}.attn.context", "N,T,D", LLAVA_AT_VISION_LAYER,
+     "probs v, heads concatenated", "eager_attention_forward"},
+    {"vision.layers.{i}.attn.out", "N,T,D", LLAVA_AT_VISION_LAYER, "W_out context + b_out",
+     "CLIPAttention"},
+    {"vision.layers.{i}.resid1", "N,T,D", LLAVA_AT_VISION_LAYER, "x + attn.out",
+     "CLIPEncoderLayer"},
+    {"vision.layers.{i}.norm2", "N,T,D", LLAVA_AT_VISION_LAYER,
+     "LayerNorm(resid1) with layer_norm2", "CLIPEncoderLayer"},
+    {"vision.layers.{i}.mlp.fc1", "N,T,M", LLAVA_AT_VISION_LAYER, "W_1 norm2 + b_1", "CLIPMLP"},
+    {"vision.layers.{i}.mlp.act", "N,T,M", LLAVA_AT_VISION_LAYER,
+     "act(fc1); quick_gelu(x) = x sigmoid(1.702 x) in CLIP", "CLIPMLP, activations.py"},
+    {"vision.layers.{i}.mlp.out", "N,T,D", LLAVA_AT_VISION_LAYER, "W_2 act + b_2", "CLIPMLP"},
+    {"vision.layers.{i}.output", "N,T,D", LLAVA_AT_VISION_LAYER,
+     "resid1 + mlp.out: hidden state i + 1", "CLIPEncoderLayer"},
+    {"vision.features", "N,F,C", LLAVA_AT_FEATURES,
+     "the chosen hidden states side by side, rows selected", "LlavaModel.get_image_features"},
+    {"projector.fc1", "N,F,H", LLAVA_AT_PROJECTOR, "W_1 features + b_1",
+     "LlavaMultiModalProjector"},
+    {"projector.act", "N,F,H", LLAVA_AT_PROJECTOR,
+     "act(fc1); gelu(x) = x/2 (1 + erf(x / sqrt 2)) in LLaVA", "LlavaMultiModalProjector"},
+    {"projector.out", "N,F,H", LLAVA_AT_PROJECTOR, "W_2 act + b_2", "LlavaMultiModalProjector"},
+    {"text.embed", "B,S,H", LLAVA_AT_EMBED, "row input_ids[b,s] of the token table",
+     "LlamaModel.embed_tokens"},
+    {"text.inputs_embeds", "B,S,H", LLAVA_AT_MERGE,
+     "embed, with the picture rows where the image tokens are: hidden state 0",
+     "LlavaModel.forward, masked_scatter"},
+    {"text.rope.cos", "B,S,d", LLAVA_AT_ROPE, "cos(position * theta^(-2j/d)), j and j + d/2 alike",
+     "LlamaRotaryEmbedding"},
+    {"text.rope.sin", "B,S,d", LLAVA_AT_ROPE, "sin(position * theta^(-2j/d)), j and j + d/2 alike",
+     "LlamaRotaryEmbedding"},
+    {"text.layers.{i}.norm1", "B,S,H", LLAVA_AT_TEXT_LAYER,
+     "weight * x / sqrt(mean(x^2) + eps) with input_layernorm", "LlamaRMSNorm"},
+    {"text.layers.{i}.attn.q", "B,S,h,d", LLAVA_AT_TEXT_LAYER, "W_q norm1, split into heads",
+     "LlamaAttention"},
+    {"text.layers.{i}.attn.k", "B,S,k,d", LLAVA_AT_TEXT_LAYER,
+     "W_k norm1, split into key/value heads", "LlamaAttention"},
+    {"text.layers.{i}.attn.v", "B,S,k,d", LLAVA_AT_TEXT_LAYER,
+     "W_v norm1, split into key/value heads", "LlamaAttention"},
+    {"text.layers.{i}.attn.q_rope", "B,S,h,d", LLAVA_AT_TEXT_LAYER, "q cos + rotate_half(q) sin",
+     "apply_rotary_pos_emb"},
+    {"text.layers.{i}.attn.k_rope", "B,S,k,d", LLAVA_AT_TEXT_LAYER, "k cos + rotate_half(k) sin",
+     "apply_rotary_pos_emb"},
+    {"text.layers.{i}.attn.scores", "B,h,S,S'", LLAVA_AT_TEXT_LAYER,
+     "(q_rope . k_rope) * d^-0.5, before the mask", "eager_attention_forward"},
+    {"text.layers.{i}.attn.probs", "B,h,S,S'", LLAVA_AT_TEXT_LAYER,
+     "softmax over the visible keys, 0 for the others", "eager_attention_forward"},
+    {"text.layers.{i}.attn.context", "B,S,A", LLAVA_AT_TEXT_LAYER, "probs v, heads concatenated",
+     "eager_attention_forward"},
+    {"text.layers.{i}.attn.out", "B,S,H", LLAVA_AT_TEXT_LAYER, "W_o context", "LlamaAttention"},
+    {"text.layers.{i}.resid1", "B,S,H", LLAVA_AT_TEXT_LAYER, "x + attn.out", "LlamaDecoderLayer"},
+    {"text.layers.{i}.norm2", "B,S,H", LLAVA_AT_TEXT_LAYER,
+     "RMSNorm(resid1) with post_attention_layernorm", "LlamaRMSNorm"},
+    {"text.layers.{i}.mlp.gate", "B,S,I", LLAVA_AT_TEXT_LAYER, "W_gate norm2", "LlamaMLP"},
+    {"text.layers.{i}.mlp.up", "B,S,I", LLAVA_AT_TEXT_LAYER, "W_up norm2", "LlamaMLP"},
+    {"text.layers.{i}.mlp.act", "B,S,I", LLAVA_AT_TEXT_LAYER,
+     "act(gate) * up; silu(x) = x sigmoid(x) in Llama", "LlamaMLP"},
+    {"text.layers.{i}.mlp.out", "B,S,H", LLAVA_AT_TEXT_LAYER, "W_down act", "LlamaMLP"},
+    {"text.layers.{i}.output", "B,S,H", LLAVA_AT_TEXT_LAYER,
+     "resid1 + mlp.out, before the final norm", "LlamaDecoderLayer"},
+    {"text.norm", "B,S,H", LLAVA_AT_NORM, "RMSNorm(output of the last layer) with norm",
+     "LlamaModel"},
+    {"logits", "B,S,V", LLAVA_AT_LOGITS, "W_head norm, no bias", "LlavaForConditionalGeneration"},
+    {"loss", "", LLAVA_AT_LOSS,
+     "mean of -log softmax(logits[b,s])[labels[b,s+1]], labels of -100 left out",
+     "ForCausalLMLoss, spec 5.6"},
+    {"generated_ids", "B,G", LLAVA_AT_ANSWER, "argmax of the last logits, step by step",
+     "generate(do_sample=False), spec 9"},
+};
+
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+size_t llava_tap_kinds(const llava_tap_kind **table)
+{
+    *table = kinds;
+    return KINDS;
+}
+
+/* The size that a letter stands for. keys: S' where it is not S. */
+static size_t letter_size(const llava_plan *p, const llava_tap_sizes *z, bool text, size_t length,
+                          size_t keys, const char *letter)
+{
+    switch (letter[0]) {
+    case 'N':
+        return z->pictures;
+    case 'P':
+        return p->vision.patches;
+    case 'T':
+        return p->vision.rows;
+    case 'D':
+        return p->vision.hidden;
+    case 'M':
+        return p->vision.intermediate;
+    case 'F':
+        return p->vision.feature_rows;
+    case 'C':
+        return p->vision.feature_width;
+    case 'w':
+        return p->vision.image_size;
+    case '3':
+        return 3;
+    case 'B':
+        return z->batch;
+    case 'S':
+        return letter[1] == '\'' ? keys : length;
+    case 'H':
+        return p->text.hidden;
+    case 'I':
+        return p->text.intermediate;
+    case 'A':
+        return p->text.heads * p->text.head_dim;
+    case 'k':
+        return p->text.kv_heads;
+    case 'V':
+        return p->text.vocab;
+    case 'G':
+        return z->steps + 1;
+    case 'h':
+        return text ? p->text.heads : p->vision.heads;
+    case 'd':
+        return text ? p->text.head_dim : p->vision.head_dim;
+    default:
+        return 0;
+    }
+}
+
+/* Fills rank and shape from the kind's letters. */
+static void fill_shape(const llava_tap_kind *kind, const llava_plan *p, const llava_tap_sizes *z,
+                       size_t length, size_t keys, llava_tap *tap)
+{
+    bool text = strncmp(kind->name, "vision", 6) != 0;
+    tap->rank = 0;
+    for (const char *at = kind->shape; *at != '\0'; at++) {
+        if (*at == ',' || *at == '\'') {
+            continue;
+        }
+        size_t size = letter_size(p, z, text, length, keys, at);
+        /* pixel_values are [N,3,h,w]: here h is the picture's height */
+        bool pixels = kind->at == LLAVA_AT_IMAGE && *at == 'h';
+        tap->shape[tap->rank++] = pixels ? p->vision.image_size : size;
+    }
+}
+
+static llava_dtype kind_type(const llava_tap_kind *kind, const llava_plan *p,
+                             const llava_tap_sizes *z)
+{
+    switch (kind->at) {
+    case LLAVA_AT_IMAGE:
+        return z->pixel_type;
+    case LLAVA_AT_INPUT:
+    case LLAVA_AT_ANSWER:
+        return LLAVA_I64;
+    case LLAVA_AT_LOSS:
+        return p->numerics.islands ? LLAVA_F32 : p->numerics.storage;
+    default:
+        return p->numerics.storage;
+    }
+}
+
+/* Does such a run have taps of this kind? Pictures' u8 stages are the caller's to list. */
+static bool kind_exists(const llava_tap_kind *kind, const llava_tap_sizes *z)
+{
+    switch (kind->at) {
+    case LLAVA_AT_IMAGE:
+        return z->pictures > 0 && strcmp(kind->name, "pixel_values") == 0;
+    case LLAVA_AT_INPUT:
+        return !z->embeds_given || strcmp(kind->name, "input_ids") != 0;
+    case LLAVA_AT_VISION:
+    case LLAVA_AT_VISION_LAYER:
+    case LLAVA_AT_FEATURES:
+    case LLAVA_AT_PROJECTOR:
+        return z->pictures > 0;
+    case LLAVA_AT_EMBED:
+        return !z->embeds_given;
+    case LLAVA_AT_LOSS:
+        return z->labels && !z->generates;
+    case LLAVA_AT_ANSWER:
+        return z->generates;
+    default:
+        return true;
+    }
+}
+
+/* Does a decoding step have it? */
+static bool kind_in_step(const llava_tap_kind *kind)
+{
+    return strcmp(kind->name, "position_ids") == 0 ||
+           (kind->at >= LLAVA_AT_EMBED && kind->at <= LLAVA_AT_LOGITS);
+}
+
+typedef struct {
+    const llava_plan *plan;
+    const llava_tap_sizes *sizes;
+    bool (*each)(void *self, const llava_tap *tap);
+    void *self;
+    const char *prefix;
+    size_t length, keys;
+} listing;
+
+/* One tap of a kind, layer i. */
+static bool list_one(const listing *l, const llava_tap_kind *kind, size_t i)
+{
+    char name[LLAVA_TAP_NAME];
+    const char *layer = strstr(kind->name, "{i}");
+    if (layer == NULL) {
+        snprintf(name, sizeof name, "%s%s", l->prefix, kind->name);
+    } else {
+        snprintf(name, sizeof name, "%s%.*s%zu%s", l->prefix, (int)(layer - kind->name), kind->name,
+                 i, layer + 3);
+    }
+    llava_tap tap = {.name = name, .dtype = kind_type(kind, l->plan, l->sizes)};
+    fill_shape(kind, l->plan, l->sizes, l->length, l->keys, &tap);
+    return l->each(l->self, &tap);
+}
+
+/* The kinds from..to of one layer block, for each of `layers` layers. */
+static bool list_layers(const listing *l, size_t from, size_t to, size_t layers)
+{
+    for (size_t i = 0; i < layers; i++) {
+        for (size_t k = from; k < to; k++) {
+            if (!list_one(l, &kinds[k], i)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static size_t layer_count(const llava_plan *p, const llava_tap_sizes *z, llava_at at)
+{
+    if (at == LLAVA_AT_TEXT_LAYER) {
+        return p->text.layers;
+    }
+    return z->all_vision_layers && z->vision_layers_there > p->vision.layers_needed
+               ? z->vision_layers_there
+               : p->vision.layers_needed;
+}
+
+/* All kinds of one pass: the prefill (step false) or a decoding step. */
+static bool list_pass(const listing *l, bool step)
+{
+    for (size_t k = 0; k < KINDS; k++) {
+        const llava_tap_kind *kind = &kinds[k];
+        if (!kind_exists(kind, l->sizes) || (step && !kind_in_step(kind)) ||
+            kind->at == LLAVA_AT_ANSWER) {
+            continue;
+        }
+        if (kind->at == LLAVA_AT_VISION_LAYER || kind->at == LLAVA_AT_TEXT_LAYER) {
+            size_t end = k;
+            while (end < KINDS && kinds[end].at == kind->at) {
+                end++;
+            }
+            if (!list_layers(l, k, end, layer_count(l->plan, l->sizes, kind->at))) {
+                return false;
+            }
+            k = end - 1;
+        } else if (!list_one(l, kind, 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool llava_taps_list(const llava_plan *plan, const llava_tap_sizes *sizes,
+                     bool (*each)(void *self, const llava_tap *tap), void *self)
+{
+    listing l = {plan, sizes, each, self, "", sizes->length, sizes->length};
+    if (!list_pass(&l, false)) {
+        return false;
+    }
+    for (size_t g = 1; sizes->generates && g <= sizes->steps; g++) {
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "step.%zu.", g);
+        listing step = {plan, sizes, each, self, prefix, 1, sizes->length + g};
+        if (!list_pass(&step, true)) {
+            return false;
+        }
+    }
+    return !sizes->generates || list_one(&l, &kinds[KINDS - 1], 0);
+}
+
+/* ---- what a set of wanted taps needs ------------------------------------------------------------
+ */
+
+typedef struct {
+    const llava_plan *plan;
+    const llava_sink *sink;
+    llava_goal *goal, *step_goal;
+} wanting;
+
+/* The number behind "layers." in a tap's name, plus one. */
+static size_t layer_end(const char *name)
+{
+    const char *at = strstr(name, "layers.");
+    size_t i = 0;
+    for (at = at == NULL ? "" : at + 7; *at >= '0' && *at <= '9'; at++) {
+        i = i * 10 + (size_t)(*at - '0');
+    }
+    return i + 1;
+}
+
+/* Marks what one wanted tap needs directly; what that needs in turn is added at the end. */
+static bool want_one(void *self, const llava_tap *tap)
+{
+    wanting *w = self;
+    if (!w->sink->wants(w->sink->self, tap->name)) {
+        return true;
+    }
+    llava_goal *g = w->goal;
+    const char *name = tap->name;
+    if (strncmp(name, "step.", 5) == 0) {
+        g = w->step_goal;
+        name = strchr(name + 5, '.') + 1;
+    }
+    if (strncmp(name, "vision.layers.", 14) == 0) {
+        size_t end = layer_end(name);
+        g->vision = true;
+        g->vision_layers = end > g->vision_layers ? end : g->vision_layers;
+    } else if (strcmp(name, "vision.features") == 0) {
+        g->features = true;
+    } else if (strncmp(name, "vision.", 7) == 0) {
+        g->vision = true;
+    } else if (strncmp(name, "projector.", 10) == 0) {
+        g->projector = true;
+    } else if (strcmp(name, "text.embed") == 0) {
+        g->embed = true;
+    } else if (strcmp(name, "text.inputs_embeds") == 0) {
+        g->merge = true;
+    } else if (strncmp(name, "text.rope.", 10) == 0) {
+        g->rope = true;
+    } else if (strncmp(name, "text.layers.", 12) == 0) {
+        size_t end = layer_end(name);
+        g->text = true;
+        g->text_layers = end > g->text_layers ? end : g->text_layers;
+    } else if (strcmp(name, "text.norm") == 0) {
+        g->norm = true;
+    } else if (strcmp(name, "logits") == 0) {
+        g->all_logits = true;
+    } else if (strcmp(name, "loss") == 0) {
+        g->loss = true;
+    }
+    return true;
+}
+
+/* Adds what the marked parts need. */
+static void close_goal(const llava_plan *plan, llava_goal *g)
+{
+    g->all_logits = g->all_logits || g->loss;
+    g->norm = g->norm || g->all_logits || g->last_logits;
+    if (g->norm) {
+        g->text = true;
+        g->text_layers = plan->text.layers;
+    }
+    g->rope = g->rope || g->text;
+    g->merge = g->merge || g->text;
+    g->embed = g->embed || g->merge;
+    g->projector = g->projector || g->merge;
+    g->features = g->features || g->projector;
+    g->vision = g->vision || g->features;
+}
+
+void llava_taps_goal(const llava_plan *plan, const llava_tap_sizes *sizes, const llava_sink *sink,
+                     llava_goal *goal, llava_goal *step_goal)
+{
+    wanting w = {plan, sink, goal, step_goal};
+    if (sink != NULL) {
+        llava_taps_list(plan, sizes, want_one, &w);
+    }
+    close_goal(plan, goal);
+    if (sizes->generates) {
+        /* a step decides the next token: always to its logits */
+        step_goal->all_logits = true;
+        close_goal(plan, step_goal);
+        step_goal->vision = step_goal->features = step_goal->projector = false;
+    }
+}

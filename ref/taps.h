@@ -1,0 +1,60 @@
+/* The one table of taps: every named tensor of the contract in the order of the data's flow, with
+ * its shape, the formula that makes it, and its source. What can be asked for, what a dump will
+ * hold and how large it is, and what a run must compute for it, all come from this table. */
+#ifndef LLAVA_TAPS_H
+#define LLAVA_TAPS_H
+
+#include "model.h"
+
+typedef enum {
+    LLAVA_AT_IMAGE, /* the picture file up to pixel_values */
+    LLAVA_AT_INPUT, /* ids, mask, positions */
+    LLAVA_AT_VISION,
+    LLAVA_AT_VISION_LAYER,
+    LLAVA_AT_FEATURES,
+    LLAVA_AT_PROJECTOR,
+    LLAVA_AT_EMBED,
+    LLAVA_AT_MERGE,
+    LLAVA_AT_ROPE,
+    LLAVA_AT_TEXT_LAYER,
+    LLAVA_AT_NORM,
+    LLAVA_AT_LOGITS,
+    LLAVA_AT_LOSS,
+    LLAVA_AT_ANSWER,
+} llava_at;
+
+typedef struct {
+    const char *name;  /* "{i}" stands for the layer's number */
+    const char *shape; /* letters, as contract section 2 has them: "N,T,h,d" */
+    llava_at at;
+    const char *formula; /* one line */
+    const char *source;  /* where it stands in transformers / in the spec */
+} llava_tap_kind;
+
+size_t llava_tap_kinds(const llava_tap_kind **kinds);
+
+/* Sizes of one run, for the shapes. */
+typedef struct {
+    size_t batch, length, pictures; /* B, S, N */
+    bool embeds_given;              /* inputs_embeds: no input_ids, no text.embed */
+    bool labels;
+    size_t steps; /* decoding steps at most: N of --generate, less one; 0 without */
+    bool generates;
+    llava_dtype pixel_type;
+    bool all_vision_layers;     /* list tower layers behind the last chosen one too */
+    size_t vision_layers_there; /* tower layers that the checkpoint has */
+} llava_tap_sizes;
+
+/* Calls each(self, tap) for every tap that such a run has behind the picture stage, in order, with
+ * tap->data NULL. Stops with false where each does. */
+bool llava_taps_list(const llava_plan *plan, const llava_tap_sizes *sizes,
+                     bool (*each)(void *self, const llava_tap *tap), void *self);
+
+/* Adds to *goal what has to be computed so that every wanted tap of this run appears, and
+ * everything that needs in turn; *step_goal is the same for a decoding step. sink NULL: no tap is
+ * wanted. The caller first sets what its own answer needs (last_logits, loss), the rest being false
+ * and 0. */
+void llava_taps_goal(const llava_plan *plan, const llava_tap_sizes *sizes, const llava_sink *sink,
+                     llava_goal *goal, llava_goal *step_goal);
+
+#endif
