@@ -82,16 +82,29 @@ static bool read_type(source *s)
                       s->path, type);
 }
 
+/* In an image processor null is not "absent": transformers sets it over the class's default. */
+static bool is_null(const source *s, const char *key)
+{
+    return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(s->root, key));
+}
+
+static bool read_flag(const source *s, const char *key, bool *flag)
+{
+    if (is_null(s, key)) {
+        *flag = false;
+        return true;
+    }
+    return llava_json_bool(s->path, s->root, key, flag, s->e);
+}
+
 static bool read_flags(const source *s, llava_processor *p)
 {
     bool rgb = true, square = false;
-    if (!llava_json_bool(s->path, s->root, "do_pad", &p->do_pad, s->e) ||
-        !llava_json_bool(s->path, s->root, "do_resize", &p->do_resize, s->e) ||
-        !llava_json_bool(s->path, s->root, "do_center_crop", &p->do_center_crop, s->e) ||
-        !llava_json_bool(s->path, s->root, "do_rescale", &p->do_rescale, s->e) ||
-        !llava_json_bool(s->path, s->root, "do_normalize", &p->do_normalize, s->e) ||
-        !llava_json_bool(s->path, s->root, "do_convert_rgb", &rgb, s->e) ||
-        !llava_json_bool(s->path, s->root, "use_square_size", &square, s->e)) {
+    if (!read_flag(s, "do_pad", &p->do_pad) || !read_flag(s, "do_resize", &p->do_resize) ||
+        !read_flag(s, "do_center_crop", &p->do_center_crop) ||
+        !read_flag(s, "do_rescale", &p->do_rescale) ||
+        !read_flag(s, "do_normalize", &p->do_normalize) || !read_flag(s, "do_convert_rgb", &rgb) ||
+        !read_flag(s, "use_square_size", &square)) {
         return false;
     }
     if (p->do_pad && !s->pads) {
@@ -172,8 +185,8 @@ static bool read_sizes(const source *s, llava_processor *p)
     bool square = false;
     size_forms resize = {.shortest = p->shortest_edge};
     size_forms crop = {.height = p->crop_height, .width = p->crop_width};
-    if (!llava_json_bool(s->path, s->root, "default_to_square", &square, s->e) ||
-        !read_size(s, "size", square, &resize) || !read_size(s, "crop_size", true, &crop)) {
+    if (!read_flag(s, "default_to_square", &square) || !read_size(s, "size", square, &resize) ||
+        !read_size(s, "crop_size", true, &crop)) {
         return false;
     }
     p->shortest_edge = resize.shortest;
@@ -208,7 +221,8 @@ static bool read_channels(const source *s, const char *key, double values[3])
 
 static bool read_numbers(const source *s, llava_processor *p)
 {
-    size_t resample = p->resample;
+    /* Both backends take bilinear where the resampling is null. */
+    size_t resample = is_null(s, "resample") ? LLAVA_RESAMPLE_BILINEAR : p->resample;
     if (!llava_json_size(s->path, s->root, "resample", &resample, s->e) ||
         !llava_json_double(s->path, s->root, "rescale_factor", &p->rescale_factor, s->e) ||
         !read_channels(s, "image_mean", p->mean) || !read_channels(s, "image_std", p->std)) {
@@ -227,6 +241,27 @@ static bool read_numbers(const source *s, llava_processor *p)
     return true;
 }
 
+/* A step that is on needs its values. */
+static bool refuse_nulls(const source *s, const llava_processor *p)
+{
+    const struct {
+        const char *key;
+        bool needed;
+    } keys[] = {
+        {"size", p->do_resize},
+        {"crop_size", p->do_center_crop},
+        {"rescale_factor", p->do_rescale},
+        {"image_mean", p->do_normalize || p->do_pad},
+        {"image_std", p->do_normalize},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (keys[i].needed && is_null(s, keys[i].key)) {
+            return refuse(s, keys[i].key, "must not be null");
+        }
+    }
+    return true;
+}
+
 static bool read_image_processor(const char *path, const cJSON *root, llava_processor *p,
                                  llava_error *e)
 {
@@ -234,7 +269,8 @@ static bool read_image_processor(const char *path, const cJSON *root, llava_proc
     if (!cJSON_IsObject(root)) {
         return llava_fail(e, "%s: must be an object", path);
     }
-    return read_type(&s) && read_flags(&s, p) && read_sizes(&s, p) && read_numbers(&s, p);
+    return read_type(&s) && read_flags(&s, p) && refuse_nulls(&s, p) && read_sizes(&s, p) &&
+           read_numbers(&s, p);
 }
 
 /* ---- processor_config.json ---- */
