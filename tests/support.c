@@ -69,3 +69,27 @@ void support_write_text(const support_folder *folder, const char *name, const ch
 {
     support_write(folder, name, text, strlen(text));
 }
+
+void support_write_safetensors(const support_folder *folder, const char *name, const char *header,
+                               size_t n)
+{
+    size_t length = strlen(header);
+    uint8_t *bytes = calloc(8 + length + n, 1);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < 8; i++) {
+        bytes[i] = (uint8_t)((uint64_t)length >> (8 * i));
+    }
+    memcpy(bytes + 8, header, length);
+    for (size_t i = 0; i < n; i++) {
+        bytes[8 + length + i] = (uint8_t)i;
+    }
+    support_write(folder, name, bytes, 8 + length + n);
+    free(bytes);
+}
+
+void support_says(const llava_error *e, const char *part)
+{
+    if (strstr(e->text, part) == NULL || strchr(e->text, '\n') != NULL) {
+        fail_msg("the message is '%s', not '...%s...'", e->text, part);
+    }
+}

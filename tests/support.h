@@ -2,6 +2,8 @@
 #ifndef LLAVA_TESTS_SUPPORT_H
 #define LLAVA_TESTS_SUPPORT_H
 
+#include "ref/error.h"
+
 #include <stddef.h>
 
 typedef struct {
@@ -18,5 +20,11 @@ const char *support_path(const support_folder *folder, const char *name);
 /* Writes (replaces) folder/name. */
 void support_write(const support_folder *folder, const char *name, const void *bytes, size_t n);
 void support_write_text(const support_folder *folder, const char *name, const char *text);
+/* A safetensors file: the header's length, the header, then n bytes 0, 1, 2, ... */
+void support_write_safetensors(const support_folder *folder, const char *name, const char *header,
+                               size_t n);
+
+/* Fails unless the message holds `part`, and is one line. */
+void support_says(const llava_error *e, const char *part);
 
 #endif
