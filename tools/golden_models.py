@@ -1,0 +1,387 @@
+"""The golden cases: tiny models with awkward sizes, their inputs, and where each comes from.
+
+Every number is drawn with NumPy's PCG64 from the case's seed, as multiples of 2^-53 scaled by one
+factor (no log, no cosine: the same bits on every machine), never with torch's generator.
+"""
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    CLIPVisionConfig,
+    GenerationConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+from make_demo_model import CHAT_TEMPLATE, train_tokenizer
+
+DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+
+# 2 x 2 patches and a class row; one tower layer in use, the second behind the chosen state. Every
+# case changes what it is about.
+VISION = dict(
+    hidden_size=18, intermediate_size=26, num_hidden_layers=2, num_attention_heads=2, image_size=8, patch_size=4
+)
+TEXT = dict(
+    vocab_size=61, hidden_size=20, intermediate_size=30, num_hidden_layers=2, num_attention_heads=2,
+    max_position_embeddings=256, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2, pad_token_id=58,
+)  # fmt: skip
+SHALLOW = dict(num_hidden_layers=1)
+IMAGE_TOKEN, PAD_TOKEN, WORDS = 57, 58, 56
+PICTURE = "picture"  # in a layout: one picture's placeholders
+
+
+@dataclass
+class Case:
+    name: str
+    about: str
+    vision: dict = field(default_factory=dict)
+    text: dict = field(default_factory=dict)
+    top: dict = field(default_factory=dict)  # keys of LlavaConfig
+    store: str = "f32"  # the type of the stored weights
+    spelling: str = "save_pretrained"  # of the weights' names: that, or "released", or "memory"
+    shard_size: str = ""
+    # What goes in: a list of samples, each a list of run lengths of text and PICTURE ...
+    layout: list = None
+    pad: str = "right"
+    labels: bool = False
+    embeds: bool = False  # inputs_embeds in place of input_ids
+    positions: list = None
+    # ... or pictures and a text, through the processor.
+    pictures: dict = None  # file name -> bytes
+    prompt: str = None
+    chat: str = None
+    processor: dict = None  # keys of the image processor
+    processor_kind: str = "llava"
+    model: str = None  # another case's model folder, relative to the case
+    generate: int = 0
+    stop: int = -1  # eos_token_id of generation_config.json; -1: none
+    taps: list = None  # globs; None: all
+    forms: tuple = ("true", "hf")
+    draw: int = 0  # another draw of the same case, where a greedy choice was too close
+
+    @property
+    def seed(self):
+        """Of its name, so that a new case changes no other."""
+        return zlib.crc32(f"{self.name}{self.draw or ''}".encode())
+
+
+def uniform(rng, shape, deviation):
+    """Zero mean, the given standard deviation, by exact operations and one rounding each."""
+    return (rng.random(shape) * 2 - 1) * (deviation * 1.7320508075688772)
+
+
+def weight_like(rng, name, shape):
+    """Sized so that activations stay near 1 and attention is neither uniform nor a single key."""
+    if len(shape) == 1 and ("norm" in name) and name.endswith("weight"):
+        return 1 + uniform(rng, shape, 0.2)
+    if name.endswith("bias"):
+        return uniform(rng, shape, 0.2)
+    if "embedding" in name or "embed_tokens" in name:
+        if "patch" not in name:
+            return uniform(rng, shape, 0.7)
+    gain = 1.6 if "q_proj" in name or "k_proj" in name else 1.1
+    return uniform(rng, shape, gain / np.sqrt(np.prod(shape[1:])))
+
+
+# --- the model folder ----------------------------------------------------------------------------
+
+
+def released(name):
+    """save_pretrained's spelling -> that of the released llava-1.5 files."""
+    if name.startswith("lm_head"):
+        return f"language_model.{name}"
+    return name.replace("vision_tower.", "vision_tower.vision_model.").replace("vision_model.vision_model", "vision_model")
+
+
+def in_memory(name):
+    """save_pretrained's spelling -> that of transformers 4.52 and later in memory."""
+    if name.startswith("language_model.lm_head"):
+        return name.removeprefix("language_model.")
+    if name.startswith("lm_head"):
+        return name
+    return "model." + name.replace("language_model.model.", "language_model.")
+
+
+def make_config(case, image_token):
+    vision = CLIPVisionConfig(**VISION | case.vision)
+    text = LlamaConfig(**TEXT | case.text)
+    rows = (vision.image_size // vision.patch_size) ** 2
+    top = dict(image_token_index=image_token, image_seq_length=rows) | case.top
+    return LlavaConfig(vision_config=vision, text_config=text, **top)
+
+
+def make_model(case, config):
+    model = LlavaForConditionalGeneration(config)
+    rng = np.random.Generator(np.random.PCG64(case.seed))
+    model = model.to(DTYPES[case.store])
+    for name, parameter in sorted(model.named_parameters()):
+        drawn = torch.from_numpy(weight_like(rng, name, parameter.shape))
+        parameter.data.copy_(drawn.to(DTYPES[case.store]))
+    model.generation_config = GenerationConfig(
+        bos_token_id=1, pad_token_id=PAD_TOKEN, eos_token_id=case.stop if case.stop >= 0 else None
+    )
+    return model
+
+
+def save_model(case, folder):
+    """Writes the model folder. Cases that look at pictures only get no weights: none are read."""
+    tokenizer = make_tokenizer() if case.processor else None
+    config = make_config(case, tokenizer.convert_tokens_to_ids("<image>") if tokenizer else IMAGE_TOKEN)
+    if tokenizer:
+        make_processor(case, config, tokenizer, folder)
+    if case.taps == IMAGE_TAPS:
+        config.architectures = ["LlavaForConditionalGeneration"]
+        config.save_pretrained(folder)
+        return
+    model = make_model(case, config)
+    shards = {"max_shard_size": case.shard_size} if case.shard_size else {}
+    model.save_pretrained(folder, **shards)
+    rename = {"released": released, "memory": in_memory}.get(case.spelling)
+    if rename:
+        path = os.path.join(folder, "model.safetensors")
+        tensors = {rename(name): tensor for name, tensor in load_file(path).items()}
+        save_file(tensors, path, metadata={"format": "pt"})
+
+
+def make_tokenizer():
+    return train_tokenizer(["USER: What is it? ASSISTANT: It is a small red picture of nothing at all."] * 20)
+
+
+def make_processor(case, config, tokenizer, folder):
+    kind = {"llava": LlavaImageProcessorPil, "clip": CLIPImageProcessorPil}[case.processor_kind]
+    processor = LlavaProcessor(
+        kind(**case.processor),
+        tokenizer,
+        patch_size=config.vision_config.patch_size,
+        vision_feature_select_strategy=config.vision_feature_select_strategy,
+        chat_template=CHAT_TEMPLATE,
+        num_additional_image_tokens=1,
+    )
+    processor.save_pretrained(folder)
+    if case.processor_kind == "clip":  # preprocessor_config.json, as older files have it
+        processor.image_processor.save_pretrained(folder)
+
+
+# --- inputs --------------------------------------------------------------------------------------
+
+
+def feature_rows(config):
+    rows = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
+    return rows + (config.vision_feature_select_strategy == "full")
+
+
+def make_inputs(case, model):
+    """The arrays of the inputs file, drawn from the case's seed."""
+    rng = np.random.Generator(np.random.PCG64(case.seed + 1))
+    config = model.config
+    samples, pictures = [], 0
+    for runs in case.layout:
+        ids = []
+        for run in runs:
+            if run == PICTURE:
+                ids += [config.image_token_id] * feature_rows(config)
+                pictures += 1
+            else:
+                ids += rng.integers(3, WORDS, run).tolist()
+        samples.append([1] + ids)
+    longest = max(map(len, samples))
+    padding = [longest - len(ids) for ids in samples]
+
+    def padded(rows, filler):
+        if case.pad == "left":
+            return np.array([[filler] * n + ids for n, ids in zip(padding, rows)], np.int64)
+        return np.array([ids + [filler] * n for n, ids in zip(padding, rows)], np.int64)
+
+    inputs = {"input_ids": padded(samples, PAD_TOKEN)}
+    if any(padding):
+        inputs["attention_mask"] = padded([[1] * len(ids) for ids in samples], 0)
+    if case.positions:
+        inputs["position_ids"] = np.array(case.positions, np.int64)
+    if pictures:
+        size = config.vision_config.image_size
+        inputs["pixel_values"] = uniform(rng, (pictures, 3, size, size), 1.0).astype(np.float32)
+    if case.labels:
+        # Counted: the text behind the first third, never a placeholder or padding.
+        labels = inputs["input_ids"].copy()
+        labels[labels >= WORDS] = -100
+        labels[:, : longest // 3] = -100
+        inputs["labels"] = labels
+    if case.embeds:
+        table = model.get_input_embeddings().weight.detach().numpy()
+        rows = table[inputs.pop("input_ids")]
+        drawn = uniform(rng, rows.shape, 0.7).astype(np.float32)
+        marked = (rows == table[config.image_token_id]).all(-1, keepdims=True)
+        inputs["inputs_embeds"] = np.where(marked, rows, drawn)
+    return inputs
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(samples, colour_type, depth=8, before_data=b""):
+    """A PNG file of samples [h,w,c], its rows filtered 0..4 in turn. The deflate blocks are stored:
+    the same bytes with every zlib."""
+    height, width, channels = samples.shape
+    if depth == 16:
+        rows = samples.astype(">u2").view(np.uint8).reshape(height, -1)
+    elif depth == 1:
+        rows = np.packbits(samples[:, :, 0], axis=1)
+    else:
+        rows = samples.astype(np.uint8).reshape(height, -1)
+    pixel = max(1, channels * depth // 8)
+    rows = rows.astype(np.int64)
+    left = np.pad(rows, ((0, 0), (pixel, 0)))[:, : rows.shape[1]]
+    above = np.pad(rows, ((1, 0), (0, 0)))[:height]
+    corner = np.pad(above, ((0, 0), (pixel, 0)))[:, : rows.shape[1]]
+    guess = left + above - corner
+    distance = np.abs(np.stack([guess - left, guess - above, guess - corner]))
+    paeth = np.choose(distance.argmin(0), [left, above, corner])
+    predicted = np.stack([0 * rows, left, above, (left + above) // 2, paeth])
+    kinds = np.arange(height) % 5
+    filtered = (rows - predicted[kinds, np.arange(height)]) % 256
+    data = np.concatenate([kinds[:, None], filtered], 1).astype(np.uint8).tobytes()
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before_data
+        + chunk(b"IDAT", zlib.compress(data, 0)) + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+def scene(height, width, channels=3, top=256):
+    """Slopes, an edge, and a fine texture: something for every filter tap of a resize."""
+    y, x, c = np.mgrid[0:height, 0:width, 0:channels]
+    texture = (37 * y * y + 11 * x * x + 5 * x * y + 85 * c) % (top // 4)
+    slope = (x * top // max(width, 1) * (c + 1) + y * top // max(height, 1)) // 3
+    edge = (top // 3) * ((x + 2 * y) % 23 < 9)
+    return (texture + slope + edge) % top
+
+
+def orientation(turn):
+    """An eXIf chunk that says how the picture is to be turned (TIFF, one entry, tag 0x0112)."""
+    return chunk(b"eXIf", b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, turn, 0, 0))
+
+
+def palette_picture(height, width):
+    colours = scene(1, 40).astype(np.uint8).tobytes()
+    see_through = bytes(range(0, 240, 6))
+    index = scene(height, width, 1) % 40
+    return png(index, 3, before_data=chunk(b"PLTE", colours) + chunk(b"tRNS", see_through))
+
+
+def every_mode():
+    return {
+        "0-rgb.png": png(scene(43, 61), 2),
+        "1-rgba.png": png(scene(50, 34, 4), 6),
+        "2-palette.png": palette_picture(31, 47),
+        "3-grey.png": png(scene(29, 64, 1), 0),
+        "4-grey-alpha.png": png(scene(33, 22, 2), 4),
+        "5-grey16.png": png(scene(26, 31, 1, 1024), 0, 16),
+        "6-rgb16.png": png(scene(24, 41, 3, 65536), 2, 16),
+        "7-bilevel.png": png(scene(37, 45, 1) % 2, 0, 1),
+        "8-turned.png": png(scene(25, 40), 2, before_data=orientation(6)),
+        "9-narrow.png": png(scene(97, 5), 2),
+        "a-small.png": png(scene(7, 9), 2),
+        "b-square.png": png(scene(21, 21), 2),
+    }
+
+
+PICTURE_MODEL = dict(
+    vision=dict(image_size=21, patch_size=6),
+    text=SHALLOW | dict(vocab_size=416, hidden_size=16),
+)
+CROP = {"height": 21, "width": 21}
+IMAGE_TAPS = ["image.*", "pixel_values", "input_ids"]
+
+
+def picture_case(name, about, **changes):
+    processor = dict(size={"shortest_edge": 21}, crop_size=CROP) | changes.pop("processor", {})
+    return Case(name, about, processor=processor, **PICTURE_MODEL | changes)
+
+
+# --- the cases -----------------------------------------------------------------------------------
+
+
+def cases():
+    one = [[2, PICTURE, 4]]
+    three = [[2, PICTURE, 6], [1, PICTURE, 2], [4, PICTURE, 1]]
+    return [
+        Case("plain", "LLaVA-1.5 in small, nothing special; also in float32, bfloat16 and float16",
+             vision=dict(image_size=12), layout=[[3, PICTURE, 5]], forms=("true", "hf", "f32", "bf16", "f16")),
+        Case("odd-sizes", "no width, head, picture or patch count is a round number; 2 pixels left over at the edge",
+             vision=dict(hidden_size=33, intermediate_size=37, num_attention_heads=3, image_size=17, patch_size=5,
+                         hidden_act="gelu", layer_norm_eps=1e-6),
+             text=SHALLOW | dict(vocab_size=67, hidden_size=30, intermediate_size=41, num_attention_heads=5,
+                                 rms_norm_eps=1e-6, rope_parameters={"rope_type": "default", "rope_theta": 500000.0}),
+             layout=one),
+        Case("one-layer", "one tower layer, its output chosen; one text layer",
+             vision=dict(num_hidden_layers=1), text=dict(num_hidden_layers=1),
+             top=dict(vision_feature_layer=-1), layout=one),
+        Case("grouped-heads", "six query heads share two key heads; head width 4 is not hidden / heads; biases",
+             text=SHALLOW | dict(hidden_size=18, num_attention_heads=6, num_key_value_heads=2, head_dim=4,
+                                 attention_bias=True, mlp_bias=True), layout=one),
+        Case("full-strategy", "the class row is kept; the feature layer counts from the front",
+             vision=dict(num_hidden_layers=3), text=SHALLOW,
+             top=dict(vision_feature_select_strategy="full", vision_feature_layer=2), layout=one),
+        Case("feature-layers", "three hidden states side by side, out of order, one of them the tower's first",
+             vision=dict(num_hidden_layers=3), text=SHALLOW, top=dict(vision_feature_layer=[-2, 3, -4]), layout=one),
+        Case("no-projector-bias", "projector without biases and with the tanh form of GELU",
+             text=SHALLOW, top=dict(multimodal_projector_bias=False, projector_hidden_act="gelu_pytorch_tanh"),
+             layout=one),
+        Case("tied", "the head is the token table", top=dict(tie_word_embeddings=True),
+             text=SHALLOW | dict(tie_word_embeddings=True), layout=one),
+        Case("stored-f64", "weights stored as float64", store="f64", text=SHALLOW, layout=one),
+        Case("stored-bf16", "weights stored as bfloat16; names as in the released files", store="bf16",
+             text=SHALLOW, spelling="released", layout=one),
+        Case("stored-f16", "weights stored as float16; names as transformers has them in memory", store="f16",
+             text=SHALLOW, spelling="memory", layout=one),
+        Case("sharded", "weights in several files with an index", shard_size="20KB", text=SHALLOW, layout=one),
+        Case("batch-left", "three samples padded on the left; hf: padded samples are NaN (docs: golden/README.md)",
+             layout=three, pad="left"),
+        Case("batch-right", "three samples padded on the right, with labels", layout=three, labels=True,
+             text=SHALLOW),
+        Case("several-pictures", "two pictures in the first prompt, one in the second",
+             layout=[[2, PICTURE, 2, PICTURE, 1], [9, PICTURE, 4]], text=SHALLOW),
+        Case("text-only", "no picture", layout=[[11]]),
+        Case("labels", "the loss of one sample", layout=one, labels=True, text=SHALLOW),
+        Case("inputs-embeds", "embeddings in place of ids; the picture goes where a row equals the image token's",
+             layout=one, embeds=True, text=SHALLOW),
+        Case("given-positions", "position_ids with jumps and repeats",
+             layout=[[4, PICTURE, 2], [4, PICTURE, 2]], text=SHALLOW,
+             positions=[[0, 1, 2, 3, 7] + [9] * 4 + [40, 41], list(range(5, 16))]),
+        Case("generate", "thirteen greedy tokens: the prompt's pass and twelve steps", layout=one, generate=13),
+        Case("generate-left-stop", "two samples padded on the left, positions from the mask; one stops early",
+             layout=[[2, PICTURE, 6], [1, PICTURE, 2]], pad="left", generate=8, stop=22, forms=("true",)),
+        picture_case("picture-prompt", "a picture and a prompt through the processor",
+                     pictures={"p.png": png(scene(43, 61), 2)},
+                     prompt="USER: <image>\nWhat is it? ASSISTANT:", processor_kind="clip"),
+        picture_case("picture-chat", "a picture in a conversation, six tokens of answer",
+                     pictures={"p.png": png(scene(58, 37), 2)}, chat="What is it, héé? 😊", generate=6, forms=("true",), draw=1),
+        picture_case("picture-pad", "pictures padded to a square first: wide, tall, already square",
+                     pictures={"wide.png": png(scene(30, 71), 2), "tall.png": png(scene(44, 23), 2),
+                               "square.png": png(scene(33, 33), 2)},
+                     processor=dict(do_pad=True), taps=IMAGE_TAPS, prompt="<image> <image><image>"),
+        picture_case("picture-modes", "every kind of PNG, and sizes from tiny to narrow",
+                     pictures=every_mode(), prompt="<image>" * len(every_mode()), taps=IMAGE_TAPS),
+        picture_case("picture-short-edge", "the crop is larger than the resized picture: zeros around it",
+                     pictures={"wide.png": png(scene(30, 71), 2), "tall.png": png(scene(44, 23), 2)},
+                     processor=dict(size={"shortest_edge": 16}), taps=IMAGE_TAPS, prompt="<image><image>"),
+        picture_case("picture-stretch", "resized to a given height and width without regard to its shape",
+                     pictures={"wide.png": png(scene(30, 71), 2)}, processor_kind="clip",
+                     processor=dict(size={"height": 21, "width": 21}, do_center_crop=False),
+                     taps=IMAGE_TAPS, prompt="<image>"),
+    ]  # fmt: skip

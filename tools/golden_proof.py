@@ -1,0 +1,261 @@
+"""The second evaluation: LLaVA-1.5 in NumPy's longdouble, written from the formulas alone.
+
+It shares no line with transformers or torch, so a float32 island that the exporter forgot to patch
+shows here as a difference of 1e-8, a million times the tolerance. With an 80-bit longdouble its
+own error is about 1e-19 per operation; it refuses to run where longdouble is only float64.
+"""
+
+import math
+
+import mpmath
+import numpy as np
+
+WIDE = np.longdouble
+# Torch's float64 has 2^-53 = 1.1e-16 per operation, sums of up to a few hundred terms and a few
+# dozen operations in a row: measured 4e-14 and less. A float32 island left in gives 1e-8.
+TOLERANCE = 1e-13
+
+
+class NotProved(Exception):
+    pass
+
+
+def require_longdouble():
+    if np.finfo(WIDE).eps > 2e-19:
+        raise SystemExit("export_golden: this machine's longdouble is no wider than float64: no proof here")
+
+
+def erf(x):
+    """Element by element with mpmath at 30 digits, handed over as the sum of two doubles."""
+    out = np.empty(x.shape, WIDE)
+    with mpmath.workdps(30):
+        for index, value in np.ndenumerate(x):
+            high = float(value)
+            exact = mpmath.erf(mpmath.mpf(high) + mpmath.mpf(float(value - WIDE(high))))
+            out[index] = WIDE(float(exact)) + WIDE(float(exact - mpmath.mpf(float(exact))))
+    return out
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def gelu_tanh(x):
+    pi = WIDE(math.pi) + WIDE(1.2246467991473531772e-16)
+    return x / 2 * (1 + np.tanh(np.sqrt(2 / pi) * (x + WIDE(0.044715) * x**3)))
+
+
+ACTIVATIONS = {
+    "quick_gelu": lambda x: x * sigmoid(WIDE(1.702) * x),
+    "gelu": lambda x: x / 2 * (1 + erf(x / np.sqrt(WIDE(2)))),
+    "gelu_pytorch_tanh": gelu_tanh,
+    "silu": lambda x: x * sigmoid(x),
+    "relu": lambda x: np.maximum(x, 0),
+}
+
+
+def linear(x, weights, name):
+    y = x @ weights[f"{name}.weight"].T
+    return y + weights[f"{name}.bias"] if f"{name}.bias" in weights else y
+
+
+def layer_norm(x, weights, name, eps):
+    centred = x - x.mean(-1, keepdims=True)
+    variance = (centred**2).mean(-1, keepdims=True)
+    return centred / np.sqrt(variance + WIDE(eps)) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def rms_norm(x, weights, name, eps):
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + WIDE(eps)) * weights[f"{name}.weight"]
+
+
+def attend(q, k, v, visible, blind=False):
+    """q [B,S,h,d], k and v [B,S,kv,d], visible [B,S,S] or None -> scores, probs [B,h,S,S], context.
+    blind [B,S,1]: query rows that weigh their visible keys alike."""
+    groups = q.shape[2] // k.shape[2]
+    q, k, v = (x.transpose(0, 2, 1, 3) for x in (q, k, v))
+    k, v = (np.repeat(x, groups, axis=1) for x in (k, v))
+    scores = q @ k.transpose(0, 1, 3, 2) * (1 / np.sqrt(WIDE(q.shape[-1])))
+    masked = scores
+    if visible is not None:
+        masked = np.where(blind[:, None], WIDE(0), scores)
+        masked = np.where(visible[:, None], masked, WIDE(-np.inf))
+    weights = np.exp(masked - masked.max(-1, keepdims=True))
+    probs = weights / weights.sum(-1, keepdims=True)
+    context = (probs @ v).transpose(0, 2, 1, 3)
+    return scores, probs, context.reshape(*context.shape[:2], -1)
+
+
+def tower(taps, config, weights, pixels):
+    vision, t = config["vision_config"], "model.vision_tower"
+    width, patch, heads = vision["hidden_size"], vision["patch_size"], vision["num_attention_heads"]
+    eps, act = vision["layer_norm_eps"], ACTIVATIONS[vision["hidden_act"]]
+    count, grid = pixels.shape[0], vision["image_size"] // patch
+    cut = pixels[:, :, : grid * patch, : grid * patch].reshape(count, 3, grid, patch, grid, patch)
+    cut = cut.transpose(0, 2, 4, 1, 3, 5).reshape(count, grid * grid, -1)
+    x = cut @ weights[f"{t}.embeddings.patch_embedding.weight"].reshape(width, -1).T
+    taps["vision.patch_embed"] = x
+    first = np.broadcast_to(weights[f"{t}.embeddings.class_embedding"], (count, 1, width))
+    x = np.concatenate([first, x], 1) + weights[f"{t}.embeddings.position_embedding.weight"]
+    taps["vision.embed"] = x
+    x = taps["vision.pre_norm"] = layer_norm(x, weights, f"{t}.pre_layrnorm", eps)
+    states = [x]
+    for i in range(vision["num_hidden_layers"]):
+        name, w = f"vision.layers.{i}", f"{t}.encoder.layers.{i}"
+        a = taps[f"{name}.norm1"] = layer_norm(x, weights, f"{w}.layer_norm1", eps)
+        q, k, v = (
+            linear(a, weights, f"{w}.self_attn.{letter}_proj").reshape(count, a.shape[1], heads, -1)
+            for letter in "qkv"
+        )
+        out = attend(q, k, v, None)
+        parts = ("q", "k", "v", "scores", "probs", "context")
+        taps.update({f"{name}.attn.{part}": y for part, y in zip(parts, (q, k, v, *out))})
+        o = taps[f"{name}.attn.out"] = linear(out[2], weights, f"{w}.self_attn.out_proj")
+        x = taps[f"{name}.resid1"] = x + o
+        m = taps[f"{name}.norm2"] = layer_norm(x, weights, f"{w}.layer_norm2", eps)
+        m = taps[f"{name}.mlp.fc1"] = linear(m, weights, f"{w}.mlp.fc1")
+        m = taps[f"{name}.mlp.act"] = act(m)
+        m = taps[f"{name}.mlp.out"] = linear(m, weights, f"{w}.mlp.fc2")
+        x = taps[f"{name}.output"] = x + m
+        states.append(x)
+    chosen = config["vision_feature_layer"]
+    chosen = [chosen] if isinstance(chosen, int) else chosen
+    drop = 1 if config["vision_feature_select_strategy"] == "default" else 0
+    return np.concatenate([states[c][:, drop:] for c in chosen], -1)
+
+
+def project(taps, config, weights, features):
+    p = "model.multi_modal_projector"
+    taps["vision.features"] = features
+    x = taps["projector.fc1"] = linear(features, weights, f"{p}.linear_1")
+    x = taps["projector.act"] = ACTIVATIONS[config["projector_hidden_act"]](x)
+    x = taps["projector.out"] = linear(x, weights, f"{p}.linear_2")
+    return x
+
+
+def rotate(x, cos, sin):
+    half = x.shape[-1] // 2
+    turned = np.concatenate([-x[..., half:], x[..., :half]], -1)
+    return x * cos[:, :, None] + turned * sin[:, :, None]
+
+
+def decoder(taps, config, weights, x, positions, visible, blind):
+    text, t = config["text_config"], "model.language_model"
+    heads, kv = text["num_attention_heads"], text["num_key_value_heads"]
+    width = text.get("head_dim") or text["hidden_size"] // heads
+    eps, act = text["rms_norm_eps"], ACTIVATIONS[text["hidden_act"]]
+    theta = WIDE(text["rope_parameters"]["rope_theta"])
+    angle = positions[..., None].astype(WIDE) * theta ** (-np.arange(0, width, 2).astype(WIDE) / width)
+    angle = np.concatenate([angle, angle], -1)
+    cos, sin = taps["text.rope.cos"], taps["text.rope.sin"] = np.cos(angle), np.sin(angle)
+    rows = x.shape[:2]
+    for i in range(text["num_hidden_layers"]):
+        name, w = f"text.layers.{i}", f"{t}.layers.{i}"
+        a = taps[f"{name}.norm1"] = rms_norm(x, weights, f"{w}.input_layernorm", eps)
+        q = linear(a, weights, f"{w}.self_attn.q_proj").reshape(*rows, heads, width)
+        k = linear(a, weights, f"{w}.self_attn.k_proj").reshape(*rows, kv, width)
+        v = linear(a, weights, f"{w}.self_attn.v_proj").reshape(*rows, kv, width)
+        turned = (rotate(q, cos, sin), rotate(k, cos, sin))
+        out = attend(*turned, v, visible, blind)
+        parts = ("q", "k", "v", "q_rope", "k_rope", "scores", "probs", "context")
+        taps.update({f"{name}.attn.{part}": y for part, y in zip(parts, (q, k, v, *turned, *out))})
+        o = taps[f"{name}.attn.out"] = linear(out[2], weights, f"{w}.self_attn.o_proj")
+        x = taps[f"{name}.resid1"] = x + o
+        m = taps[f"{name}.norm2"] = rms_norm(x, weights, f"{w}.post_attention_layernorm", eps)
+        gate = taps[f"{name}.mlp.gate"] = linear(m, weights, f"{w}.mlp.gate_proj")
+        up = taps[f"{name}.mlp.up"] = linear(m, weights, f"{w}.mlp.up_proj")
+        m = taps[f"{name}.mlp.act"] = act(gate) * up
+        m = taps[f"{name}.mlp.out"] = linear(m, weights, f"{w}.mlp.down_proj")
+        x = taps[f"{name}.output"] = x + m
+    x = taps["text.norm"] = rms_norm(x, weights, f"{t}.norm", eps)
+    taps["logits"] = x @ weights["lm_head.weight"].T
+
+
+def loss_of(logits, labels):
+    """Mean of -log softmax at the next label, over the labels that are not -100."""
+    rows, targets = logits[:, :-1].reshape(-1, logits.shape[-1]), labels[:, 1:].reshape(-1)
+    rows, targets = rows[targets != -100], targets[targets != -100]
+    top = rows.max(-1)
+    norm = top + np.log(np.exp(rows - top[:, None]).sum(-1))
+    return (norm - rows[np.arange(len(targets)), targets]).mean()
+
+
+def evaluate(config, weights, inputs, positions, generated):
+    """Every tap of one pass over prompt and generated tokens together. config: config.json's
+    object; weights: in-memory name -> longdouble; positions [B,S] of the whole sequence."""
+    taps = {}
+    table = weights["model.language_model.embed_tokens.weight"]
+    token = config["image_token_index"]
+    if "input_ids" in inputs:
+        ids = np.concatenate([inputs["input_ids"], generated], 1)
+        # A generated image token is a word like any other: only the prompt takes pictures.
+        x, marked = table[ids], (ids == token) & (np.arange(ids.shape[1]) < inputs["input_ids"].shape[1])
+    else:
+        x = inputs["inputs_embeds"].astype(WIDE)
+        marked = (x == table[token]).all(-1)
+    taps["text.embed"] = x
+    if "pixel_values" in inputs:
+        features = tower(taps, config, weights, inputs["pixel_values"].astype(WIDE))
+        x = x.copy()
+        x[marked] = project(taps, config, weights, features).reshape(-1, x.shape[-1])
+    taps["text.inputs_embeds"] = x
+    batch, length = x.shape[:2]
+    mask = inputs.get("attention_mask", np.ones((batch, length - generated.shape[1]), np.int64))
+    mask = np.concatenate([mask, np.ones_like(generated)], 1) != 0
+    visible = np.tril(np.ones((length, length), bool))[None] & mask[:, None, :]
+    # A prompt row that sees no key weighs all keys of its own pass alike: the prompt's.
+    blind = ~visible.any(-1, keepdims=True)
+    visible |= blind & (np.arange(length) < length - generated.shape[1])
+    decoder(taps, config, weights, x, positions, visible, blind)
+    if "labels" in inputs:
+        taps["loss"] = loss_of(taps["logits"], inputs["labels"])
+    return taps
+
+
+def rows_error(actual, exact):
+    """Largest difference in a row over the row's largest value, row = last axis; 0/0 is 0.
+    Rows where either side is NaN are left out and counted."""
+    actual, exact = np.atleast_1d(actual), np.atleast_1d(exact)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error, scale = np.abs(actual - exact).max(-1), np.abs(exact).max(-1)
+        ratio = np.where(error == 0, 0, error / scale)
+    skipped = np.isnan(error)
+    return (float(ratio[~skipped].max()) if (~skipped).any() else 0.0), int(skipped.sum())
+
+
+def part_of(name, exact, prompt):
+    """The tap NAME of the dump, cut from the one long pass."""
+    if name.startswith("step."):
+        _, step, inner = name.split(".", 2)
+        row = prompt - 1 + int(step)
+        x = exact[inner]
+        if inner.endswith((".scores", ".probs")):
+            return x[:, :, row : row + 1, : row + 1]
+        return x[:, row : row + 1]
+    x = exact[name]
+    if name.endswith((".scores", ".probs")) and name.startswith("text"):
+        return x[:, :, :prompt, :prompt]
+    return x[:, :prompt] if name.startswith("text") or name == "logits" else x
+
+
+def prove(config, weights, inputs, taps):
+    """Checks every floating-point tap of the true form; returns (worst error, its tap)."""
+    require_longdouble()
+    prompt = taps["attention_mask"].shape[1]
+    generated = taps.get("generated_ids", np.zeros((len(taps["attention_mask"]), 0), np.int64))
+    generated = generated[:, : max(generated.shape[1] - 1, 0)]  # the last one is never fed back
+    steps = [taps[f"step.{g}.position_ids"] for g in range(1, generated.shape[1] + 1)]
+    positions = np.concatenate([taps["position_ids"], *steps], 1)
+    exact = evaluate(config, weights, inputs, positions, generated)
+    worst = (0.0, "")
+    for name, tap in taps.items():
+        if tap.dtype.kind != "f" or name == "pixel_values":
+            continue
+        expected = part_of(name, exact, prompt)
+        if expected.shape != tap.shape:
+            raise NotProved(f"{name}: shape {tap.shape}, longdouble has {expected.shape}")
+        error, skipped = rows_error(tap.astype(WIDE), expected)
+        if skipped or not error <= TOLERANCE:
+            raise NotProved(f"{name} is {error:.1e} from longdouble, {skipped} rows NaN")
+        worst = max(worst, (error, name))
+    return worst

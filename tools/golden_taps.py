@@ -1,0 +1,306 @@
+"""Runs transformers' LLaVA and records every tap of the contract.
+
+A *form* says what happens at the float32 islands (spec 5.1), the places where transformers leaves
+the model's own type for float32 whatever that type is:
+
+  Form("hf")        the classes exactly as they are
+  Form("true")      nothing leaves float64: softmax, RMSNorm, rotary tables, loss
+  Form("nearest")   float64 with every operation of an island rounded to the nearest float32: what an
+                    implementation that emulates the islands computes
+  Form("flip", g)   float64 with every operation of an island rounded to float32, to one or the other
+                    neighbour as the generator g says. How far the taps then move is what flips of
+                    float32 roundings explain (golden/README.md).
+
+The islands are patched at their places in transformers; golden_proof.py evaluates the same model a
+second time without torch and checks that nothing was missed.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import transformers.models.clip.modeling_clip as clip
+import transformers.models.llama.modeling_llama as llama
+
+NO_LABEL = -100
+ISLANDS = ("softmax", "rms_norm", "rope", "loss")
+
+
+class Form:
+    """left_in: an island that the form "true" leaves in float32, to see that the proof notices."""
+
+    def __init__(self, kind, generator=None, left_in=None):
+        self.kind, self.generator, self.left_in = kind, generator, left_in
+
+    def rounded(self, x, island):
+        """What an operation of an island hands on, in float64: itself (true) or a float32."""
+        if self.kind == "true" and island != self.left_in:
+            return x
+        nearest = x.to(torch.float32)
+        if self.kind != "flip":
+            return nearest.double()
+        side = torch.where(nearest.double() < x, torch.inf, -torch.inf).to(torch.float32)
+        other = torch.nextafter(nearest, side)
+        chosen = torch.from_numpy(np.asarray(self.generator.integers(0, 2, size=tuple(x.shape)) == 1))
+        # What float32 holds exactly, and what it overflows at, every implementation agrees on.
+        inexact = (nearest.double() != x) & torch.isfinite(nearest)
+        return torch.where(chosen & inexact, other, nearest).double()
+
+    # The formulas of the transformers classes, `rounded` around every operation inside an island.
+
+    def rms_norm(self, module, x):
+        def r(y):
+            return self.rounded(y, "rms_norm")
+
+        x = r(x)
+        mean = r(r(x * x).mean(-1, keepdim=True))
+        return module.weight * r(x * r(torch.rsqrt(r(mean + module.variance_epsilon))))
+
+    def rotary_tables(self, module, position_ids):
+        def r(y):
+            return self.rounded(y, "rope")
+
+        config = module.config
+        parameters = config.rope_parameters
+        if parameters["rope_type"] != "default":
+            raise NotImplementedError(f"rope_type {parameters['rope_type']}")
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        exponent = r(torch.arange(0, width, 2, dtype=torch.float64) / width)
+        inverse = r(1.0 / r(parameters["rope_theta"] ** exponent))
+        angle = r(position_ids[..., None].double() * inverse)
+        angle = torch.cat((angle, angle), dim=-1)
+        return r(angle.cos()), r(angle.sin())
+
+    def softmax(self, scores):
+        def r(y):
+            return self.rounded(y, "softmax")
+
+        scores = r(scores)
+        weights = r(torch.exp(r(scores - scores.max(-1, keepdim=True).values)))
+        return r(weights / r(weights.sum(-1, keepdim=True)))
+
+    def loss(self, logits, labels, vocab_size, **_):
+        def r(y):
+            return self.rounded(y, "loss")
+
+        shifted = torch.nn.functional.pad(labels, (0, 1), value=NO_LABEL)[..., 1:].reshape(-1)
+        counted = shifted != NO_LABEL
+        rows = r(logits).reshape(-1, vocab_size)[counted]
+        chosen = rows.gather(-1, shifted[counted][:, None])[:, 0]
+        return r(r(r(torch.logsumexp(rows, -1)) - chosen).mean())
+
+
+class Recorder:
+    """The taps in the order of the flow, by contract name, as NumPy arrays."""
+
+    def __init__(self):
+        self.taps = {}
+        self.passes = 0
+
+    def put(self, name, x):
+        if self.passes > 1:
+            name = f"step.{self.passes - 1}.{name}"
+        if isinstance(x, torch.Tensor):
+            x = x.detach()
+            x = x.float().numpy() if x.dtype == torch.bfloat16 else x.numpy()
+        self.taps[name] = np.ascontiguousarray(x).reshape(x.shape).copy()
+
+
+def scores_of(module, query, key, scaling):
+    """[B,h,S,S'] scaled, before the mask: the same operations as in eager_attention_forward."""
+    groups = getattr(module, "num_key_value_groups", 1)
+    return torch.matmul(query, llama.repeat_kv(key, groups).transpose(2, 3)) * scaling
+
+
+def attention(form, original, names, recorder):
+    """Stands in for an eager_attention_forward; names: module -> tap prefix."""
+
+    def forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
+        scores = scores_of(module, query, key, scaling)
+        if form.kind == "hf":
+            context, probs = original(
+                module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
+            )
+        else:
+            masked = scores if attention_mask is None else scores + attention_mask
+            probs = form.softmax(masked)
+            groups = getattr(module, "num_key_value_groups", 1)
+            context = torch.matmul(probs, llama.repeat_kv(value, groups)).transpose(1, 2).contiguous()
+        name = names.get(module)
+        if name:
+            if name.startswith("text"):
+                recorder.put(f"{name}.q_rope", query.transpose(1, 2))
+                # The cache's keys come first; this pass's own are the last rows.
+                recorder.put(f"{name}.k_rope", key[:, :, -query.shape[2] :].transpose(1, 2))
+            recorder.put(f"{name}.scores", scores)
+            recorder.put(f"{name}.probs", probs)
+            recorder.put(f"{name}.context", context.flatten(2))
+        return context, probs
+
+    return forward
+
+
+@contextmanager
+def patched(form, model, names, recorder):
+    """The form's islands and the attention taps, for as long as the block lasts."""
+    saved = (
+        clip.eager_attention_forward,
+        llama.eager_attention_forward,
+        llama.LlamaRMSNorm.forward,
+        llama.LlamaRotaryEmbedding.forward,
+    )
+    clip.eager_attention_forward = attention(form, saved[0], names, recorder)
+    llama.eager_attention_forward = attention(form, saved[1], names, recorder)
+    if form.kind != "hf":
+        llama.LlamaRMSNorm.forward = lambda self, x: form.rms_norm(self, x)
+        llama.LlamaRotaryEmbedding.forward = lambda self, x, position_ids: form.rotary_tables(self, position_ids)
+        model.loss_function = form.loss
+    try:
+        yield
+    finally:
+        clip.eager_attention_forward, llama.eager_attention_forward = saved[:2]
+        llama.LlamaRMSNorm.forward, llama.LlamaRotaryEmbedding.forward = saved[2:]
+        if hasattr(model, "_loss_function"):
+            del model._loss_function
+
+
+def vision_layers_needed(config):
+    """Tower layers up to the last chosen hidden state; what lies behind has no tap."""
+    count = config.vision_config.num_hidden_layers
+    chosen = config.vision_feature_layer
+    chosen = [chosen] if isinstance(chosen, int) else chosen
+    return max(c if c >= 0 else count + 1 + c for c in chosen)
+
+
+class Hooks:
+    """Forward hooks for every tap that is a module's input or output."""
+
+    def __init__(self, model, recorder):
+        self.handles, self.recorder, self.attention_names = [], recorder, {}
+        self.passes(model)
+        self.vision(model)
+        self.text(model)
+
+    def after(self, module, name, shape=lambda x: x):
+        def hook(_, __, output):
+            self.recorder.put(name, shape(output))
+
+        self.handles.append(module.register_forward_hook(hook))
+
+    def before(self, module, name):
+        def hook(_, arguments):
+            self.recorder.put(name, arguments[0])
+
+        self.handles.append(module.register_forward_pre_hook(hook))
+
+    def passes(self, model):
+        """Counts forward passes: the first is the prefill, pass g+1 is step g. generate() asks for
+        the last position's logits only; the prefill's are wanted whole."""
+
+        def hook(_, arguments, kwargs):
+            self.recorder.passes += 1
+            if self.recorder.passes == 1 and kwargs.get("logits_to_keep") == 1:
+                kwargs["logits_to_keep"] = 0
+            return arguments, kwargs
+
+        self.handles.append(model.register_forward_pre_hook(hook, with_kwargs=True))
+
+    def linears(self, attention_module, name, width, output):
+        def heads(x):
+            return x.unflatten(-1, (-1, width))
+
+        for letter in "qkv":
+            self.after(getattr(attention_module, f"{letter}_proj"), f"{name}.{letter}", heads)
+        self.after(output, f"{name}.out")
+        self.attention_names[attention_module] = name
+
+    def vision(self, model):
+        tower = model.model.vision_tower
+        needed = vision_layers_needed(model.config)
+        self.after(
+            tower.embeddings.patch_embedding, "vision.patch_embed", lambda x: x.flatten(2).transpose(1, 2)
+        )
+        self.after(tower.embeddings, "vision.embed")
+        self.after(tower.pre_layrnorm, "vision.pre_norm")
+        for i, layer in enumerate(tower.encoder.layers[:needed]):
+            name = f"vision.layers.{i}"
+            self.after(layer.layer_norm1, f"{name}.norm1")
+            self.linears(layer.self_attn, f"{name}.attn", layer.self_attn.head_dim, layer.self_attn.out_proj)
+            self.before(layer.layer_norm2, f"{name}.resid1")
+            self.after(layer.layer_norm2, f"{name}.norm2")
+            self.after(layer.mlp.fc1, f"{name}.mlp.fc1")
+            self.after(layer.mlp.activation_fn, f"{name}.mlp.act")
+            self.after(layer.mlp.fc2, f"{name}.mlp.out")
+            self.after(layer, f"{name}.output")
+        projector = model.model.multi_modal_projector
+        self.before(projector, "vision.features")
+        self.after(projector.linear_1, "projector.fc1")
+        self.after(projector.act, "projector.act")
+        self.after(projector.linear_2, "projector.out")
+
+    def text(self, model):
+        language = model.model.language_model
+
+        def embed(_, __, output):
+            if output.dim() == 3:  # not the image token's row alone (get_placeholder_mask)
+                self.recorder.put("text.embed", output)
+
+        def merged(_, __, kwargs):
+            if "inputs_embeds" in kwargs:
+                self.batch = kwargs["inputs_embeds"].shape[0]
+                self.recorder.put("text.inputs_embeds", kwargs["inputs_embeds"])
+
+        def rotary(_, arguments, kwargs, output):
+            positions = kwargs["position_ids"].expand(self.batch, -1)
+            self.recorder.put("position_ids", positions)
+            for name, table in zip(("cos", "sin"), output):
+                self.recorder.put(f"text.rope.{name}", table.expand(self.batch, -1, -1))
+
+        self.handles.append(language.embed_tokens.register_forward_hook(embed))
+        self.handles.append(language.register_forward_pre_hook(merged, with_kwargs=True))
+        self.handles.append(language.rotary_emb.register_forward_hook(rotary, with_kwargs=True))
+        for i, layer in enumerate(language.layers):
+            name = f"text.layers.{i}"
+            self.after(layer.input_layernorm, f"{name}.norm1")
+            self.linears(layer.self_attn, f"{name}.attn", layer.self_attn.head_dim, layer.self_attn.o_proj)
+            self.before(layer.post_attention_layernorm, f"{name}.resid1")
+            self.after(layer.post_attention_layernorm, f"{name}.norm2")
+            self.after(layer.mlp.gate_proj, f"{name}.mlp.gate")
+            self.after(layer.mlp.up_proj, f"{name}.mlp.up")
+            self.before(layer.mlp.down_proj, f"{name}.mlp.act")
+            self.after(layer.mlp.down_proj, f"{name}.mlp.out")
+            self.after(layer, f"{name}.output")
+        self.after(language.norm, "text.norm")
+        self.after(model.lm_head, "logits")
+
+    def remove(self):
+        for handle in self.handles:
+            handle.remove()
+
+
+def run(model, inputs, form, generate=0):
+    """One forward pass, or greedy generation of at most `generate` tokens. inputs: contract names
+    -> NumPy arrays. Returns the taps by name."""
+    recorder = Recorder()
+    hooks = Hooks(model, recorder)
+    batch, length = (inputs["input_ids"] if "input_ids" in inputs else inputs["inputs_embeds"]).shape[:2]
+    if "input_ids" in inputs:
+        recorder.put("input_ids", inputs["input_ids"])
+    recorder.put("attention_mask", inputs.get("attention_mask", np.ones((batch, length), np.int64)))
+    tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+    if "pixel_values" in inputs:
+        recorder.put("pixel_values", inputs["pixel_values"])
+    if "inputs_embeds" in inputs:
+        tensors["inputs_embeds"] = tensors["inputs_embeds"].to(model.dtype)
+        recorder.put("text.embed", tensors["inputs_embeds"])
+    with torch.no_grad(), patched(form, model, hooks.attention_names, recorder):
+        if generate:
+            output = model.generate(**tensors, max_new_tokens=generate, do_sample=False)
+            recorder.passes = 0
+            recorder.put("generated_ids", output[:, length:])
+        else:
+            output = model(**tensors)
+            if output.loss is not None:
+                recorder.put("loss", output.loss.to(model.dtype))
+    hooks.remove()
+    return recorder.taps
