@@ -36,11 +36,11 @@ $(BUILD)/%.o: %.c
 	$(COMPILE) -MMD -MP -c -o $@ $<
 
 $(BUILD)/llava-ref: $(BUILD)/tools/main.o $(TOOLS_O) $(REF_O)
-	$(LINK) -o $@ $^ $(PACKAGE_LIBS)
+	$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lm
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_O) $(TOOLS_O) $(REF_O)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lcmocka
+	$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lcmocka -lm
 
 tests: $(TESTS)
 
