@@ -52,6 +52,10 @@ bool llava_inputs_check(const llava_inputs *in, const llava_plan *plan, llava_er
     if ((in->input_ids == NULL) == (in->inputs_embeds == NULL)) {
         return llava_fail(e, "exactly one of input_ids and inputs_embeds is needed");
     }
+    if (in->inputs_embeds != NULL && in->embeds_width != plan->text.hidden) {
+        return llava_fail(e, "inputs_embeds: width %zu, but the language model's is %zu",
+                          in->embeds_width, plan->text.hidden);
+    }
     for (size_t i = 0; in->attention_mask != NULL && i < in->batch * in->length; i++) {
         if (in->attention_mask[i] != 0 && in->attention_mask[i] != 1) {
             return llava_fail(e, "attention_mask: %lld at [%zu, %zu] is neither 0 nor 1",

@@ -31,9 +31,8 @@ bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds)
     if (in->inputs_embeds != NULL) {
         memcpy(embeds, in->inputs_embeds, in->batch * in->length * width * sizeof(double));
         llava_round_all(r->plan->numerics.storage, embeds, in->batch * in->length * width);
-        return true;
     }
-    for (size_t i = 0; i < in->batch * in->length; i++) {
+    for (size_t i = 0; in->input_ids != NULL && i < in->batch * in->length; i++) {
         if (!token_row(r, in->input_ids[i], embeds + i * width)) {
             return false;
         }

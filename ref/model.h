@@ -14,6 +14,7 @@ typedef struct {
     size_t batch, length;    /* B, S */
     int64_t *input_ids;      /* [B, S], or */
     double *inputs_embeds;   /* [B, S, H] */
+    size_t embeds_width;     /* H as given */
     int64_t *attention_mask; /* [B, S], 1: counts; NULL: all ones */
     int64_t *position_ids;   /* [B, S]; NULL: see llava_convention */
     int64_t *labels;         /* [B, S], -100: ignored */

@@ -60,7 +60,8 @@ static const llava_tap_kind kinds[] = {
     {"projector.act", "N,F,H", LLAVA_AT_PROJECTOR,
      "act(fc1); gelu(x) = x/2 (1 + erf(x / sqrt 2)) in LLaVA", "LlavaMultiModalProjector"},
     {"projector.out", "N,F,H", LLAVA_AT_PROJECTOR, "W_2 act + b_2", "LlavaMultiModalProjector"},
-    {"text.embed", "B,S,H", LLAVA_AT_EMBED, "row input_ids[b,s] of the token table",
+    {"text.embed", "B,S,H", LLAVA_AT_EMBED,
+     "row input_ids[b,s] of the token table, or the inputs_embeds given",
      "LlamaModel.embed_tokens"},
     {"text.inputs_embeds", "B,S,H", LLAVA_AT_MERGE,
      "embed, with the picture rows where the image tokens are: hidden state 0",
@@ -210,8 +211,6 @@ static bool kind_exists(const llava_tap_kind *kind, const llava_tap_sizes *z)
     case LLAVA_AT_FEATURES:
     case LLAVA_AT_PROJECTOR:
         return z->pictures > 0;
-    case LLAVA_AT_EMBED:
-        return !z->embeds_given;
     case LLAVA_AT_LOSS:
         return z->labels && !z->generates;
     case LLAVA_AT_ANSWER:

@@ -1,0 +1,417 @@
+/* llava-ref run: one forward pass, or greedy generation, with dumps and hashes of the taps. */
+#include "tools/command.h"
+#include "tools/dump_writer.h"
+#include "tools/hash_sink.h"
+#include "tools/options.h"
+#include "tools/output.h"
+#include "tools/progress.h"
+#include "tools/session.h"
+#include "tools/sinks.h"
+#include "tools/words.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct {
+    llava_request request;
+    const char *dump, *taps, *hash;
+    size_t path; /* 0 plain, 1 fast */
+    bool compress;
+} run_options;
+
+/* Everything that must be given back when the run ends. */
+typedef struct {
+    run_options options;
+    llava_session session;
+    llava_globs globs;
+    llava_dump_writer *writer;
+    llava_hash *hash;
+    llava_progress progress;
+    llava_glob_filter filter;
+    llava_fan fan;
+    bool listens; /* is any sink there? */
+    llava_sink sink;
+} running;
+
+/* ---- what is asked for -------------------------------------------------------------------------
+ */
+
+static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
+{
+    static const char *const paths[] = {"plain", "fast", NULL};
+    llava_option options[LLAVA_REQUEST_OPTIONS + 5] = {
+        {.name = "--dump", .kind = LLAVA_OPTION_TEXT, .target = &o->dump},
+        {.name = "--taps", .kind = LLAVA_OPTION_TEXT, .target = &o->taps},
+        {.name = "--hash", .kind = LLAVA_OPTION_TEXT, .target = &o->hash},
+        {.name = "--path", .kind = LLAVA_OPTION_CHOICE, .target = &o->path, .choices = paths},
+        {.name = "--compress", .kind = LLAVA_OPTION_FLAG, .target = &o->compress},
+    };
+    size_t count = 5;
+    llava_operands none = {0};
+    llava_request_options(&o->request, options, &count);
+    if (!llava_options_read(argc, argv, options, count, &none, e)) {
+        return false;
+    }
+    if (o->path == 1) {
+        return llava_fail(e, "--path fast: not in this version");
+    }
+    if (o->taps != NULL && o->dump == NULL && o->hash == NULL) {
+        return llava_fail(e, "--taps: names what --dump or --hash takes, and neither is given");
+    }
+    if (o->dump != NULL && o->hash != NULL && strcmp(o->dump, "-") == 0 &&
+        strcmp(o->hash, "-") == 0) {
+        return llava_fail(e, "--dump - and --hash -: standard output holds one of them");
+    }
+    return true;
+}
+
+/* ---- sinks -------------------------------------------------------------------------------------
+ */
+
+/* Adds up a dump's size and lets the globs see every name. */
+typedef struct {
+    llava_globs *globs; /* NULL: every tap */
+    uint64_t bytes;
+} survey;
+
+static bool survey_one(void *self, const llava_tap *tap)
+{
+    survey *s = self;
+    if (s->globs == NULL || llava_globs_match(s->globs, tap->name)) {
+        s->bytes += llava_dump_writer_bytes(tap);
+    }
+    return true;
+}
+
+/* __meta__'s JSON text (contract section 3); free() it. */
+static char *meta_text(running *r, llava_error *e)
+{
+    const llava_request *q = &r->options.request;
+    char model[65];
+    if (!llava_session_model_sha256(&r->session, model, e)) {
+        return NULL;
+    }
+    cJSON *meta = cJSON_CreateObject();
+    bool ok = meta != NULL && cJSON_AddStringToObject(meta, "contract", LLAVA_CONTRACT) &&
+              cJSON_AddStringToObject(meta, "program", "llava-ref " LLAVA_VERSION) &&
+              cJSON_AddStringToObject(meta, "model", model) &&
+              cJSON_AddStringToObject(meta, "dtype", llava_dtype_name((llava_dtype)q->dtype)) &&
+              cJSON_AddStringToObject(meta, "numerics",
+                                      r->session.plan.numerics.islands ? "hf" : "true") &&
+              cJSON_AddStringToObject(meta, "path", "plain");
+    cJSON *decisions = ok ? cJSON_AddObjectToObject(meta, "decisions") : NULL;
+    ok = ok && decisions != NULL;
+    for (size_t i = 0; ok && i < LLAVA_DECISION_COUNT; i++) {
+        const llava_decision *d = llava_decision_at((llava_decision_id)i);
+        unsigned char v = q->choices.value[i];
+        ok = v == 0 || cJSON_AddStringToObject(decisions, d->name, d->values[v]) != NULL;
+    }
+    ok = ok && cJSON_AddStringToObject(meta, "inputs", r->session.inputs_sha256);
+    char *text = ok ? cJSON_PrintUnformatted(meta) : NULL;
+    cJSON_Delete(meta);
+    if (text == NULL) {
+        llava_fail(e, "out of memory (__meta__)");
+    }
+    return text;
+}
+
+static void announce(const running *r, uint64_t bytes)
+{
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "dump: at most %.1f MB\n", (double)bytes / 1e6);
+    }
+    (void)r;
+}
+
+static bool open_dump(running *r, uint64_t bytes, llava_error *e)
+{
+    const run_options *o = &r->options;
+    if (!llava_output_room(o->dump, bytes, e)) {
+        return false;
+    }
+    announce(r, bytes);
+    char *meta = meta_text(r, e);
+    bool ok = meta != NULL && llava_dump_writer_open(&r->writer, o->dump, o->compress, meta, e);
+    free(meta);
+    return ok;
+}
+
+/* Opens what --dump and --hash name, once it is known that every glob names a tap and that the disk
+ * has room. */
+static bool open_sinks(running *r, llava_error *e)
+{
+    const run_options *o = &r->options;
+    if (o->dump == NULL && o->hash == NULL) {
+        return true;
+    }
+    if (o->taps != NULL && !llava_globs_parse(&r->globs, o->taps, e)) {
+        return false;
+    }
+    survey s = {.globs = o->taps == NULL ? NULL : &r->globs};
+    llava_tap_sizes sizes = llava_session_sizes(&r->session, o->taps != NULL);
+    llava_session_list_pictures(&r->session, survey_one, &s);
+    llava_taps_list(&r->session.plan, &sizes, survey_one, &s);
+    const char *unmatched = llava_globs_unmatched(&r->globs);
+    if (unmatched != NULL) {
+        return llava_fail(e, "--taps %s: no tap of this run has such a name", unmatched);
+    }
+    if ((o->dump != NULL && !open_dump(r, s.bytes, e)) ||
+        (o->hash != NULL && !llava_hash_open(&r->hash, o->hash, e))) {
+        return false;
+    }
+    if (r->writer != NULL) {
+        r->fan.sinks[r->fan.count++] = llava_dump_writer_sink(r->writer);
+    }
+    if (r->hash != NULL) {
+        r->fan.sinks[r->fan.count++] = llava_hash_sink(r->hash);
+    }
+    r->sink = llava_fan_sink(&r->fan);
+    if (o->taps != NULL) {
+        r->filter = (llava_glob_filter){.globs = &r->globs, .inner = r->sink};
+        r->sink = llava_filter_sink(&r->filter);
+    }
+    r->listens = true;
+    return true;
+}
+
+static bool commit_sinks(running *r, llava_error *e)
+{
+    llava_dump_writer *writer = r->writer;
+    llava_hash *hash = r->hash;
+    r->writer = NULL;
+    r->hash = NULL;
+    if (writer != NULL && !llava_dump_writer_commit(writer, e)) {
+        llava_hash_abort(hash);
+        return false;
+    }
+    return hash == NULL || llava_hash_commit(hash, e);
+}
+
+static void close_running(running *r)
+{
+    llava_dump_writer_abort(r->writer);
+    llava_hash_abort(r->hash);
+    llava_globs_free(&r->globs);
+    llava_session_close(&r->session);
+    llava_request_free(&r->options.request);
+}
+
+/* ---- the answer --------------------------------------------------------------------------------
+ */
+
+/* The answer goes to stderr where standard output holds a dump or a hash. */
+static FILE *answer_stream(const running *r)
+{
+    const run_options *o = &r->options;
+    bool taken = (o->dump != NULL && strcmp(o->dump, "-") == 0) ||
+                 (o->hash != NULL && strcmp(o->hash, "-") == 0);
+    return taken ? stderr : stdout;
+}
+
+/* One line per sample: the decoded text. */
+static bool print_answer(running *r, const llava_answer *answer, llava_error *e)
+{
+    FILE *to = answer_stream(r);
+    bool file = llava_session_has_tokenizer(&r->session);
+    if (!file) {
+        llava_warn("no tokenizer.json: printing token ids");
+    } else if (!llava_session_tokenizer(&r->session, e)) {
+        return false;
+    }
+    for (size_t b = 0; b < answer->batch; b++) {
+        const int64_t *ids = answer->ids + b * answer->count;
+        if (!file) {
+            for (size_t i = 0; i < answer->count; i++) {
+                fprintf(to, "%s%" PRId64, i == 0 ? "" : " ", ids[i]);
+            }
+            fputc('\n', to);
+            continue;
+        }
+        char *text;
+        size_t n;
+        if (!llava_tokenizer_decode(r->session.tokenizer, ids, answer->count, true, &text, &n, e)) {
+            return false;
+        }
+        fwrite(text, 1, n, to);
+        fputc('\n', to);
+        free(text);
+    }
+    return true;
+}
+
+enum { TOP = 5 };
+
+/* The TOP highest logits of one row, ties to the lower id. NaN never wins. */
+static size_t find_top(const double *row, size_t vocab, size_t top[TOP])
+{
+    size_t count = 0;
+    for (size_t v = 0; v < vocab; v++) {
+        size_t at = count;
+        while (at > 0 && row[v] > row[top[at - 1]]) {
+            at--;
+        }
+        if (row[v] != row[v] || at == TOP) {
+            continue;
+        }
+        count += count < TOP;
+        memmove(top + at + 1, top + at, (count - 1 - at) * sizeof *top);
+        top[at] = v;
+    }
+    return count;
+}
+
+static void print_logits(running *r, const llava_outputs *out)
+{
+    FILE *to = answer_stream(r);
+    llava_error ignored;
+    bool names =
+        llava_session_has_tokenizer(&r->session) && llava_session_tokenizer(&r->session, &ignored);
+    if (out->has_loss) {
+        fprintf(to, "loss %.17g\n", out->loss);
+    }
+    for (size_t b = 0; b < out->batch; b++) {
+        size_t top[TOP];
+        const double *row = out->logits + ((b + 1) * out->rows - 1) * out->vocab;
+        size_t count = find_top(row, out->vocab, top);
+        fprintf(to, "sample %zu: highest logits of the last position\n", b);
+        for (size_t i = 0; i < count; i++) {
+            const char *text =
+                names ? llava_tokenizer_text_of(r->session.tokenizer, (int64_t)top[i]) : NULL;
+            fprintf(to, "%8zu  %24.17g  ", top[i], row[top[i]]);
+            llava_print_escaped(to, text == NULL ? "" : text);
+            fputc('\n', to);
+        }
+        if (count == 0) {
+            fputs("all are NaN\n", to);
+        }
+    }
+}
+
+/* ---- the run -----------------------------------------------------------------------------------
+ */
+
+/* Spec 14.4: with float32 islands in float64, a left-padded sample is NaN in transformers. */
+static void warn_of_nan(const llava_session *s, const llava_outputs *out)
+{
+    for (size_t b = 0; s->plan.numerics.islands && out->logits != NULL && b < out->batch; b++) {
+        const double *last = out->logits + ((b + 1) * out->rows - 1) * out->vocab;
+        if (last[0] != last[0] && s->inputs.attention_mask != NULL) {
+            char text[160];
+            snprintf(text, sizeof text,
+                     "sample %zu is NaN, as transformers' float64 makes it: a query without a "
+                     "visible key in a float32 softmax",
+                     b);
+            llava_warn(text);
+        }
+    }
+}
+
+static bool forward(running *r, llava_run *run, const llava_goal *goal, bool answers)
+{
+    llava_session *s = &r->session;
+    llava_outputs out;
+    size_t count = s->inputs.batch * s->inputs.length;
+    int64_t *positions = llava_alloc(run->error, count, sizeof(int64_t));
+    if (positions == NULL) {
+        return false;
+    }
+    llava_positions(&s->plan, &s->inputs, s->convention, positions);
+    bool ok = llava_forward(run, goal, &s->inputs, positions, NULL, &out);
+    free(positions);
+    if (ok) {
+        llava_progress_end(&r->progress);
+        warn_of_nan(s, &out);
+        ok = commit_sinks(r, run->error);
+        if (ok && answers && out.logits != NULL) {
+            print_logits(r, &out);
+        }
+        llava_outputs_free(&out);
+    }
+    return ok;
+}
+
+static bool generate(running *r, llava_run *run, const llava_goal *goal, const llava_goal *step)
+{
+    llava_session *s = &r->session;
+    llava_answer answer;
+    if (!llava_generate(run, &s->config, goal, step, &s->inputs, s->convention,
+                        s->request->generate, &answer)) {
+        return false;
+    }
+    llava_progress_end(&r->progress);
+    bool ok = commit_sinks(r, run->error) && print_answer(r, &answer, run->error);
+    llava_answer_free(&answer);
+    return ok;
+}
+
+/* Does the goal read weights at all? */
+static bool reads_weights(const llava_goal *g)
+{
+    return g->vision || g->embed;
+}
+
+static bool run_model(running *r, llava_error *e)
+{
+    llava_session *s = &r->session;
+    bool generates = s->request->generate > 0, answers = generates || r->options.taps == NULL;
+    llava_tap_sizes sizes = llava_session_sizes(s, r->options.taps != NULL);
+    llava_goal goal = {.last_logits = answers, .loss = answers && !generates && sizes.labels};
+    llava_goal step = {0};
+    llava_taps_goal(&s->plan, &sizes, r->listens ? &r->sink : NULL, &goal, &step);
+    if (reads_weights(&goal) && !llava_session_weights(s, e)) {
+        return false;
+    }
+    if (!llava_session_put_pictures(s, r->listens ? &r->sink : NULL, e)) {
+        return false;
+    }
+    llava_sink shown = llava_progress_sink(&r->progress, r->listens ? &r->sink : NULL);
+    llava_run run = {
+        .weights = s->weights, .plan = &s->plan, .sink = &shown, .prefix = "", .error = e};
+    bool ok = generates ? generate(r, &run, &goal, &step) : forward(r, &run, &goal, answers);
+    llava_progress_end(&r->progress);
+    return ok;
+}
+
+/* The weights are wanted early for a dump's __meta__, but a run that reads none must not need them.
+ */
+static bool open_weights_for_meta(running *r, llava_error *e)
+{
+    llava_error ignored;
+    if (r->options.taps == NULL) {
+        return llava_session_weights(&r->session, e);
+    }
+    llava_session_weights(&r->session, &ignored);
+    return true;
+}
+
+static int run(int argc, char **argv, llava_error *e)
+{
+    running r = {0};
+    bool ok = read_options(&r.options, argc, argv, e) &&
+              llava_session_open(&r.session, &r.options.request, e) &&
+              open_weights_for_meta(&r, e) && open_sinks(&r, e) && run_model(&r, e);
+    close_running(&r);
+    return ok ? LLAVA_DONE : LLAVA_CANNOT;
+}
+
+const llava_command llava_command_run = {
+    "run", run, "--model DIR (--inputs IN.npz | [--image FILE]... [--prompt TEXT | --chat TEXT])",
+    "one forward pass, or greedy generation, printing the answer or the top logits",
+    "\n"
+    "  --generate N            greedy generation of at most N tokens; prints the answer's text\n"
+    "  --dtype f64|f32|bf16|f16  storage type of every tensor between operations (f64)\n"
+    "  --numerics true|hf      hf: with transformers' float32 islands (true)\n"
+    "  --positions forward|generate  0..S-1, or from the mask as generate() makes them\n"
+    "  --dump OUT              write the taps to OUT.npz, or to a folder of .npy (OUT/)\n"
+    "  --taps GLOB[,GLOB...]   only these; the run stops behind the last one\n"
+    "  --hash FILE             one line 'sha256  name  dtype  shape' per tap; - for stdout\n"
+    "  --compress              deflate the archive's members\n"
+    "  --set DECISION=VALUE    take a decision the wrong way (llava-ref explain); repeatable\n"
+    "\n"
+    "example:\n"
+    "  llava-ref run --model golden/demo/model --image golden/demo/pictures/wide.png \\\n"
+    "    --chat 'What is in the picture?' --generate 24\n"};

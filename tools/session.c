@@ -1,0 +1,448 @@
+#include "session.h"
+
+#include "ref/chat.h"
+#include "ref/file.h"
+#include "ref/png.h"
+#include "ref/prompt.h"
+#include "tools/inputs_file.h"
+#include "tools/sha256.h"
+#include "tools/words.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the request --------------------------------------------------------------------------------
+ */
+
+static bool add_image(void *self, const char *word, llava_error *e)
+{
+    llava_request *q = self;
+    const char **images = llava_realloc(e, q->images, q->image_count + 1, sizeof *images);
+    if (images == NULL) {
+        return false;
+    }
+    q->images = images;
+    images[q->image_count++] = word;
+    return true;
+}
+
+static bool add_choice(void *self, const char *word, llava_error *e)
+{
+    llava_request *q = self;
+    return llava_choose(&q->choices, word, e);
+}
+
+void llava_request_options(llava_request *q, llava_option *options, size_t *count)
+{
+    static const char *const dtypes[] = {"f64", "f32", "f16", "bf16", NULL};
+    static const char *const numerics[] = {"true", "hf", NULL};
+    static const char *const positions[] = {"default", "forward", "generate", NULL};
+    const llava_option table[LLAVA_REQUEST_OPTIONS] = {
+        {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &q->model},
+        {.name = "--inputs", .kind = LLAVA_OPTION_TEXT, .target = &q->inputs},
+        {.name = "--image", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_image},
+        {.name = "--prompt", .kind = LLAVA_OPTION_TEXT, .target = &q->prompt},
+        {.name = "--chat", .kind = LLAVA_OPTION_TEXT, .target = &q->chat},
+        {.name = "--generate", .kind = LLAVA_OPTION_COUNT, .target = &q->generate},
+        {.name = "--dtype", .kind = LLAVA_OPTION_CHOICE, .target = &q->dtype, .choices = dtypes},
+        {.name = "--numerics",
+         .kind = LLAVA_OPTION_CHOICE,
+         .target = &q->numerics,
+         .choices = numerics},
+        {.name = "--positions",
+         .kind = LLAVA_OPTION_CHOICE,
+         .target = &q->positions,
+         .choices = positions},
+        {.name = "--set", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_choice},
+    };
+    memcpy(options + *count, table, sizeof table);
+    *count += LLAVA_REQUEST_OPTIONS;
+}
+
+void llava_request_free(llava_request *q)
+{
+    free(q->images);
+    *q = (llava_request){0};
+}
+
+static bool request_check(const llava_request *q, llava_error *e)
+{
+    if (q->model == NULL) {
+        return llava_fail(e, "--model DIR is missing");
+    }
+    int texts = (q->prompt != NULL) + (q->chat != NULL);
+    if (q->inputs != NULL && (q->image_count > 0 || texts > 0)) {
+        return llava_fail(e, "--inputs stands instead of --image, --prompt and --chat");
+    }
+    if (q->inputs == NULL && texts != 1) {
+        return llava_fail(e, "one of --inputs, --prompt and --chat is needed");
+    }
+    return true;
+}
+
+/* ---- pictures and text --------------------------------------------------------------------------
+ */
+
+static llava_image_plan image_plan(const llava_choices *c)
+{
+    const unsigned char *v = c->value;
+    return (llava_image_plan){
+        .channel_order = (llava_channel_order)v[LLAVA_IMAGE_CHANNEL_ORDER],
+        .geometry = (llava_geometry)v[LLAVA_IMAGE_GEOMETRY],
+        .pad_color = (llava_pad_color)v[LLAVA_IMAGE_PAD_COLOR],
+        .pad_align = (llava_pad_align)v[LLAVA_IMAGE_PAD_ALIGN],
+        .pad_order = (llava_pad_order)v[LLAVA_IMAGE_PAD_ORDER],
+        .resize_filter = (llava_filter)v[LLAVA_IMAGE_RESIZE_FILTER],
+        .antialias = (llava_antialias)v[LLAVA_IMAGE_ANTIALIAS],
+        .cubic_a = (llava_cubic_a)v[LLAVA_IMAGE_CUBIC_A],
+        .resize_rounding = (llava_resize_rounding)v[LLAVA_IMAGE_RESIZE_ROUNDING],
+        .resize_grid = (llava_resize_grid)v[LLAVA_IMAGE_RESIZE_GRID],
+        .size_rounding = (llava_size_rounding)v[LLAVA_IMAGE_SIZE_ROUNDING],
+        .crop_rounding = (llava_crop_rounding)v[LLAVA_IMAGE_CROP_ROUNDING],
+        .alpha = (llava_alpha)v[LLAVA_IMAGE_ALPHA],
+        .rescale = (llava_rescale)v[LLAVA_IMAGE_RESCALE],
+        .normalize = (llava_normalize)v[LLAVA_IMAGE_NORMALIZE],
+    };
+}
+
+static llava_token_plan token_plan(const llava_choices *c)
+{
+    const unsigned char *v = c->value;
+    return (llava_token_plan){
+        .bos = (llava_bos)v[LLAVA_TOKENS_BOS],
+        .prefix_space = (llava_prefix_space)v[LLAVA_TOKENS_PREFIX_SPACE],
+        .image_count = (llava_image_count)v[LLAVA_TOKENS_IMAGE_COUNT],
+    };
+}
+
+/* One picture file through all its stages. Its bytes join the inputs' checksum. */
+static bool read_picture(llava_session *s, size_t i, llava_sha256 *sha, llava_error *e)
+{
+    const char *path = s->request->images[i];
+    llava_image_plan plan = image_plan(&s->request->choices);
+    llava_file file;
+    llava_picture rgb = {0};
+    if (!llava_file_map(&file, path, e)) {
+        return false;
+    }
+    llava_sha256_add(sha, file.bytes, file.size);
+    bool ok = llava_png_read(&rgb, path, file.bytes, file.size, plan.alpha, e);
+    llava_file_unmap(&file);
+    if (!ok) {
+        return false;
+    }
+    ok = llava_picture_process(&s->processor, &plan, &rgb, &s->pictures[i], e) ||
+         llava_fail_in(e, path);
+    llava_picture_free(&rgb);
+    return ok;
+}
+
+/* pixel_values [N, 3, h, w] from the processed pictures, which must be of one size. */
+static bool stack_pictures(llava_session *s, llava_error *e)
+{
+    llava_inputs *in = &s->inputs;
+    in->pictures = s->request->image_count;
+    in->height = s->pictures[0].height;
+    in->width = s->pictures[0].width;
+    in->pixel_type = LLAVA_F32;
+    size_t count = 3 * in->height * in->width, all;
+    if (!llava_mul(count, in->pictures, &all) ||
+        (in->pixel_values = llava_alloc(e, all, sizeof(double))) == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < in->pictures; i++) {
+        const llava_image_stages *p = &s->pictures[i];
+        if (p->height != in->height || p->width != in->width) {
+            return llava_fail(
+                e, "%s: becomes %zux%zu pixels, but %s %zux%zu: one batch needs one size",
+                s->request->images[i], p->height, p->width, s->request->images[0], in->height,
+                in->width);
+        }
+        for (size_t j = 0; j < count; j++) {
+            in->pixel_values[i * count + j] = (double)p->pixel_values[j];
+        }
+    }
+    return true;
+}
+
+static bool read_pictures(llava_session *s, llava_sha256 *sha, llava_error *e)
+{
+    const llava_request *q = s->request;
+    if (q->image_count == 0) {
+        return true;
+    }
+    if (!llava_processor_read(&s->processor, q->model, e)) {
+        return false;
+    }
+    s->pictures = llava_alloc(e, q->image_count, sizeof *s->pictures);
+    if (s->pictures == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < q->image_count; i++) {
+        if (!read_picture(s, i, sha, e)) {
+            return false;
+        }
+    }
+    return stack_pictures(s, e);
+}
+
+/* The prompt that --prompt or --chat stands for, in new memory. */
+static char *prompt_text(const llava_request *q, llava_error *e)
+{
+    if (q->prompt != NULL) {
+        return llava_text(e, q->prompt, strlen(q->prompt));
+    }
+    char *text;
+    return llava_chat_format(q->model, q->chat, q->image_count, &text, e) ? text : NULL;
+}
+
+/* Image tokens that each picture gets, from its processed size. */
+static bool count_tokens(const llava_session *s, size_t *counts, llava_error *e)
+{
+    llava_token_plan plan = token_plan(&s->request->choices);
+    for (size_t i = 0; i < s->request->image_count; i++) {
+        if (!llava_image_token_count(&s->processor, &s->config, s->pictures[i].height,
+                                     s->pictures[i].width, plan.image_count, &counts[i], e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* input_ids [1, S] from the prompt. */
+static bool read_text(llava_session *s, llava_error *e)
+{
+    const llava_request *q = s->request;
+    llava_token_plan plan = token_plan(&q->choices);
+    size_t *counts = llava_alloc(e, q->image_count, sizeof *counts);
+    char *text = counts == NULL ? NULL : prompt_text(q, e);
+    bool ok = text != NULL && llava_session_tokenizer(s, e) && count_tokens(s, counts, e);
+    if (ok) {
+        const char *own = llava_tokenizer_image_token(s->tokenizer);
+        llava_prompt prompt = {
+            .text = text,
+            .image_text = own != NULL                  ? own
+                          : s->processor.has_processor ? s->processor.image_token
+                                                       : NULL,
+            .image_id = s->config.image_token,
+            .counts = counts,
+            .pictures = q->image_count,
+        };
+        ok = llava_prompt_encode(s->tokenizer, &plan, &prompt, &s->inputs.input_ids,
+                                 &s->inputs.length, e);
+        s->inputs.batch = 1;
+    }
+    free(counts);
+    free(text);
+    return ok;
+}
+
+static bool open_inputs(llava_session *s, llava_error *e)
+{
+    const llava_request *q = s->request;
+    llava_sha256 sha;
+    llava_sha256_start(&sha);
+    bool ok;
+    if (q->inputs != NULL) {
+        llava_file file;
+        ok = llava_inputs_read(&s->inputs, q->inputs, e) && llava_file_map(&file, q->inputs, e);
+        if (ok) {
+            llava_sha256_add(&sha, file.bytes, file.size);
+            llava_file_unmap(&file);
+        }
+    } else {
+        const char *text = q->chat != NULL ? q->chat : q->prompt;
+        llava_sha256_add(&sha, q->chat != NULL ? "chat" : "prompt", q->chat != NULL ? 4 : 6);
+        llava_sha256_add(&sha, text, strlen(text) + 1);
+        ok = read_pictures(s, &sha, e) && read_text(s, e);
+    }
+    llava_sha256_end_text(&sha, s->inputs_sha256);
+    return ok;
+}
+
+/* ---- the session --------------------------------------------------------------------------------
+ */
+
+bool llava_session_open(llava_session *s, const llava_request *q, llava_error *e)
+{
+    *s = (llava_session){.request = q};
+    bool ok = request_check(q, e) && llava_config_read(&s->config, q->model, e) &&
+              llava_plan_make(&s->plan, &s->config, &q->choices, (llava_dtype)q->dtype,
+                              q->numerics == 1, e) &&
+              open_inputs(s, e);
+    bool cumulative = q->positions == 2 || (q->positions == 0 && q->generate > 0);
+    s->convention = cumulative ? LLAVA_POSITIONS_GENERATE : LLAVA_POSITIONS_FORWARD;
+    if (ok) {
+        ok = llava_inputs_check(&s->inputs, &s->plan, e) ||
+             llava_fail_in(e, q->inputs != NULL ? q->inputs : q->model);
+    }
+    if (ok && s->inputs.pixel_values == NULL &&
+        llava_count_image_tokens(&s->inputs, &s->plan) > 0) {
+        llava_warn("image tokens without a picture: they keep their token rows");
+    }
+    if (!ok) {
+        llava_session_close(s);
+    }
+    return ok;
+}
+
+void llava_session_close(llava_session *s)
+{
+    llava_tokenizer_close(s->tokenizer);
+    llava_checkpoint_close(s->weights);
+    for (size_t i = 0; s->pictures != NULL && i < s->request->image_count; i++) {
+        llava_image_stages_free(&s->pictures[i]);
+    }
+    free(s->pictures);
+    llava_inputs_free(&s->inputs);
+    *s = (llava_session){0};
+}
+
+bool llava_session_has_tokenizer(const llava_session *s)
+{
+    char *path = llava_path(NULL, s->request->model, "tokenizer.json");
+    bool there = path != NULL && llava_file_exists(path);
+    free(path);
+    return there;
+}
+
+bool llava_session_tokenizer(llava_session *s, llava_error *e)
+{
+    return s->tokenizer != NULL || llava_tokenizer_open(&s->tokenizer, s->request->model, e);
+}
+
+/* Is layer i of the language model or the tower among the weights? */
+static bool has_layer(const llava_checkpoint *weights, const char *format, size_t i)
+{
+    char name[160];
+    snprintf(name, sizeof name, format, i);
+    return llava_checkpoint_find(weights, name) != NULL;
+}
+
+bool llava_session_weights(llava_session *s, llava_error *e)
+{
+    static const char text[] = "language_model.model.layers.%zu.input_layernorm.weight";
+    if (s->weights != NULL) {
+        return true;
+    }
+    llava_error warning = {""};
+    if (!llava_checkpoint_open(&s->weights, s->request->model, &warning, e)) {
+        return false;
+    }
+    if (warning.text[0] != '\0') {
+        llava_warn(warning.text);
+    }
+    if (has_layer(s->weights, text, s->config.text.layers)) {
+        return llava_fail(e,
+                          "%s/config.json: text_config.num_hidden_layers: %zu, but the weights "
+                          "hold a layer %zu",
+                          s->request->model, s->config.text.layers, s->config.text.layers);
+    }
+    return true;
+}
+
+/* Tower layers that the weights hold. */
+static size_t tower_layers(const llava_session *s)
+{
+    static const char tower[] = "vision_tower.vision_model.encoder.layers.%zu.layer_norm1.weight";
+    size_t count = 0;
+    while (s->weights != NULL && count < s->config.vision.layers &&
+           has_layer(s->weights, tower, count)) {
+        count++;
+    }
+    return count;
+}
+
+llava_tap_sizes llava_session_sizes(const llava_session *s, bool named)
+{
+    const llava_inputs *in = &s->inputs;
+    return (llava_tap_sizes){
+        .batch = in->batch,
+        .length = in->length,
+        .pictures = in->pictures,
+        .embeds_given = in->inputs_embeds != NULL,
+        .labels = in->labels != NULL,
+        .generates = s->request->generate > 0,
+        .steps = s->request->generate > 0 ? s->request->generate - 1 : 0,
+        .pixel_type = in->pixel_type,
+        .all_vision_layers = named,
+        .vision_layers_there = tower_layers(s),
+    };
+}
+
+bool llava_session_model_sha256(llava_session *s, char text[65], llava_error *e)
+{
+    llava_sha256 sha;
+    llava_file file;
+    char *path = llava_path(e, s->request->model, "config.json");
+    bool ok = path != NULL && llava_file_map(&file, path, e);
+    free(path);
+    if (!ok) {
+        return false;
+    }
+    llava_sha256_start(&sha);
+    llava_sha256_add(&sha, file.bytes, file.size);
+    llava_file_unmap(&file);
+    for (size_t i = 0; s->weights != NULL && i < llava_checkpoint_files(s->weights); i++) {
+        const char *name;
+        const uint8_t *bytes;
+        size_t n;
+        llava_checkpoint_header(s->weights, i, &name, &bytes, &n);
+        llava_sha256_add(&sha, bytes, n);
+    }
+    llava_sha256_end_text(&sha, text);
+    return true;
+}
+
+/* ---- taps of the picture stage -----------------------------------------------------------------
+ */
+
+/* Stage j of picture i as a tap; its name in `name`. */
+static llava_tap picture_tap(const llava_session *s, size_t i, size_t j, char name[LLAVA_TAP_NAME])
+{
+    static const char *const stages[] = {"rgb", "padded", "resized", "cropped"};
+    const llava_picture *p = &s->pictures[i].stage[j];
+    if (i == 0) {
+        snprintf(name, LLAVA_TAP_NAME, "image.%s", stages[j]);
+    } else {
+        snprintf(name, LLAVA_TAP_NAME, "image.%zu.%s", i, stages[j]);
+    }
+    return (llava_tap){.name = name,
+                       .dtype = LLAVA_U8,
+                       .rank = 3,
+                       .shape = {p->height, p->width, 3},
+                       .data = p->rgb};
+}
+
+bool llava_session_list_pictures(const llava_session *s,
+                                 bool (*each)(void *self, const llava_tap *tap), void *self)
+{
+    for (size_t i = 0; s->pictures != NULL && i < s->request->image_count; i++) {
+        for (size_t j = 0; j < LLAVA_STAGE_COUNT; j++) {
+            char name[LLAVA_TAP_NAME];
+            llava_tap tap = picture_tap(s, i, j, name);
+            if (tap.data != NULL && !each(self, &tap)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+typedef struct {
+    const llava_sink *sink;
+    llava_error *e;
+} putting;
+
+static bool put_one(void *self, const llava_tap *tap)
+{
+    putting *p = self;
+    return !p->sink->wants(p->sink->self, tap->name) || p->sink->take(p->sink->self, tap, p->e);
+}
+
+bool llava_session_put_pictures(const llava_session *s, const llava_sink *sink, llava_error *e)
+{
+    putting p = {sink, e};
+    return sink == NULL || llava_session_list_pictures(s, put_one, &p);
+}

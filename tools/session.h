@@ -1,0 +1,69 @@
+/* One run as the command line asks for it: the model folder, the plan, what goes in. Shared by
+ * every command that runs the model. */
+#ifndef LLAVA_SESSION_H
+#define LLAVA_SESSION_H
+
+#include "ref/model.h"
+#include "ref/picture.h"
+#include "ref/taps.h"
+#include "ref/tokenizer.h"
+#include "tools/options.h"
+
+/* What the command line said. */
+typedef struct {
+    const char *model, *inputs, *prompt, *chat;
+    const char **images; /* [image_count] */
+    size_t image_count;
+    size_t generate; /* 0: not asked for */
+    size_t dtype;    /* llava_dtype */
+    size_t numerics; /* 0 true, 1 hf */
+    size_t positions;
+    bool positions_given;
+    llava_choices choices;
+} llava_request;
+
+/* The options that fill a request; *count grows by those written to `options`, which needs room for
+ * LLAVA_REQUEST_OPTIONS. */
+enum { LLAVA_REQUEST_OPTIONS = 10 };
+void llava_request_options(llava_request *request, llava_option *options, size_t *count);
+void llava_request_free(llava_request *request);
+
+typedef struct {
+    const llava_request *request;
+    llava_config config;
+    llava_plan plan;
+    llava_processor processor;
+    llava_tokenizer *tokenizer;   /* NULL where not needed yet */
+    llava_checkpoint *weights;    /* NULL until llava_session_weights */
+    llava_image_stages *pictures; /* [request->image_count] */
+    llava_inputs inputs;
+    llava_convention convention;
+    char inputs_sha256[65]; /* over what was given: the inputs file, or pictures and text */
+} llava_session;
+
+/* Reads everything but the weights: configuration, plan, inputs (pictures processed, text
+ * tokenised). */
+bool llava_session_open(llava_session *session, const llava_request *request, llava_error *e);
+/* Opens the weights, checks that they are as many layers as the configuration says. */
+bool llava_session_weights(llava_session *session, llava_error *e);
+/* Is there a tokenizer.json? */
+bool llava_session_has_tokenizer(const llava_session *session);
+/* Opens the tokenizer, if it isn't open yet. */
+bool llava_session_tokenizer(llava_session *session, llava_error *e);
+void llava_session_close(llava_session *session);
+
+/* Sizes for the tap lists. named: the user named taps, so tower layers that nothing else needs
+ * count too. */
+llava_tap_sizes llava_session_sizes(const llava_session *session, bool named);
+
+/* SHA-256 over config.json and the safetensors headers, as 64 digits; empty where there are no
+ * weights. */
+bool llava_session_model_sha256(llava_session *session, char text[65], llava_error *e);
+
+/* Lists, and puts into a sink, the taps of the picture stage. */
+bool llava_session_list_pictures(const llava_session *session,
+                                 bool (*each)(void *self, const llava_tap *tap), void *self);
+bool llava_session_put_pictures(const llava_session *session, const llava_sink *sink,
+                                llava_error *e);
+
+#endif
