@@ -1,0 +1,45 @@
+/* A prompt with pictures to token ids (spec 6.1; transformers LlavaProcessor).
+ *
+ *   "USER: <image>\nWhat?"  ->  "USER: <image><image>...<image>\nWhat?"  ->  ids
+ *
+ * The placeholder's text is repeated once per row that the picture will fill, and the longer text
+ * is what the tokenizer sees. */
+#ifndef LLAVA_PROMPT_H
+#define LLAVA_PROMPT_H
+
+#include "config.h"
+#include "tokenizer.h"
+
+/* The placeholder that stands for a picture with any model. */
+#define LLAVA_PLACEHOLDER "<image>"
+
+/* How many placeholders a picture of height x width (of the processed pixels) gets:
+ *   (height / patch) * (width / patch) + additional - (1 if the strategy is "default"),
+ * patch, additional and strategy from the processor's config; without a processor_config.json from
+ * the model's: its patch size and strategy, and additional = 1 for the class token. Refused: a
+ * patch size of 0, no placeholder at all. one-less of 1 is 0. */
+bool llava_image_token_count(const llava_processor *processor, const llava_config *config,
+                             size_t height, size_t width, llava_image_count decision, size_t *count,
+                             llava_error *e);
+
+typedef struct {
+    const char *text;       /* the prompt, NUL-terminated */
+    const char *image_text; /* the model's placeholder; NULL for LLAVA_PLACEHOLDER alone */
+    int64_t image_id;       /* the model's image_token_index */
+    const size_t *counts;   /* one per picture, from llava_image_token_count */
+    size_t pictures;
+} llava_prompt;
+
+/* How many placeholders (image_text or LLAVA_PLACEHOLDER) the prompt holds. */
+size_t llava_prompt_placeholders(const llava_prompt *prompt);
+
+/* Expands and encodes. *ids (free() it) gets *n ids. Without pictures nothing is expanded: each
+ * placeholder stays one token, and the caller warns if llava_prompt_placeholders is not 0. Refused:
+ * placeholders unlike pictures in number; a placeholder that is not the model's image token for the
+ * tokenizer; ids that hold another number of image tokens than asked for; a text beyond
+ * LLAVA_TEXT_LIMIT. With LLAVA_BOS_EVERY_SEGMENT the template's front ids also stand before the
+ * text behind every run of image tokens (llama.cpp pull request 3645). */
+bool llava_prompt_encode(const llava_tokenizer *tokenizer, const llava_token_plan *plan,
+                         const llava_prompt *prompt, int64_t **ids, size_t *n, llava_error *e);
+
+#endif

@@ -1,0 +1,74 @@
+/* What a tokenizer is made of; shared by tokenizer.c (uses it) and tokenizer_read.c (reads it). */
+#ifndef LLAVA_TOKENIZER_PARTS_H
+#define LLAVA_TOKENIZER_PARTS_H
+
+#include "added.h"
+#include "bpe.h"
+#include "tokenizer.h"
+
+/* Steps in one normaliser or decoder, tokens in one template, bytes of a pattern to replace: the
+ * work per byte of text stays bounded. */
+#define LLAVA_MAX_STEPS    16
+#define LLAVA_MAX_TEMPLATE 64
+#define LLAVA_MAX_PATTERN  64
+
+typedef enum {
+    LLAVA_STEP_PREPEND, /* content in front of a text that is not empty */
+    LLAVA_STEP_REPLACE, /* every pattern becomes content, from the left, not overlapping */
+    LLAVA_STEP_BYTE_FALLBACK,
+    LLAVA_STEP_FUSE,
+    LLAVA_STEP_STRIP,     /* content (one character) off the ends of every token */
+    LLAVA_STEP_METASPACE, /* content (one character) becomes a blank; gone in the first token */
+} llava_step_kind;
+
+typedef enum { LLAVA_PREPEND_ALWAYS, LLAVA_PREPEND_FIRST, LLAVA_PREPEND_NEVER } llava_prepend;
+
+typedef struct {
+    llava_step_kind kind;
+    char *pattern, *content; /* NULL where the kind has none */
+    size_t pattern_n, content_n;
+    size_t strip_start, strip_end;
+    llava_prepend prepend;
+} llava_step;
+
+typedef struct {
+    llava_step at[LLAVA_MAX_STEPS];
+    size_t n;
+} llava_steps;
+
+typedef struct {
+    int64_t at[LLAVA_MAX_TEMPLATE];
+    size_t n;
+} llava_template_ids;
+
+struct llava_tokenizer {
+    char *path; /* of tokenizer.json, for messages */
+    llava_bpe bpe;
+    llava_added *added; /* sorted by id */
+    size_t added_count;
+    uint32_t *added_by_text; /* indices into added, sorted by content */
+    char *added_pool;        /* their contents */
+    llava_matcher *raw, *normalized;
+    llava_steps normalizer;
+    bool has_metaspace; /* the pre-tokeniser */
+    llava_step metaspace;
+    bool metaspace_splits;
+    llava_template_ids front, back;
+    bool has_decoder;
+    llava_steps decoder;
+    char *image_token; /* NULL where tokenizer_config.json has none */
+};
+
+/* Fills a zeroed tokenizer from the folder. On failure the caller closes it. */
+bool llava_tokenizer_read(llava_tokenizer *t, const char *folder, llava_error *e);
+
+/* The normaliser's steps over n bytes, into *out (cleared first). prepend false leaves Prepend out.
+ * Scratch and out are swapped at will. */
+bool llava_normalize(const llava_steps *steps, bool prepend, const char *text, size_t n,
+                     llava_bytes *out, llava_bytes *scratch, llava_error *e);
+
+/* The added token with this id / this content, or NULL. */
+const llava_added *llava_added_of(const llava_tokenizer *t, int64_t id);
+const llava_added *llava_added_find(const llava_tokenizer *t, const char *text, size_t n);
+
+#endif

@@ -1,0 +1,830 @@
+/* tokenizer.json and tokenizer_config.json. */
+#include "tokenizer_parts.h"
+
+#include "file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Steps of a normaliser and of a decoder ---- */
+
+static bool unsupported(const char *name, const char *place, const char *type, llava_error *e)
+{
+    return llava_fail(e, "%s: %s %.60s is not supported yet", name, place, type);
+}
+
+/* The object's "type", which must be there. */
+static bool read_type(const char *name, const char *place, const cJSON *object, const char **type,
+                      llava_error *e)
+{
+    *type = NULL;
+    if (!cJSON_IsObject(object)) {
+        return llava_fail(e, "%s: %s is not an object", name, place);
+    }
+    if (!llava_json_string(name, object, "type", type, e)) {
+        return false;
+    }
+    return *type != NULL || llava_fail(e, "%s: type is missing (%s)", name, place);
+}
+
+/* A string member that must be there, copied. */
+static bool copy_string(const char *name, const cJSON *object, const char *key, char **text,
+                        size_t *n, llava_error *e)
+{
+    const char *found = NULL;
+    if (!llava_json_string(name, object, key, &found, e)) {
+        return false;
+    }
+    if (found == NULL) {
+        return llava_fail(e, "%s: %s is missing", name, key);
+    }
+    *n = strlen(found);
+    *text = llava_text(e, found, *n);
+    return *text != NULL || llava_fail_in(e, name);
+}
+
+/* A member that is exactly one character. */
+static bool copy_character(const char *name, const cJSON *object, const char *key, char **text,
+                           size_t *n, llava_error *e)
+{
+    uint32_t point;
+    if (!copy_string(name, object, key, text, n, e)) {
+        return false;
+    }
+    if (*n == 0 || llava_utf8_next(*text, *n, &point) != *n) {
+        return llava_fail(e, "%s: %s is not one character", name, key);
+    }
+    return true;
+}
+
+static bool read_prepend_scheme(const char *name, const cJSON *object, llava_prepend *prepend,
+                                llava_error *e)
+{
+    static const char *const names[] = {"always", "first", "never"};
+    const char *scheme = "always";
+    bool prefix = true;
+    if (!llava_json_string(name, object, "prepend_scheme", &scheme, e) ||
+        !llava_json_bool(name, object, "add_prefix_space", &prefix, e)) {
+        return false;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(scheme, names[i]) == 0) {
+            *prepend = (llava_prepend)i;
+            if (!prefix && *prepend != LLAVA_PREPEND_NEVER) {
+                return llava_fail(e, "%s: add_prefix_space contradicts prepend_scheme %s", name,
+                                  scheme);
+            }
+            return true;
+        }
+    }
+    return llava_fail(e, "%s: prepend_scheme %.60s is unknown", name, scheme);
+}
+
+static bool read_replace(const char *name, const char *place, const cJSON *object, llava_step *step,
+                         llava_error *e)
+{
+    const cJSON *pattern = NULL;
+    if (!llava_json_object(name, object, "pattern", &pattern, e) ||
+        !copy_string(name, object, "content", &step->content, &step->content_n, e)) {
+        return false;
+    }
+    if (pattern == NULL || !llava_json_has(pattern, "String")) {
+        return unsupported(name, place, "Replace of a Regex", e);
+    }
+    if (!copy_string(name, pattern, "String", &step->pattern, &step->pattern_n, e)) {
+        return false;
+    }
+    if (step->pattern_n == 0 || step->pattern_n > LLAVA_MAX_PATTERN) {
+        return llava_fail(e, "%s: a pattern of %zu bytes is not supported (%s)", name,
+                          step->pattern_n, place);
+    }
+    return true;
+}
+
+/* The kinds that each place takes. */
+static bool normalizer_step(const char *name, const char *type, const cJSON *object,
+                            llava_step *step, llava_error *e)
+{
+    if (strcmp(type, "Prepend") == 0) {
+        step->kind = LLAVA_STEP_PREPEND;
+        return copy_string(name, object, "prepend", &step->content, &step->content_n, e);
+    }
+    if (strcmp(type, "Replace") == 0) {
+        step->kind = LLAVA_STEP_REPLACE;
+        return read_replace(name, "normalizer", object, step, e);
+    }
+    return unsupported(name, "normalizer", type, e);
+}
+
+static bool decoder_step(const char *name, const char *type, const cJSON *object, llava_step *step,
+                         llava_error *e)
+{
+    if (strcmp(type, "Replace") == 0) {
+        step->kind = LLAVA_STEP_REPLACE;
+        return read_replace(name, "decoder", object, step, e);
+    }
+    if (strcmp(type, "ByteFallback") == 0 || strcmp(type, "Fuse") == 0) {
+        step->kind = type[0] == 'B' ? LLAVA_STEP_BYTE_FALLBACK : LLAVA_STEP_FUSE;
+        return true;
+    }
+    if (strcmp(type, "Strip") == 0) {
+        step->kind = LLAVA_STEP_STRIP;
+        return llava_json_size(name, object, "start", &step->strip_start, e) &&
+               llava_json_size(name, object, "stop", &step->strip_end, e) &&
+               copy_character(name, object, "content", &step->content, &step->content_n, e);
+    }
+    if (strcmp(type, "Metaspace") == 0) {
+        step->kind = LLAVA_STEP_METASPACE;
+        return read_prepend_scheme(name, object, &step->prepend, e) &&
+               copy_character(name, object, "replacement", &step->content, &step->content_n, e);
+    }
+    return unsupported(name, "decoder", type, e);
+}
+
+typedef bool step_reader(const char *name, const char *type, const cJSON *object, llava_step *step,
+                         llava_error *e);
+
+static bool add_step(const char *name, const char *place, const cJSON *object, step_reader *read,
+                     llava_steps *steps, llava_error *e)
+{
+    const char *type;
+    if (!read_type(name, place, object, &type, e)) {
+        return false;
+    }
+    if (steps->n == LLAVA_MAX_STEPS) {
+        return llava_fail(e, "%s: more than %d steps (%s)", name, LLAVA_MAX_STEPS, place);
+    }
+    return read(name, type, object, &steps->at[steps->n++], e);
+}
+
+/* One step, a Sequence of steps (`list` is its key), or null. */
+static bool read_steps(const char *name, const cJSON *root, const char *place, const char *list,
+                       step_reader *read, llava_steps *steps, llava_error *e)
+{
+    const cJSON *object = NULL, *items = NULL;
+    const char *type;
+    if (!llava_json_object(name, root, place, &object, e) || object == NULL) {
+        return object == NULL && !llava_json_has(root, place);
+    }
+    if (!read_type(name, place, object, &type, e)) {
+        return false;
+    }
+    if (strcmp(type, "Sequence") != 0) {
+        return add_step(name, place, object, read, steps, e);
+    }
+    if (!llava_json_array(name, object, list, &items, e)) {
+        return false;
+    }
+    if (items == NULL) {
+        return llava_fail(e, "%s: %s is missing (%s)", name, list, place);
+    }
+    for (const cJSON *item = items->child; item != NULL; item = item->next) {
+        if (!add_step(name, place, item, read, steps, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Pre-tokeniser ---- */
+
+/* `first` means the piece whose offset in the given text is 0, and a normaliser that replaces the
+ * text's beginning moves that offset in ways of its own (seen in the library). */
+static bool check_first(const llava_tokenizer *t, llava_error *e)
+{
+    return t->metaspace.prepend != LLAVA_PREPEND_FIRST || t->normalizer.n == 0 ||
+           unsupported(t->path, "pre_tokenizer",
+                       "Metaspace with prepend_scheme first behind a normalizer", e);
+}
+
+static bool read_pre_tokenizer(llava_tokenizer *t, const cJSON *root, llava_error *e)
+{
+    const cJSON *object = NULL;
+    const char *type;
+    if (!llava_json_object(t->path, root, "pre_tokenizer", &object, e)) {
+        return false;
+    }
+    if (object == NULL) {
+        return true;
+    }
+    if (!read_type(t->path, "pre_tokenizer", object, &type, e)) {
+        return false;
+    }
+    if (strcmp(type, "Metaspace") != 0) {
+        return unsupported(t->path, "pre_tokenizer", type, e);
+    }
+    t->has_metaspace = true;
+    t->metaspace_splits = true;
+    return llava_json_bool(t->path, object, "split", &t->metaspace_splits, e) &&
+           read_prepend_scheme(t->path, object, &t->metaspace.prepend, e) &&
+           copy_character(t->path, object, "replacement", &t->metaspace.content,
+                          &t->metaspace.content_n, e) &&
+           check_first(t, e);
+}
+
+/* ---- Post-processor ---- */
+
+/* Appends the ids of one special token of the template. */
+static bool template_token(const char *name, const cJSON *specials, const char *id,
+                           llava_template_ids *to, llava_error *e)
+{
+    const cJSON *special = NULL, *ids = NULL;
+    if (!llava_json_object(name, specials, id, &special, e) ||
+        !llava_json_array(name, special, "ids", &ids, e)) {
+        return false;
+    }
+    if (ids == NULL) {
+        return llava_fail(e, "%s: %.60s has no ids (post_processor.special_tokens)", name, id);
+    }
+    for (const cJSON *item = ids->child; item != NULL; item = item->next) {
+        int64_t value = 0;
+        if (!llava_json_item_int(name, item, "post_processor ids", &value, e)) {
+            return false;
+        }
+        if (value < 0 || value > INT32_MAX || to->n == LLAVA_MAX_TEMPLATE) {
+            return llava_fail(e, "%s: the ids of %.60s are out of range (post_processor)", name,
+                              id);
+        }
+        to->at[to->n++] = value;
+    }
+    return true;
+}
+
+/* One piece of the template; *seen: the text's own place was there. */
+static bool template_piece(llava_tokenizer *t, const cJSON *piece, const cJSON *specials,
+                           bool *seen, llava_error *e)
+{
+    const cJSON *sequence = NULL, *special = NULL;
+    const char *id = NULL;
+    if (!cJSON_IsObject(piece) || !llava_json_object(t->path, piece, "Sequence", &sequence, e) ||
+        !llava_json_object(t->path, piece, "SpecialToken", &special, e) ||
+        !llava_json_string(t->path, sequence != NULL ? sequence : special, "id", &id, e) ||
+        id == NULL) {
+        return llava_fail(
+            e, "%s: a piece of the template is not understood (post_processor.single)", t->path);
+    }
+    if (sequence == NULL) {
+        return template_token(t->path, specials, id, *seen ? &t->back : &t->front, e);
+    }
+    if (strcmp(id, "A") != 0 || *seen) {
+        return llava_fail(e, "%s: the template must hold the text once (post_processor.single)",
+                          t->path);
+    }
+    *seen = true;
+    return true;
+}
+
+static bool read_template(llava_tokenizer *t, const cJSON *object, llava_error *e)
+{
+    const cJSON *single = NULL, *specials = NULL;
+    bool seen = false;
+    if (!llava_json_array(t->path, object, "single", &single, e) ||
+        !llava_json_object(t->path, object, "special_tokens", &specials, e)) {
+        return false;
+    }
+    size_t count = 0;
+    for (const cJSON *p = single == NULL ? NULL : single->child; p != NULL; p = p->next) {
+        if (count++ == LLAVA_MAX_TEMPLATE) {
+            return llava_fail(e, "%s: more than %d pieces (post_processor.single)", t->path,
+                              LLAVA_MAX_TEMPLATE);
+        }
+        if (!template_piece(t, p, specials, &seen, e)) {
+            return false;
+        }
+    }
+    return seen || llava_fail(e, "%s: the template must hold the text once (post_processor.single)",
+                              t->path);
+}
+
+static bool read_post_processor(llava_tokenizer *t, const cJSON *root, llava_error *e)
+{
+    const cJSON *object = NULL, *list = NULL;
+    const char *type;
+    if (!llava_json_object(t->path, root, "post_processor", &object, e)) {
+        return false;
+    }
+    if (object == NULL) {
+        return true;
+    }
+    if (!read_type(t->path, "post_processor", object, &type, e)) {
+        return false;
+    }
+    if (strcmp(type, "Sequence") == 0) {
+        if (!llava_json_array(t->path, object, "processors", &list, e)) {
+            return false;
+        }
+        if (list == NULL || list->child == NULL || list->child->next != NULL) {
+            return unsupported(t->path, "post_processor", "Sequence of other than one", e);
+        }
+        object = list->child;
+        if (!read_type(t->path, "post_processor", object, &type, e)) {
+            return false;
+        }
+    }
+    if (strcmp(type, "TemplateProcessing") != 0) {
+        return unsupported(t->path, "post_processor", type, e);
+    }
+    return read_template(t, object, e);
+}
+
+/* ---- Added tokens ---- */
+
+/* Where an added token is asked for, in the order in which transformers asks. */
+typedef enum {
+    FROM_TOKENIZER, /* tokenizer.json, added_tokens */
+    FROM_DECODER,   /* tokenizer_config.json, added_tokens_decoder */
+    FROM_NAMED,     /* tokenizer_config.json, bos_token and its like */
+    FROM_EXTRA,     /* tokenizer_config.json, extra_special_tokens as a list */
+} origin;
+
+typedef struct {
+    llava_added token; /* content, flags */
+    origin from;
+    int64_t order; /* FROM_DECODER: the id it is listed under */
+    size_t slot;   /* its place in slots */
+} request;
+
+typedef struct {
+    request *at;
+    size_t n, room;
+    const char *name; /* of the file being read */
+    llava_error *e;
+} requests;
+
+/* What is known of one content. */
+typedef struct {
+    const char *content;
+    size_t content_n;
+    bool named;        /* one of the named special tokens has it */
+    bool added;        /* it is an added token, with these flags */
+    bool asked;        /* by FROM_DECODER */
+    bool ever_special; /* tokenizers never forgets that */
+    llava_added token;
+} slot;
+
+static bool put_request(requests *all, llava_added token, origin from, int64_t order)
+{
+    if (all->n == all->room) {
+        size_t room = all->room + all->room / 2 + 32;
+        request *grown = llava_realloc(all->e, all->at, room, sizeof *grown);
+        if (grown == NULL) {
+            return llava_fail_in(all->e, all->name);
+        }
+        all->at = grown;
+        all->room = room;
+    }
+    token.content_n = strlen(token.content);
+    all->at[all->n++] = (request){.token = token, .from = from, .order = order};
+    return true;
+}
+
+/* {"content": ..., "special": ..., "lstrip": ...}. Absent flags are false, but for `normalized`,
+ * which is the opposite of special (AddedToken's default). */
+static bool read_added(requests *all, const cJSON *object, origin from, int64_t order)
+{
+    llava_added token = {0};
+    if (!cJSON_IsObject(object)) {
+        return llava_fail(all->e, "%s: an added token is not an object", all->name);
+    }
+    if (!llava_json_string(all->name, object, "content", &token.content, all->e) ||
+        !llava_json_bool(all->name, object, "special", &token.special, all->e)) {
+        return false;
+    }
+    token.normalized = !token.special;
+    if (!llava_json_bool(all->name, object, "lstrip", &token.lstrip, all->e) ||
+        !llava_json_bool(all->name, object, "rstrip", &token.rstrip, all->e) ||
+        !llava_json_bool(all->name, object, "single_word", &token.single_word, all->e) ||
+        !llava_json_bool(all->name, object, "normalized", &token.normalized, all->e)) {
+        return false;
+    }
+    if (token.content == NULL) {
+        return llava_fail(all->e, "%s: an added token has no content", all->name);
+    }
+    return put_request(all, token, from, order);
+}
+
+/* A special token as tokenizer_config.json writes it: a text, or an object of AddedToken. Null and
+ * false (as in "add_bos_token": false, which ends in _token too) ask for nothing. */
+static bool read_special(requests *all, const cJSON *item, origin from)
+{
+    if (cJSON_IsString(item)) {
+        return put_request(all, (llava_added){.content = item->valuestring, .special = true}, from,
+                           0);
+    }
+    return !cJSON_IsObject(item) || read_added(all, item, from, 0);
+}
+
+static bool read_tokenizer_tokens(requests *all, const cJSON *root)
+{
+    const cJSON *tokens = NULL;
+    if (!llava_json_array(all->name, root, "added_tokens", &tokens, all->e)) {
+        return false;
+    }
+    for (const cJSON *item = tokens == NULL ? NULL : tokens->child; item != NULL;
+         item = item->next) {
+        int64_t id = -1;
+        if (!read_added(all, item, FROM_TOKENIZER, 0) ||
+            !llava_json_int(all->name, item, "id", &id, all->e)) {
+            return false;
+        }
+        if (id < 0 || id > INT32_MAX) {
+            return llava_fail(all->e,
+                              "%s: the id of %.60s is missing or out of range (added_tokens)",
+                              all->name, all->at[all->n - 1].token.content);
+        }
+    }
+    return true;
+}
+
+static bool read_decoder_tokens(requests *all, const cJSON *config)
+{
+    const cJSON *tokens = NULL;
+    if (!llava_json_object(all->name, config, "added_tokens_decoder", &tokens, all->e)) {
+        return false;
+    }
+    for (const cJSON *item = tokens == NULL ? NULL : tokens->child; item != NULL;
+         item = item->next) {
+        size_t digits = strspn(item->string, "0123456789");
+        if (digits == 0 || digits > 10 || item->string[digits] != '\0') {
+            return llava_fail(all->e, "%s: %.60s is not an id (added_tokens_decoder)", all->name,
+                              item->string);
+        }
+        if (!read_added(all, item, FROM_DECODER, strtoll(item->string, NULL, 10))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_named_key(const char *key)
+{
+    size_t n = strlen(key);
+    return n > 6 && strcmp(key + n - 6, "_token") == 0;
+}
+
+/* The special tokens that have a name: transformers takes the seven of every tokenizer first, then
+ * the model's own. */
+static bool read_named_tokens(requests *all, const cJSON *config)
+{
+    static const char *const common[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                         "pad_token", "cls_token", "mask_token"};
+    const size_t n = sizeof common / sizeof common[0];
+    for (size_t i = 0; i < n; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(config, common[i]);
+        if (!read_special(all, item, FROM_NAMED)) {
+            return false;
+        }
+    }
+    for (const cJSON *item = config->child; item != NULL; item = item->next) {
+        bool is_common = false;
+        for (size_t i = 0; i < n; i++) {
+            is_common |= strcmp(item->string, common[i]) == 0;
+        }
+        if (is_named_key(item->string) && !is_common && !read_special(all, item, FROM_NAMED)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* extra_special_tokens, or its old name: a list, or an object of named ones. */
+static bool read_extra_tokens(requests *all, const cJSON *config)
+{
+    const cJSON *extra = cJSON_GetObjectItemCaseSensitive(config, "extra_special_tokens");
+    if (extra == NULL || cJSON_IsNull(extra) || extra->child == NULL) {
+        extra = cJSON_GetObjectItemCaseSensitive(config, "additional_special_tokens");
+    }
+    origin from = cJSON_IsObject(extra) ? FROM_NAMED : FROM_EXTRA;
+    for (const cJSON *item = extra == NULL ? NULL : extra->child; item != NULL; item = item->next) {
+        if (!read_special(all, item, from)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool keep_image_token(llava_tokenizer *t, const char *name, const cJSON *config,
+                             llava_error *e)
+{
+    const cJSON *extra = cJSON_GetObjectItemCaseSensitive(config, "extra_special_tokens");
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(extra, "image_token");
+    if (item == NULL) {
+        item = cJSON_GetObjectItemCaseSensitive(config, "image_token");
+    }
+    if (cJSON_IsObject(item)) {
+        item = cJSON_GetObjectItemCaseSensitive(item, "content");
+    }
+    if (!cJSON_IsString(item)) {
+        return true;
+    }
+    t->image_token = llava_text(e, item->valuestring, strlen(item->valuestring));
+    return t->image_token != NULL || llava_fail_in(e, name);
+}
+
+static int by_content(const void *a, const void *b)
+{
+    const slot *x = a, *y = b;
+    int order =
+        memcmp(x->content, y->content, x->content_n < y->content_n ? x->content_n : y->content_n);
+    return order != 0 ? order : (x->content_n > y->content_n) - (x->content_n < y->content_n);
+}
+
+/* The order in which they take effect: by origin, those of the decoder by id, else as read. qsort
+ * is not stable, so the place (kept in `slot` until the slots exist) decides in the end. */
+static int by_effect(const void *a, const void *b)
+{
+    const request *x = a, *y = b;
+    if (x->from != y->from) {
+        return x->from < y->from ? -1 : 1;
+    }
+    if (x->order != y->order) {
+        return x->order < y->order ? -1 : 1;
+    }
+    return (x->slot > y->slot) - (x->slot < y->slot);
+}
+
+/* One slot per different content; every request is told its slot. */
+static bool make_slots(requests *all, slot **slots, size_t *count)
+{
+    slot *made = llava_alloc(all->e, all->n, sizeof *made);
+    if (made == NULL) {
+        return llava_fail_in(all->e, all->name);
+    }
+    for (size_t i = 0; i < all->n; i++) {
+        all->at[i].slot = i;
+        made[i] =
+            (slot){.content = all->at[i].token.content, .content_n = all->at[i].token.content_n};
+    }
+    qsort(all->at, all->n, sizeof *all->at, by_effect);
+    qsort(made, all->n, sizeof *made, by_content);
+    size_t n = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        if (n == 0 || by_content(&made[n - 1], &made[i]) != 0) {
+            made[n++] = made[i];
+        }
+    }
+    for (size_t i = 0; i < all->n; i++) {
+        request *r = &all->at[i];
+        slot wanted = {.content = r->token.content, .content_n = r->token.content_n};
+        r->slot = (size_t)((slot *)bsearch(&wanted, made, n, sizeof *made, by_content) - made);
+        made[r->slot].named |= r->from == FROM_NAMED;
+    }
+    *slots = made;
+    *count = n;
+    return true;
+}
+
+static bool same_flags(const llava_added *a, const llava_added *b)
+{
+    return a->special == b->special && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
+           a->normalized == b->normalized && a->single_word == b->single_word;
+}
+
+/* Is this request one that changes anything (TokenizersBackend.__init__)? */
+static bool has_effect(const request *r, const slot *s)
+{
+    switch (r->from) {
+    case FROM_TOKENIZER:
+        return true;
+    case FROM_DECODER:
+        return !s->added || !same_flags(&r->token, &s->token);
+    case FROM_NAMED:
+    case FROM_EXTRA:
+        break;
+    }
+    return !s->added;
+}
+
+/* Gives every request its effect, in order: the flags of the last one count, a new content gets
+ * the vocabulary's id or the next free one. */
+static bool apply(llava_tokenizer *t, const requests *all, slot *slots)
+{
+    int64_t next = (int64_t)t->bpe.count, highest = -1;
+    for (size_t i = 0; i < all->n; i++) {
+        const request *r = &all->at[i];
+        slot *s = &slots[r->slot];
+        if (i > 0 && r->from != FROM_TOKENIZER && all->at[i - 1].from == FROM_TOKENIZER) {
+            /* a second call of add_tokens, which looks anew for the first free id */
+            next = highest >= (int64_t)t->bpe.count ? highest + 1 : (int64_t)t->bpe.count;
+        }
+        if (r->token.content_n == 0 || !has_effect(r, s)) {
+            continue;
+        }
+        if (r->from == FROM_DECODER && s->asked) {
+            return llava_fail(all->e, "%s: %.60s is listed twice (added_tokens_decoder)", all->name,
+                              r->token.content);
+        }
+        s->asked = r->from == FROM_DECODER;
+        uint32_t id = s->token.id;
+        if (!s->added) {
+            const llava_bpe_token *known = llava_bpe_find(&t->bpe, s->content, s->content_n);
+            if (known == NULL && (next > INT32_MAX || llava_bpe_token_of(&t->bpe, next) != NULL)) {
+                return llava_fail(all->e,
+                                  "%s: the added token %.60s would get the id %lld, which "
+                                  "the vocabulary uses for another token",
+                                  t->path, s->content, (long long)next);
+            }
+            id = known != NULL ? known->id : (uint32_t)next++;
+        }
+        s->token = r->token;
+        s->token.id = id;
+        s->token.special |= r->from != FROM_TOKENIZER && s->named;
+        s->ever_special |= s->token.special;
+        s->added = true;
+        highest = id > highest ? (int64_t)id : highest;
+    }
+    return true;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const llava_added *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Copies the added tokens out of the slots, with contents of their own. */
+static bool keep_added(llava_tokenizer *t, const slot *slots, size_t n, llava_error *e)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += slots[i].content_n + 1;
+    }
+    t->added = llava_alloc(e, n, sizeof *t->added);
+    t->added_by_text = llava_alloc(e, n, sizeof *t->added_by_text);
+    t->added_pool = llava_alloc(e, bytes, 1);
+    if (t->added == NULL || t->added_by_text == NULL || t->added_pool == NULL) {
+        return llava_fail_in(e, t->path);
+    }
+    char *place = t->added_pool;
+    for (size_t i = 0; i < n; i++) {
+        if (slots[i].added) {
+            llava_added *added = &t->added[t->added_count++];
+            *added = slots[i].token;
+            memcpy(place, slots[i].content, slots[i].content_n + 1);
+            added->content = place;
+            place += slots[i].content_n + 1;
+        }
+    }
+    /* slots are sorted by content: so is `added` until it is sorted by id */
+    uint64_t *order = llava_alloc(e, t->added_count, sizeof *order);
+    if (order == NULL) {
+        return llava_fail_in(e, t->path);
+    }
+    for (size_t i = 0; i < t->added_count; i++) {
+        order[i] = t->added[i].id;
+    }
+    qsort(t->added, t->added_count, sizeof *t->added, by_id);
+    for (size_t i = 0; i < t->added_count; i++) {
+        const llava_added *found = llava_added_of(t, (int64_t)order[i]);
+        t->added_by_text[i] = (uint32_t)(found - t->added);
+    }
+    free(order);
+    return true;
+}
+
+/* The pattern of every added token, and whether decoding skips it. */
+static bool make_patterns(llava_tokenizer *t, const slot *slots, size_t n, llava_error *e)
+{
+    llava_bytes out = {0}, scratch = {0};
+    bool good = true;
+    for (size_t i = 0; i < t->added_count && good; i++) {
+        llava_added *added = &t->added[i];
+        const char *text = added->content;
+        size_t length = added->content_n;
+        if (added->normalized) {
+            good = llava_normalize(&t->normalizer, true, text, length, &out, &scratch, e);
+            text = out.at;
+            length = out.n;
+        }
+        if (good) {
+            added->pattern = llava_text(e, text, length);
+            added->pattern_n = length;
+            good = added->pattern != NULL;
+        }
+        if (good) {
+            slot wanted = {.content = added->pattern, .content_n = length};
+            const slot *same = bsearch(&wanted, slots, n, sizeof *slots, by_content);
+            added->skipped = same != NULL && same->ever_special;
+        }
+    }
+    free(out.at);
+    free(scratch.at);
+    return (good && llava_matcher_build(&t->raw, t->added, t->added_count, false, e) &&
+            llava_matcher_build(&t->normalized, t->added, t->added_count, true, e)) ||
+           llava_fail_in(e, t->path);
+}
+
+/* Reads what the two files ask for and settles it. `config` NULL: there is no such file. */
+static bool read_added_tokens(llava_tokenizer *t, const cJSON *root, const char *config_name,
+                              const cJSON *config, llava_error *e)
+{
+    requests all = {.name = t->path, .e = e};
+    slot *slots = NULL;
+    size_t count = 0;
+    bool good = read_tokenizer_tokens(&all, root);
+    if (good && config != NULL) {
+        all.name = config_name;
+        good = read_decoder_tokens(&all, config) && read_named_tokens(&all, config) &&
+               read_extra_tokens(&all, config) && keep_image_token(t, config_name, config, e);
+    }
+    good = good && make_slots(&all, &slots, &count) && apply(t, &all, slots) &&
+           keep_added(t, slots, count, e) && make_patterns(t, slots, count, e);
+    free(slots);
+    free(all.at);
+    return good;
+}
+
+/* ---- The files of older transformers ---- */
+
+/* Every text in FOLDER/NAME (special_tokens_map.json: values; added_tokens.json: keys) must be an
+ * added token already. transformers reads these files where tokenizer_config.json has no
+ * added_tokens_decoder, and would add the tokens that are missing. */
+static bool check_legacy(const llava_tokenizer *t, const char *folder, const char *file, bool keys,
+                         llava_error *e)
+{
+    char *path = llava_path(e, folder, file);
+    cJSON *root = NULL;
+    bool good = path != NULL;
+    if (good && llava_file_exists(path)) {
+        root = llava_json_read(path, e);
+        good = root != NULL;
+    }
+    for (const cJSON *item = root == NULL ? NULL : root->child; item != NULL && good;
+         item = item->next) {
+        const cJSON *content = cJSON_GetObjectItemCaseSensitive(item, "content");
+        const char *text =
+            keys ? item->string : cJSON_GetStringValue(content != NULL ? content : item);
+        if (text != NULL && llava_added_find(t, text, strlen(text)) == NULL) {
+            good = llava_fail(e,
+                              "%s: the token %.60s, which tokenizer.json does not add, is not "
+                              "supported yet",
+                              path, text);
+        }
+    }
+    cJSON_Delete(root);
+    free(path);
+    return good;
+}
+
+/* ---- The files ---- */
+
+static bool read_version(const char *name, const cJSON *root, llava_error *e)
+{
+    const char *version = "1.0";
+    if (!cJSON_IsObject(root)) {
+        return llava_fail(e, "%s: not an object", name);
+    }
+    if (!llava_json_string(name, root, "version", &version, e)) {
+        return false;
+    }
+    return strcmp(version, "1.0") == 0 || unsupported(name, "version", version, e);
+}
+
+static bool read_pipeline(llava_tokenizer *t, const cJSON *root, llava_error *e)
+{
+    const cJSON *model = NULL;
+    if (!read_version(t->path, root, e) || !llava_json_object(t->path, root, "model", &model, e)) {
+        return false;
+    }
+    if (model == NULL) {
+        return llava_fail(e, "%s: model is missing", t->path);
+    }
+    t->has_decoder = llava_json_has(root, "decoder");
+    /* the pre-tokeniser before the model: a byte-level tokenizer is refused by that name */
+    return read_steps(t->path, root, "normalizer", "normalizers", normalizer_step, &t->normalizer,
+                      e) &&
+           read_pre_tokenizer(t, root, e) && read_post_processor(t, root, e) &&
+           read_steps(t->path, root, "decoder", "decoders", decoder_step, &t->decoder, e) &&
+           llava_bpe_read(&t->bpe, t->path, model, e);
+}
+
+/* Reads FOLDER/tokenizer_config.json; *config stays NULL where there is none. */
+static bool read_config(const char *path, cJSON **config, llava_error *e)
+{
+    if (!llava_file_exists(path)) {
+        return true;
+    }
+    *config = llava_json_read(path, e);
+    if (*config == NULL) {
+        return false;
+    }
+    return cJSON_IsObject(*config) || llava_fail(e, "%s: not an object", path);
+}
+
+bool llava_tokenizer_read(llava_tokenizer *t, const char *folder, llava_error *e)
+{
+    t->path = llava_path(e, folder, "tokenizer.json");
+    char *config_path = llava_path(e, folder, "tokenizer_config.json");
+    cJSON *config = NULL;
+    cJSON *root = t->path == NULL ? NULL : llava_json_read(t->path, e);
+    bool good = root != NULL && config_path != NULL && read_config(config_path, &config, e) &&
+                read_pipeline(t, root, e) && read_added_tokens(t, root, config_path, config, e);
+    if (good && !llava_json_has(config, "added_tokens_decoder")) {
+        good = check_legacy(t, folder, "added_tokens.json", true, e) &&
+               check_legacy(t, folder, "special_tokens_map.json", false, e);
+    }
+    cJSON_Delete(root);
+    cJSON_Delete(config);
+    free(config_path);
+    return good;
+}

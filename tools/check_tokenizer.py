@@ -1,0 +1,582 @@
+#!/usr/bin/env python3
+"""Compares ref/tokenizer.c and ref/chat.c with the tokenizers library, transformers and jinja2.
+
+    python3 tools/check_tokenizer.py                  # the differential check
+    python3 tools/check_tokenizer.py --write-cases    # tests/data/tokenizer
+    python3 tools/check_tokenizer.py --word-table     # ref/word_table.h
+
+Needs tokenizers (0.23), transformers (5.23) and jinja2; builds the C sources itself. Exit status 0
+only if every comparison is equal. The random texts come from --seed, so a finding can be replayed.
+"""
+import argparse
+import ctypes
+import itertools
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import unicodedata
+
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+META = "\u2581"
+SOURCES = "error file json unicode bpe added tokenizer tokenizer_read prompt chat".split()
+
+
+# ---- The C side ----
+
+class Plan(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int) for name in ("bos", "prefix_space", "image_count")]
+
+
+class Error(ctypes.Structure):
+    _fields_ = [("text", ctypes.c_char * 1024)]
+
+
+class Refused(Exception):
+    pass
+
+
+def build(folder):
+    library = os.path.join(folder, "tokens.so")
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libcjson"], capture_output=True,
+                           text=True).stdout.split() or ["-lcjson"]
+    sources = [os.path.join(ROOT, "ref", name + ".c") for name in SOURCES]
+    subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-O1", "-g", "-D_POSIX_C_SOURCE=200809L",
+                    "-shared", "-fPIC", "-I" + ROOT, *sources, "-o", library, *flags], check=True)
+    return ctypes.CDLL(library)
+
+
+class CTokenizer:
+    def __init__(self, lib, folder):
+        self.lib, self.handle, self.error = lib, ctypes.c_void_p(), Error()
+        if not lib.llava_tokenizer_open(ctypes.byref(self.handle), folder.encode(),
+                                        ctypes.byref(self.error)):
+            raise Refused(self.error.text.decode())
+
+    def __del__(self):
+        if self.handle:
+            self.lib.llava_tokenizer_close(self.handle)
+
+    def encode(self, text, plan=None):
+        raw, ids, n = text.encode(), ctypes.POINTER(ctypes.c_int64)(), ctypes.c_size_t()
+        if not self.lib.llava_tokenizer_encode(self.handle, ctypes.byref(plan or Plan()), raw,
+                                               ctypes.c_size_t(len(raw)), ctypes.byref(ids),
+                                               ctypes.byref(n), ctypes.byref(self.error)):
+            raise Refused(self.error.text.decode())
+        found = ids[:n.value]
+        self.lib.free(ids)
+        return found
+
+    def decode(self, ids, skip):
+        array, text, n = (ctypes.c_int64 * len(ids))(*ids), ctypes.c_void_p(), ctypes.c_size_t()
+        if not self.lib.llava_tokenizer_decode(self.handle, array, ctypes.c_size_t(len(ids)),
+                                               ctypes.c_bool(skip), ctypes.byref(text),
+                                               ctypes.byref(n), ctypes.byref(self.error)):
+            raise Refused(self.error.text.decode())
+        found = ctypes.string_at(text, n.value).decode()
+        self.lib.free(text)
+        return found
+
+    def special(self, token):
+        return bool(self.lib.llava_tokenizer_is_special(self.handle, ctypes.c_int64(token)))
+
+
+def prepare(lib):
+    for name in ("tokenizer_open", "tokenizer_encode", "tokenizer_decode", "tokenizer_is_special",
+                 "chat_recognise", "chat_render", "chat_format"):
+
+        getattr(lib, "llava_" + name).restype = ctypes.c_bool
+    lib.llava_tokenizer_close.restype = lib.free.restype = None
+    return lib
+
+
+# ---- Tokenizers to compare with ----
+
+SAMPLES = [
+    "USER: <image>\nWhat is shown in this image? ASSISTANT:",
+    "The quick brown fox jumps over the lazy dog. 0123456789, 3.14159; (a+b)*c == [x] {y} <z>",
+    "Der Straßenverkehr in Zürich läuft über die Brücke. Œuvre, naïve café, mañana, Ærø.",
+    "Съешь же ещё этих мягких французских булок, да выпей чаю.",
+    "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία.",
+    "中文字符和標點。日本語のテスト、カタカナ。한국어 문장입니다.",
+    "שלום עולם. مرحبا بالعالم. नमस्ते दुनिया। สวัสดีชาวโลก",
+    "😊 👩‍👩‍👧‍👦 🇩🇪 👍🏽 ✈️ \U0001f9ff",
+    "a\tb\r\nc\n\n\nd  e   f    g\u00a0h\u2003i\u3000j\u200bk\ufeffl",
+    "e\u0301 \u0e33 \u1100\u1161\u11a8 \ufb01 \u2126 \u212b x\u0338",
+    META + META + " " + META + "a", "   ", " ", "\n", "", "\u0000a\u0001\u007f\u0085\u0080",
+    "\U0010ffff\U000e0001\ufffd\ufffe", "<0x0A> <0x41>", "ab" * 300, "a" * 1000, " a" * 300,
+]
+
+
+def corpus():
+    """Text to train on: fixed, so that the committed tokenizer can be made again."""
+    rng = random.Random(7)
+    words = [word for text in SAMPLES[:8] for word in text.split()]
+    plain = ("the of and to in is it you that was for on are with as at be this have from or one "
+             "had by word but what some we can out other were all there when up use your how said "
+             "an each she which do their time if will way about many then them image picture shown "
+             "describe question answer please thank what's don't running walked happily").split()
+    return [" ".join(rng.choice(plain if rng.random() < 0.8 else words) for _ in range(12))
+            for _ in range(400)]
+
+
+def train(size, bytes_too=True):
+    """A Llama-like vocabulary: <unk> <s> </s>, byte tokens, characters, merges."""
+    t = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=bytes_too))
+    t.normalizer = normalizers.Sequence([normalizers.Prepend(META), normalizers.Replace(" ", META)])
+    t.pre_tokenizer = pre_tokenizers.Metaspace(META, prepend_scheme="never")
+    special = ["<unk>", "<s>", "</s>"]
+    if bytes_too:
+        special += ["<0x%02X>" % b for b in range(256)]
+    t.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=size, special_tokens=special,
+                                                        show_progress=False))
+    found = json.loads(t.to_str())
+    found["added_tokens"] = [x for x in found["added_tokens"] if x["id"] < 3]
+    return found
+
+
+def added(content, id_, **flags):
+    token = dict(id=id_, content=content, single_word=False, lstrip=False, rstrip=False,
+                 normalized=False, special=True)
+    return {**token, **flags}
+
+
+TEMPLATE = {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+                       {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}},
+                     {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}}
+BOTH_ENDS = {**TEMPLATE, "single": TEMPLATE["single"] + [{"SpecialToken": {"id": "</s>",
+                                                                          "type_id": 0}}],
+             "special_tokens": {**TEMPLATE["special_tokens"],
+                                "</s>": {"id": "</s>", "ids": [2, 1], "tokens": ["</s>", "<s>"]}}}
+NORMALIZER = {"type": "Sequence", "normalizers": [
+    {"type": "Prepend", "prepend": META},
+    {"type": "Replace", "pattern": {"String": " "}, "content": META}]}
+
+
+def replace(pattern, content):
+    return {"type": "Replace", "pattern": {"String": pattern}, "content": content}
+
+
+DECODER = {"type": "Sequence", "decoders": [replace(META, " "), {"type": "ByteFallback"},
+                                            {"type": "Fuse"},
+                                            {"type": "Strip", "content": " ", "start": 1,
+                                             "stop": 0}]}
+
+
+def metaspace(scheme, split=True):
+    return {"type": "Metaspace", "replacement": META, "prepend_scheme": scheme, "split": split}
+
+
+def variant(base, tokens=(), **parts):
+    """base with other parts; model settings go by model_NAME."""
+    made = json.loads(json.dumps(base))
+    for key, value in parts.items():
+        if key.startswith("model_"):
+            made["model"][key[6:]] = value
+        else:
+            made[key] = value
+    first = len(made["model"]["vocab"])
+    made["added_tokens"] = made["added_tokens"] + [
+        added(content, first + i, **flags) for i, (content, flags) in enumerate(tokens)]
+    return made
+
+
+LLAVA = [("<image>", {}), ("<pad>", {})]
+
+
+def flag_tokens():
+    """Every combination of the five flags, and tokens that overlap or are white space."""
+    names = ("lstrip", "rstrip", "single_word", "normalized", "special")
+    tokens = []
+    for bits in itertools.product((False, True), repeat=5):
+        tokens.append(("<f%s>" % "".join("01"[b] for b in bits), dict(zip(names, bits))))
+        tokens.append(("w%s" % "".join("xy"[b] for b in bits), dict(zip(names, bits))))
+    return tokens + [("<image>", {}), ("<im", {}), ("<image><image>", {}), ("im", dict(
+        normalized=True, special=False)), ("é", dict(single_word=True)), ("中文", dict(
+            single_word=True, special=False)), ("big word", dict(normalized=True, special=False)),
+        ("aba", {}), ("bab", dict(special=False)), ("ba", {}), ("the", dict(special=False,
+                                                                           normalized=True))]
+
+
+def variants():
+    full, small = train(900), train(500, bytes_too=False)
+    few = json.loads(json.dumps(full))  # byte tokens for some bytes only
+    for b in range(0, 256, 3):
+        few["model"]["vocab"].pop("<0x%02X>" % b)
+    few["model"]["vocab"] = {text: i for i, text in enumerate(few["model"]["vocab"])}
+    legacy = [" ".join(pair) for pair in full["model"]["merges"]]
+    yield "prepend", variant(full, LLAVA, pre_tokenizer=None, decoder=DECODER,
+                             post_processor=TEMPLATE)
+    yield "legacy merges", variant(full, LLAVA, pre_tokenizer=None, decoder=DECODER,
+                                   post_processor={"type": "Sequence", "processors": [TEMPLATE]},
+                                   model_merges=["#version: 0.2"] + legacy)
+    for scheme, split in itertools.product(("always", "first", "never"), (True, False)):
+        yield "metaspace %s %s" % (scheme, split), variant(
+            full, LLAVA, normalizer=None, pre_tokenizer=metaspace(scheme, split),
+            decoder=DECODER if split else metaspace(scheme), post_processor=BOTH_ENDS)
+    yield "flags, prepend", variant(full, flag_tokens(), pre_tokenizer=None, decoder=DECODER,
+                                    post_processor=TEMPLATE)
+    for scheme in ("always", "first", "never"):
+        yield "flags, metaspace " + scheme, variant(
+            full, flag_tokens(), normalizer=None, pre_tokenizer=metaspace(scheme),
+            decoder=metaspace(scheme), post_processor=None)
+    yield "flags, replaced", variant(
+        full, flag_tokens(), normalizer={"type": "Sequence", "normalizers": [
+            replace("aa", "a"), replace("é", "e"), replace("ob", "the")]},
+        pre_tokenizer=metaspace("always"), decoder=None, post_processor=None)
+    white = [(" ", {}), ("\n", dict(rstrip=True)), ("\t", dict(lstrip=True)),
+             ("x", dict(rstrip=True)), ("y", dict(lstrip=True, rstrip=True)),
+             ("  ", dict(special=False))]
+    for scheme in ("always", "first"):
+        yield "white space " + scheme, variant(full, white, normalizer=None,
+                                               pre_tokenizer=metaspace(scheme), decoder=DECODER,
+                                               post_processor=TEMPLATE)
+    yield "no bytes, fused unknown", variant(small, LLAVA, pre_tokenizer=None, decoder=DECODER,
+                                             post_processor=None)
+    yield "no bytes, unknown apart", variant(small, LLAVA, pre_tokenizer=None, decoder=DECODER,
+                                             post_processor=None, model_fuse_unk=False)
+    yield "no unknown token", variant(small, LLAVA, pre_tokenizer=None, post_processor=None,
+                                      decoder=None, model_unk_token=None)
+    yield "some bytes", variant(few, [("<image>", {})], pre_tokenizer=None, decoder=DECODER,
+                                post_processor=None, model_fuse_unk=False)
+    yield "ignore merges", variant(full, LLAVA, pre_tokenizer=metaspace("always"), normalizer=None,
+                                   decoder={"type": "Sequence", "decoders": [
+                                       {"type": "ByteFallback"}, replace("the", META), {
+                                           "type": "Strip", "content": "e", "start": 2, "stop": 0}]},
+                                   post_processor=TEMPLATE, model_ignore_merges=True)
+    doubled = full["model"]["merges"] + full["model"]["merges"][:200]
+    yield "merges twice", variant(full, LLAVA, pre_tokenizer=None, decoder={"type": "ByteFallback"},
+                                  post_processor=None, model_merges=doubled)
+
+
+# ---- Texts ----
+
+def random_text(rng, contents):
+    parts = []
+    for _ in range(rng.randint(0, 12)):
+        kind = rng.random()
+        if kind < 0.3:
+            parts.append(rng.choice(contents))
+        elif kind < 0.45:
+            parts.append(rng.choice(" \n\t\u00a0\u3000" + META) * rng.randint(1, 4))
+        elif kind < 0.6:
+            parts.append("".join(chr(rng.choice(POINTS)) for _ in range(rng.randint(1, 8))))
+        elif kind < 0.8:
+            parts.append("".join(rng.choice("aabe the<im_") for _ in range(rng.randint(1, 15))))
+        else:
+            sample = rng.choice(SAMPLES)
+            start = rng.randint(0, len(sample))
+            parts.append(sample[start:start + rng.randint(0, 20)])
+    return "".join(parts)
+
+
+POINTS = ([p for p in range(0x20, 0x3000) if unicodedata.category(chr(p)) not in ("Cn", "Cs")] +
+          list(range(0, 0x20)) + list(range(0x4e00, 0x4f00)) + list(range(0x1f300, 0x1f700)) +
+          list(range(0xfe00, 0xfe10)) + list(range(0xfff0, 0x10000)) + [0x10ffff, 0xe000, 0xd7ff])
+
+
+def texts(rng, contents, count):
+    yield from SAMPLES
+    for a, b in itertools.islice(itertools.product(contents, contents), 400):
+        yield a + b
+    for content, around in itertools.product(contents, (" %s ", "  %s", "a%sb", "é %s\n", "_%s-",
+                                                        "%s\u0301", "\u200d%s", "中%s文")):
+        yield around % content
+    for _ in range(count):
+        yield random_text(rng, contents)
+
+
+def compare(lib, folder, name, spec, count, seed):
+    path = os.path.join(folder, "tokenizer.json")
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(spec, f, ensure_ascii=seed % 2 == 0)
+    theirs, ours, rng = Tokenizer.from_file(path), CTokenizer(lib, folder), random.Random(seed)
+    contents = [x["content"] for x in spec["added_tokens"]]
+    wrong, done, panics = 0, 0, 0
+    ids_in_use = sorted(set(theirs.get_vocab(with_added_tokens=True).values())) + [10 ** 6]
+    for text in texts(rng, contents, count):
+        try:
+            expected = theirs.encode(text).ids
+        except BaseException as problem:  # a panic of the library is no exception of Python's own
+            if type(problem).__name__ != "PanicException":
+                raise
+            panics += 1
+            ours.encode(text)
+            continue
+        picked = [rng.choice(ids_in_use) for _ in range(rng.randint(0, 20))]
+        checks = [(expected, ours.encode(text))]
+        for ids, skip in itertools.product((expected, picked), (False, True)):
+            checks.append((theirs.decode(ids, skip_special_tokens=skip), ours.decode(ids, skip)))
+        done += len(checks)
+        for want, got in checks:
+            if want != got:
+                wrong += 1
+                if wrong < 4:
+                    print("  %s: %r\n    library %r\n    ours    %r" % (name, text, want, got))
+    print("%-28s %7d comparisons, %d differ%s" % (
+        name, done, wrong, ", %d texts the library panics on" % panics if panics else ""))
+    return wrong
+
+
+def check_pipelines(lib, folder, count, seed):
+    return sum(compare(lib, folder, name, spec, count, seed + i)
+               for i, (name, spec) in enumerate(variants()))
+
+
+# ---- tokenizer_config.json, as transformers reads it ----
+
+def config_variants():
+    base = variant(train(500), [("<image>", {})], pre_tokenizer=None, decoder=DECODER,
+                   post_processor=TEMPLATE)
+    base["added_tokens"] = [x for x in base["added_tokens"] if x["content"] != "</s>"]
+    none = {**base, "post_processor": None}
+
+    def flags(content, **more):
+        return {key: value for key, value in added(content, 0, **more).items() if key != "id"}
+
+    def typed(content, **more):
+        return {"__type": "AddedToken", **flags(content, **more)}
+
+    yield base, {}
+    yield base, dict(add_bos_token=False, add_eos_token=True, bos_token="<s>", eos_token="</s>",
+                     unk_token="<unk>", pad_token="<pad>", legacy=False)
+    yield none, dict(add_bos_token=True, bos_token="<s>", eos_token="</s>")
+    yield base, dict(added_tokens_decoder={
+        "1": flags("<s>", lstrip=True), "2": flags("</s>", rstrip=True, special=False),
+        "900": flags("<new>"), "800": flags("the", special=False, normalized=True)},
+        bos_token="<s>", eos_token="</s>", extra_special_tokens={"image_token": "<image>"},
+        image_token="<image>")
+    yield base, dict(image_token=typed("<image>", lstrip=True), bos_token=typed("<s>", lstrip=True),
+                     sep_token=typed("<sep>", lstrip=True, special=False),
+                     additional_special_tokens=["<x>", typed("<y>", rstrip=True, special=False)])
+    yield base, dict(extra_special_tokens=["<x>", "</s>"], additional_special_tokens=["<y>"],
+                     mask_token=None, video_token="<video>", clean_up_tokenization_spaces=True)
+    yield base, dict(extra_special_tokens={"image_token": "<image>", "video_token": "<video>"},
+                     cls_token="question")
+
+
+def check_configs(lib, folder, seed):
+    from transformers import AutoTokenizer, logging
+    logging.set_verbosity_error()
+    wrong = done = 0
+    for number, (spec, config) in enumerate(config_variants()):
+        place = os.path.join(folder, "config%d" % number)
+        os.mkdir(place)
+        for name, value in (("tokenizer", spec), ("tokenizer_config", config),
+                            ("config", {"model_type": "llava"})):
+            with open(os.path.join(place, name + ".json"), "w", encoding="utf-8") as f:
+                json.dump(value, f)
+        theirs, ours = AutoTokenizer.from_pretrained(place), CTokenizer(lib, place)
+        rng, contents = random.Random(seed), list(theirs.added_tokens_encoder) + ["<new>", "</s>"]
+        for text in texts(rng, contents, 100):
+            ids = theirs(text)["input_ids"]
+            checks = [(ids, ours.encode(text))]
+            checks += [(theirs.decode(ids, skip_special_tokens=skip), ours.decode(ids, skip))
+                       for skip in (False, True)]
+            done += len(checks)
+            wrong += sum(want != got for want, got in checks)
+            if any(want != got for want, got in checks) and wrong < 6:
+                print("  config %d: %r %r" % (number, text, checks))
+    print("%-28s %7d comparisons, %d differ" % ("tokenizer_config.json", done, wrong))
+    return wrong
+
+
+# ---- Chat templates ----
+
+LLAVA_TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] != 'system' %}"
+    "{{ message['role'].upper() + ': '}}{% endif %}{# Render all images first #}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
+    "{{ '<image>\\n' }}{% endfor %}{# Render all text next #}"
+    "{% if message['role'] != 'assistant' %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{{ content['text'] + ' '}}{% endfor %}{% else %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}")
+
+
+def conversations():
+    def turn(role, *texts_and_images):
+        return {"role": role, "content": [
+            {"type": "image"} if item is None else {"type": "text", "text": item}
+            for item in texts_and_images]}
+    yield [turn("user", None, "What is shown?")]
+    yield [turn("user", "a", None, "b ", None)]
+    yield [turn("system", "Be brief."), turn("user", None, "Hi"), turn("assistant", "A sign."),
+           turn("user", "More.")]
+
+
+def mutate(rng, template):
+    """The template with a few changes, most of which keep what it renders."""
+    for _ in range(rng.randint(0, 5)):
+        at = rng.randint(0, len(template))
+        tag = rng.choice([m for m in ("{%", "%}", "{{", "}}", "{#", "#}") if m in template])
+        places = [i for i in range(len(template)) if template.startswith(tag, i)]
+        place = rng.choice(places)
+        kind = rng.random()
+        if kind < 0.3:  # white space beside a tag
+            place += rng.choice((0, 2))
+            template = template[:place] + rng.choice((" ", "\n", "\r\n", "\n    ", "\t", "  \n"))\
+                + template[place:]
+        elif kind < 0.5:  # white space control
+            place += 2 if tag[0] == "{" else 0
+            template = template[:place] + rng.choice("--+") + template[place:]
+        elif kind < 0.6:
+            template = template[:place] + "{#- note -#}"[rng.choice((0, 1)):] + template[place:]
+        elif kind < 0.7:
+            template = template.replace("'", '"')
+        elif kind < 0.85:
+            template = template[:at] + rng.choice(" \n'\"{}%+-=x") + template[at:]
+        else:
+            template = template[:at] + template[at + 1:]
+    return template + rng.choice(("", "", "\n", "\n\n"))
+
+
+def check_chat(lib, count, seed):
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    def render(text):
+        compiled = _compile_jinja_template(text)
+        return [compiled.render(messages=talk, add_generation_prompt=end)
+                for talk in conversations() for end in (True, False)]
+
+    rng, error = random.Random(seed), Error()
+    known, accepted, same, wrong = render(LLAVA_TEMPLATE), 0, 0, 0
+    templates = [LLAVA_TEMPLATE, LLAVA_TEMPLATE.replace("{% generation %}", "").replace(
+        "{% endgeneration %}", "")]
+    for i in range(count):
+        text = templates[i] if i < 2 else mutate(rng, rng.choice(templates))
+        raw, chat = text.encode(), ctypes.c_int()
+        taken = lib.llava_chat_recognise(b"t", raw, ctypes.c_size_t(len(raw)), ctypes.byref(chat),
+                                         ctypes.byref(error))
+        try:
+            equal = render(text) == known
+        except Exception:  # whatever Jinja says of a broken template
+            equal = False
+        accepted += taken
+        same += equal
+        if (taken and not equal) or (i < 2 and not taken):
+            wrong += 1
+            print("  taken %s, equal %s: %r" % (taken, equal, text))
+    prompt = ctypes.c_void_p()
+    for pictures, user in itertools.product(range(4), ("Hi", "", "é <image> {{ x }}\n")):
+        talk = [{"role": "user", "content": [{"type": "image"}] * pictures +
+                 [{"type": "text", "text": user}]}]
+        lib.llava_chat_render(0, user.encode(), ctypes.c_size_t(pictures), ctypes.byref(prompt),
+                              ctypes.byref(error))
+        want = _compile_jinja_template(LLAVA_TEMPLATE).render(messages=talk,
+                                                             add_generation_prompt=True)
+        got = ctypes.string_at(prompt.value).decode()
+        wrong += want != got
+        lib.free(prompt)
+    print("%-28s %7d templates, %d taken, %d render the same, %d wrongly taken" % (
+        "chat", count, accepted, same, wrong))
+    return wrong
+
+
+# ---- Committed files ----
+
+def write_cases():
+    """tests/data/tokenizer/NAME: a tokenizer.json and cases.json with the library's answers."""
+    small = train(480)
+    chosen = {
+        "prepend": variant(small, LLAVA, pre_tokenizer=None, decoder=DECODER,
+                           post_processor=TEMPLATE),
+        "metaspace": variant(small, LLAVA, normalizer=None, pre_tokenizer=metaspace("first"),
+                             decoder=DECODER, post_processor=BOTH_ENDS,
+                             model_merges=[" ".join(x) for x in small["model"]["merges"]]),
+        "flags": variant(small, flag_tokens(), normalizer=None, pre_tokenizer=metaspace("always"),
+                         decoder=metaspace("always"), post_processor=None),
+    }
+    for name, spec in chosen.items():
+        folder = os.path.join(ROOT, "tests", "data", "tokenizer", name)
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as f:
+            json.dump(spec, f, ensure_ascii=False, separators=(",", ":"))
+            f.write("\n")
+        theirs, rng = Tokenizer.from_str(json.dumps(spec)), random.Random(3)
+        contents = [x["content"] for x in spec["added_tokens"]]
+        all_texts = SAMPLES[:-3] + ["abab" * 9, "a" * 50] + [random_text(rng, contents)
+                                                            for _ in range(60)]
+        cases = []
+        for text in all_texts:
+            if "\0" not in text:
+                ids = theirs.encode(text).ids
+                cases.append(dict(text=text, ids=ids,
+                                  all=theirs.decode(ids, skip_special_tokens=False),
+                                  plain=theirs.decode(ids, skip_special_tokens=True)))
+        with open(os.path.join(folder, "cases.json"), "w", encoding="utf-8") as f:
+            f.write("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
+
+
+TABLE = """/* Generated by tools/check_tokenizer.py --word-table: do not edit.
+ *
+ * The word characters of Unicode: Alphabetic, Mark, Decimal_Number, Connector_Punctuation and
+ * Join_Control (UTS 18, \\w), as ranges, both ends included, ascending. They were read off the
+ * tokenizers library 0.23.3 (Unicode 16), which is what added tokens with single_word go by. */
+#ifndef LLAVA_WORD_TABLE_H
+#define LLAVA_WORD_TABLE_H
+
+#include <stdint.h>
+
+static const uint32_t llava_word_table[][2] = {
+%s};
+
+#endif
+"""
+
+
+def write_word_table():
+    """Asks the library of every code point: it does not match a single_word token beside one."""
+    t = Tokenizer(models.BPE(vocab={"u": 0}, merges=[], unk_token="u"))
+    t.add_tokens([AddedToken("X", single_word=True, normalized=False)])
+    ranges = []
+    for point in itertools.chain(range(0xd800), range(0xe000, 0x110000)):
+        if t.token_to_id("X") not in t.encode("X" + chr(point)).ids:
+            if ranges and ranges[-1][1] == point - 1:
+                ranges[-1][1] = point
+            else:
+                ranges.append([point, point])
+    path = os.path.join(ROOT, "ref", "word_table.h")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(TABLE % "".join("    {0x%x, 0x%x},\n" % tuple(pair) for pair in ranges))
+    subprocess.run(["clang-format", "-i", path], check=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--texts", type=int, default=1500, help="random texts per tokenizer")
+    parser.add_argument("--templates", type=int, default=4000, help="changed chat templates")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write-cases", action="store_true")
+    parser.add_argument("--word-table", action="store_true")
+    options = parser.parse_args()
+    if options.write_cases or options.word_table:
+        if options.write_cases:
+            write_cases()
+        if options.word_table:
+            write_word_table()
+        return 0
+    folder = tempfile.mkdtemp()
+    try:
+        lib = prepare(build(folder))
+        wrong = check_pipelines(lib, folder, options.texts, options.seed)
+        wrong += check_configs(lib, folder, options.seed)
+        wrong += check_chat(lib, options.templates, options.seed)
+    finally:
+        shutil.rmtree(folder)
+    print("%d differences" % wrong)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
