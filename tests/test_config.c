@@ -1,0 +1,749 @@
+/* config.json, generation_config.json and the processor files: defaults, aliases, refusals.
+ * Expected values were taken from transformers 5.23.0's AutoConfig and AutoImageProcessor. */
+#include "ref/config.h"
+
+#include "support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static support_folder folder;
+
+static int set_up(void **state)
+{
+    (void)state;
+    folder = support_folder_new();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    support_folder_remove(&folder);
+    return 0;
+}
+
+/* Reads a config.json; generation NULL means no such file. */
+static bool try_config(llava_config *c, const char *config, const char *generation, llava_error *e)
+{
+    static bool has_generation = false;
+    const char *name = "generation_config.json";
+    support_write_text(&folder, "config.json", config);
+    if (generation != NULL) {
+        support_write_text(&folder, name, generation);
+    } else if (has_generation) {
+        assert_int_equal(remove(support_path(&folder, name)), 0);
+    }
+    has_generation = generation != NULL;
+    return llava_config_read(c, folder.path, e);
+}
+
+static llava_config config_of(const char *config, const char *generation)
+{
+    llava_config c;
+    llava_error e;
+    if (!try_config(&c, config, generation, &e)) {
+        fail_msg("%s was refused: %s", config, e.text);
+    }
+    return c;
+}
+
+static void refused(const char *config, const char *message)
+{
+    llava_config c;
+    llava_error e;
+    if (try_config(&c, config, NULL, &e)) {
+        fail_msg("%s was taken", config);
+    }
+    support_says(&e, message);
+    support_says(&e, "/config.json: ");
+}
+
+/* {"text_config": {members}} and so on */
+static const char *text_with(const char *members)
+{
+    static char json[1024];
+    snprintf(json, sizeof json, "{\"text_config\":{%s}}", members);
+    return json;
+}
+
+static const char *vision_with(const char *members)
+{
+    static char json[1024];
+    snprintf(json, sizeof json, "{\"vision_config\":{%s}}", members);
+    return json;
+}
+
+/* ---- config.json ---- */
+
+static void without_parts_the_tower_is_vit_l_at_336(void **state)
+{
+    (void)state;
+    const char *texts[] = {"{\"model_type\":\"llava\"}",
+                           "{\"vision_config\":null,\"text_config\":null}"};
+    for (size_t i = 0; i < 2; i++) {
+        llava_config c = config_of(texts[i], NULL);
+        assert_int_equal(c.vision.hidden, 1024);
+        assert_int_equal(c.vision.intermediate, 4096);
+        assert_int_equal(c.vision.layers, 24);
+        assert_int_equal(c.vision.heads, 16);
+        assert_int_equal(c.vision.image_size, 336);
+        assert_int_equal(c.vision.patch_size, 14);
+        assert_int_equal(c.text.vocab, 32000);
+        assert_int_equal(c.text.hidden, 4096);
+        assert_int_equal(c.text.intermediate, 11008);
+        assert_int_equal(c.text.layers, 32);
+        assert_int_equal(c.text.kv_heads, 32);
+        assert_int_equal(c.text.head_dim, 128);
+        assert_int_equal(c.text.max_positions, 2048);
+        assert_true(c.text.norm_eps == 1e-6 && c.text.rope_theta == 10000.0);
+        assert_int_equal(c.text.act, LLAVA_ACT_SILU);
+        assert_false(c.text.attention_bias || c.text.mlp_bias || c.tied_head);
+        assert_int_equal(c.image_token, 32000);
+        assert_int_equal(c.projector_act, LLAVA_ACT_GELU);
+        assert_true(c.projector_bias);
+        assert_int_equal(c.select, LLAVA_SELECT_DEFAULT);
+        assert_int_equal(c.feature_layer_count, 1);
+        assert_int_equal(c.feature_layers[0], 23);
+    }
+}
+
+static void an_empty_vision_config_means_the_class_defaults(void **state)
+{
+    (void)state;
+    llava_config c = config_of("{\"vision_config\":{}}", NULL);
+    assert_int_equal(c.vision.hidden, 768);
+    assert_int_equal(c.vision.intermediate, 3072);
+    assert_int_equal(c.vision.layers, 12);
+    assert_int_equal(c.vision.heads, 12);
+    assert_int_equal(c.vision.channels, 3);
+    assert_int_equal(c.vision.image_size, 224);
+    assert_int_equal(c.vision.patch_size, 32);
+    assert_int_equal(c.vision.act, LLAVA_ACT_QUICK_GELU);
+    assert_true(c.vision.norm_eps == 1e-5);
+    assert_int_equal(c.feature_layers[0], 11);
+}
+
+static void the_config_of_llava_1_5_is_read(void **state)
+{
+    (void)state;
+    /* the old form, which writes only what differs from the defaults */
+    llava_config c = config_of(
+        "{\"architectures\":[\"LlavaForConditionalGeneration\"],\"ignore_index\":-100,"
+        "\"image_token_index\":32000,\"model_type\":\"llava\",\"pad_token_id\":32001,"
+        "\"projector_hidden_act\":\"gelu\",\"text_config\":{\"max_position_embeddings\":4096,"
+        "\"model_type\":\"llama\",\"rms_norm_eps\":1e-05,\"torch_dtype\":\"float16\","
+        "\"vocab_size\":32064},\"tie_word_embeddings\":false,\"torch_dtype\":\"float16\","
+        "\"vision_config\":{\"hidden_size\":1024,\"image_size\":336,\"intermediate_size\":4096,"
+        "\"model_type\":\"clip_vision_model\",\"num_attention_heads\":16,\"num_hidden_layers\":24,"
+        "\"patch_size\":14,\"projection_dim\":768,\"vocab_size\":32000},"
+        "\"vision_feature_layer\":-2,\"vision_feature_select_strategy\":\"default\","
+        "\"vocab_size\":32064}",
+        "{\"_from_model_config\":true,\"bos_token_id\":1,\"eos_token_id\":2,"
+        "\"pad_token_id\":32001}");
+    assert_int_equal(c.text.vocab, 32064);
+    assert_int_equal(c.text.max_positions, 4096);
+    assert_true(c.text.norm_eps == 1e-5);
+    assert_int_equal(c.vision.act, LLAVA_ACT_QUICK_GELU);
+    assert_true(c.vision.norm_eps == 1e-5);
+    assert_int_equal(c.feature_layers[0], 23);
+    assert_int_equal(c.stop_count, 1);
+    assert_int_equal(c.stop_ids[0], 2);
+    assert_int_equal(c.pad_id, 32001);
+    assert_int_equal(c.bos_id, 1);
+}
+
+static void theta_is_found_wherever_a_version_wrote_it(void **state)
+{
+    (void)state;
+    const struct {
+        const char *members;
+        double theta;
+    } cases[] = {
+        {"\"rope_theta\":5e5", 5e5},
+        {"\"rope_parameters\":{\"rope_theta\":7,\"rope_type\":\"default\"}", 7},
+        {"\"rope_parameters\":{\"rope_theta\":7},\"rope_theta\":5e5", 7},
+        {"\"rope_parameters\":{\"rope_type\":\"default\"},\"rope_theta\":5e5", 5e5},
+        {"\"rope_scaling\":null,\"rope_theta\":8", 8},
+        {"\"rope_scaling\":{\"type\":\"default\",\"rope_theta\":11}", 11},
+        /* a rope_scaling that is not empty hides rope_parameters altogether */
+        {"\"rope_scaling\":{\"type\":\"default\"},\"rope_parameters\":{\"rope_theta\":3}", 10000},
+        {"\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":3}", 3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        llava_config c = config_of(text_with(cases[i].members), NULL);
+        assert_true(c.text.rope_theta == cases[i].theta);
+    }
+}
+
+static void rotary_types_that_are_not_supported_are_named(void **state)
+{
+    (void)state;
+    refused(text_with("\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}"),
+            "text_config.rope_scaling.type: 'linear' is not supported yet");
+    refused(text_with("\"rope_parameters\":{\"rope_type\":\"llama3\"}"),
+            "text_config.rope_parameters.rope_type: 'llama3' is not supported yet");
+    refused(text_with("\"rope_scaling\":{\"rope_type\":\"yarn\",\"type\":\"default\"}"), "'yarn'");
+    refused(text_with("\"rope_scaling\":[1]"), "text_config.rope_scaling: must be an object");
+}
+
+static void feature_layers_index_the_hidden_states_as_in_python(void **state)
+{
+    (void)state;
+    /* 12 layers, so 13 states */
+    llava_config c = config_of("{\"vision_config\":{},\"vision_feature_layer\":-13}", NULL);
+    assert_int_equal(c.feature_layers[0], 0);
+    c = config_of("{\"vision_config\":{},\"vision_feature_layer\":12}", NULL);
+    assert_int_equal(c.feature_layers[0], 12);
+    c = config_of("{\"vision_config\":{},\"vision_feature_layer\":[-1]}", NULL);
+    assert_int_equal(c.feature_layer_count, 1);
+    assert_int_equal(c.feature_layers[0], 12);
+    c = config_of("{\"vision_config\":{},\"vision_feature_layer\":[-2,0,5,5]}", NULL);
+    assert_int_equal(c.feature_layer_count, 4);
+    assert_int_equal(c.feature_layers[0], 11);
+    assert_int_equal(c.feature_layers[1], 0); /* in a list, transformers runs it */
+    assert_int_equal(c.feature_layers[3], 5);
+}
+
+static void feature_layers_that_do_not_exist_are_refused(void **state)
+{
+    (void)state;
+    const char *values[] = {"0", "13", "-14", "[]", "[-1,13]", "true", "\"-2\"", "1.5", "{}"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        char json[100];
+        snprintf(json, sizeof json, "{\"vision_config\":{},\"vision_feature_layer\":%s}",
+                 values[i]);
+        refused(json, "vision_feature_layer: ");
+    }
+    char many[400] = "{\"vision_feature_layer\":[1";
+    for (int i = 0; i < LLAVA_MAX_FEATURE_LAYERS; i++) {
+        strcat(many, ",1");
+    }
+    refused(strcat(many, "]}"), "vision_feature_layer: more than 64 layers");
+}
+
+static void head_sizes_follow_from_the_others(void **state)
+{
+    (void)state;
+    llava_config c = config_of(text_with("\"hidden_size\":32,\"num_attention_heads\":4,"
+                                         "\"num_key_value_heads\":null,\"head_dim\":null"),
+                               NULL);
+    assert_int_equal(c.text.kv_heads, 4);
+    assert_int_equal(c.text.head_dim, 8);
+    c = config_of(text_with("\"hidden_size\":32,\"num_attention_heads\":4,"
+                            "\"num_key_value_heads\":2,\"head_dim\":16"),
+                  NULL);
+    assert_int_equal(c.text.kv_heads, 2);
+    assert_int_equal(c.text.head_dim, 16);
+}
+
+static void either_tie_key_ties_the_head(void **state)
+{
+    (void)state;
+    assert_true(config_of("{\"tie_word_embeddings\":true}", NULL).tied_head);
+    assert_true(config_of("{\"tie_word_embeddings\":false,"
+                          "\"text_config\":{\"tie_word_embeddings\":true}}",
+                          NULL)
+                    .tied_head);
+    assert_false(config_of("{\"vision_config\":{\"tie_word_embeddings\":true}}", NULL).tied_head);
+}
+
+static void the_image_token_has_two_names(void **state)
+{
+    (void)state;
+    assert_int_equal(config_of("{\"image_token_index\":5}", NULL).image_token, 5);
+    assert_int_equal(config_of("{\"image_token_id\":6}", NULL).image_token, 6);
+    assert_int_equal(config_of("{\"image_token_id\":6,\"image_token_index\":5}", NULL).image_token,
+                     6);
+    refused("{\"image_token_index\":true}", "image_token_index: must be a whole number");
+}
+
+static void switches_and_activations_are_read(void **state)
+{
+    (void)state;
+    llava_config c = config_of(
+        "{\"projector_hidden_act\":\"relu\",\"multimodal_projector_bias\":false,"
+        "\"vision_feature_select_strategy\":\"full\",\"vision_config\":{\"hidden_act\":"
+        "\"gelu_pytorch_tanh\"},\"text_config\":{\"hidden_act\":\"swish\",\"attention_bias\":true,"
+        "\"mlp_bias\":true}}",
+        NULL);
+    assert_int_equal(c.projector_act, LLAVA_ACT_RELU);
+    assert_false(c.projector_bias);
+    assert_int_equal(c.select, LLAVA_SELECT_FULL);
+    assert_int_equal(c.vision.act, LLAVA_ACT_GELU_TANH);
+    assert_int_equal(c.text.act, LLAVA_ACT_SILU);
+    assert_true(c.text.attention_bias && c.text.mlp_bias);
+    assert_string_equal(llava_act_name(LLAVA_ACT_SILU), "silu");
+    assert_string_equal(llava_act_name(LLAVA_ACT_GELU_TANH), "gelu_pytorch_tanh");
+}
+
+static void activations_that_are_not_supported_are_named(void **state)
+{
+    (void)state;
+    /* gelu_new is the tanh form in several roundings; the decisions' own names are no config's */
+    const char *names[] = {"gelu_new", "gelu_10", "mish", "none", "quick_gelu_1.773", "GELU"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char members[100], message[100];
+        snprintf(members, sizeof members, "\"hidden_act\":\"%s\"", names[i]);
+        snprintf(message, sizeof message, "_config.hidden_act: '%s' is not supported yet",
+                 names[i]);
+        refused(text_with(members), message);
+        refused(vision_with(members), message);
+    }
+    refused("{\"projector_hidden_act\":\"tanh\"}", "projector_hidden_act: 'tanh' is not");
+}
+
+static void other_families_are_refused_by_name(void **state)
+{
+    (void)state;
+    refused("{\"model_type\":\"llava_next\"}",
+            "model_type: 'llava_next' is not supported yet (supported: llava)");
+    refused(vision_with("\"model_type\":\"siglip_vision_model\""),
+            "vision_config.model_type: 'siglip_vision_model' is not supported yet (supported: "
+            "clip_vision_model)");
+    refused(text_with("\"model_type\":\"mistral\""), "text_config.model_type: 'mistral' is not");
+}
+
+static void sizes_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    const char *text[] = {"vocab_size",
+                          "hidden_size",
+                          "intermediate_size",
+                          "num_hidden_layers",
+                          "num_attention_heads",
+                          "num_key_value_heads",
+                          "head_dim",
+                          "max_position_embeddings"};
+    const char *vision[] = {"hidden_size",         "intermediate_size", "num_hidden_layers",
+                            "num_attention_heads", "image_size",        "patch_size",
+                            "num_channels"};
+    const char *values[] = {"0", "-1", "1.5", "true", "1e12"};
+    for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+        char members[100], message[100];
+        for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+            snprintf(members, sizeof members, "\"%s\":%s", text[i], values[v]);
+            snprintf(message, sizeof message, "text_config.%s: must be", text[i]);
+            refused(text_with(members), message);
+        }
+        for (size_t i = 0; i < sizeof vision / sizeof *vision; i++) {
+            snprintf(members, sizeof members, "\"%s\":%s", vision[i], values[v]);
+            snprintf(message, sizeof message, "vision_config.%s: must be", vision[i]);
+            refused(vision_with(members), message);
+        }
+    }
+}
+
+static void sizes_that_do_not_divide_are_refused(void **state)
+{
+    (void)state;
+    refused(text_with("\"hidden_size\":30,\"num_attention_heads\":4"),
+            "text_config.hidden_size: is no multiple of num_attention_heads");
+    refused(text_with("\"hidden_size\":30,\"num_attention_heads\":4,\"head_dim\":8"),
+            "text_config.hidden_size: is no multiple");
+    refused(text_with("\"hidden_size\":2,\"num_attention_heads\":4"), "text_config.hidden_size");
+    refused(text_with("\"num_key_value_heads\":3"),
+            "text_config.num_attention_heads: is no multiple of num_key_value_heads");
+    refused(text_with("\"head_dim\":7"), "text_config.head_dim: must be even");
+    refused(text_with("\"hidden_size\":12,\"num_attention_heads\":4"), "head_dim: must be even");
+    refused(vision_with("\"num_attention_heads\":7"), "vision_config.hidden_size: is no multiple");
+    refused(vision_with("\"image_size\":31"), "vision_config.image_size: is smaller");
+    refused(vision_with("\"num_channels\":4"), "vision_config.num_channels: only 3");
+    /* the convolution leaves out what is left over */
+    assert_int_equal(config_of(vision_with("\"image_size\":225"), NULL).vision.image_size, 225);
+}
+
+static void eps_and_theta_must_be_positive(void **state)
+{
+    (void)state;
+    const char *values[] = {"0", "-1e-5", "\"1e-5\"", "true", "1e999"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        char members[100];
+        snprintf(members, sizeof members, "\"rms_norm_eps\":%s", values[i]);
+        refused(text_with(members), "rms_norm_eps");
+        snprintf(members, sizeof members, "\"layer_norm_eps\":%s", values[i]);
+        refused(vision_with(members), "layer_norm_eps");
+        snprintf(members, sizeof members, "\"rope_theta\":%s", values[i]);
+        refused(text_with(members), "rope_theta");
+        snprintf(members, sizeof members, "\"rope_parameters\":{\"rope_theta\":%s}", values[i]);
+        refused(text_with(members), "rope_theta");
+    }
+}
+
+static void keys_that_change_the_result_unseen_are_refused(void **state)
+{
+    (void)state;
+    refused("{\"quantization_config\":{}}", "quantization_config: is not supported yet");
+    refused(text_with("\"quantization_config\":{\"bits\":4}"), "text_config.quantization_config");
+    refused(text_with("\"per_layer_config\":{}"), "text_config.per_layer_config: is not");
+    refused(vision_with("\"per_layer_config\":{}"), "vision_config.per_layer_config: is not");
+    refused(text_with("\"is_causal\":false"), "text_config.is_causal: false is not");
+    refused(vision_with("\"tie_last_hidden_states\":true"), "tie_last_hidden_states: true is not");
+    refused("{\"vision_feature_select_strategy\":\"cls\"}",
+            "vision_feature_select_strategy: must be 'default' or 'full'");
+    refused("{\"text_config\":[]}", "text_config: must be an object");
+    refused("{\"vision_config\":7}", "vision_config: must be an object");
+    refused("[]", "must be an object");
+}
+
+static void unknown_and_case_variant_keys_are_ignored(void **state)
+{
+    (void)state;
+    llava_config c = config_of("{\"Image_Token_Index\":5,\"foo\":{\"bar\":[1]},"
+                               "\"text_config\":{\"VOCAB_SIZE\":3,\"pretraining_tp\":2}}",
+                               NULL);
+    assert_int_equal(c.image_token, 32000);
+    assert_int_equal(c.text.vocab, 32000);
+}
+
+static void broken_files_are_named(void **state)
+{
+    (void)state;
+    llava_config c;
+    llava_error e;
+    refused("{\"a\":1,\"a\":1}", "duplicate key 'a'");
+    assert_false(try_config(&c, "{}", "{", &e));
+    support_says(&e, "/generation_config.json: a string is missing (byte 1)");
+    assert_false(try_config(&c, "{}", "[]", &e));
+    support_says(&e, "/generation_config.json: must be an object");
+    remove(support_path(&folder, "config.json"));
+    assert_false(llava_config_read(&c, folder.path, &e));
+    support_says(&e, "/config.json: No such file or directory");
+}
+
+/* ---- generation ---- */
+
+static void stop_ids_come_from_the_generation_file_alone_where_it_is_there(void **state)
+{
+    (void)state;
+    const char *config = "{\"eos_token_id\":9,\"pad_token_id\":8,\"text_config\":{\"eos_token_id\":"
+                         "3,\"bos_token_id\":4}}";
+    llava_config c = config_of(config, "{\"eos_token_id\":[5,6],\"bos_token_id\":1}");
+    assert_int_equal(c.stop_count, 2);
+    assert_int_equal(c.stop_ids[1], 6);
+    assert_int_equal(c.pad_id, 5); /* the first stop id */
+    assert_int_equal(c.bos_id, 1);
+    c = config_of(config, "{}");
+    assert_int_equal(c.stop_count, 0);
+    assert_int_equal(c.pad_id, -1);
+    assert_int_equal(c.bos_id, -1);
+    c = config_of(config, "{\"eos_token_id\":null,\"pad_token_id\":4}");
+    assert_int_equal(c.stop_count, 0);
+    assert_int_equal(c.pad_id, 4);
+}
+
+static void without_a_generation_file_the_config_tells_the_stop_ids(void **state)
+{
+    (void)state;
+    llava_config c = config_of("{\"eos_token_id\":9,\"text_config\":{\"eos_token_id\":3,"
+                               "\"pad_token_id\":7,\"bos_token_id\":4}}",
+                               NULL);
+    assert_int_equal(c.stop_count, 1);
+    assert_int_equal(c.stop_ids[0], 9);
+    assert_int_equal(c.pad_id, 7);
+    assert_int_equal(c.bos_id, 4);
+    c = config_of(text_with("\"eos_token_id\":[4,5]"), NULL);
+    assert_int_equal(c.stop_count, 2);
+    c = config_of("{}", NULL); /* no default, unlike LlamaConfig's 2 */
+    assert_int_equal(c.stop_count, 0);
+}
+
+static void stop_ids_of_another_kind_are_refused(void **state)
+{
+    (void)state;
+    llava_config c;
+    llava_error e;
+    const char *values[] = {"[]", "\"2\"", "[1.5]", "true", "{}"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        char json[100];
+        snprintf(json, sizeof json, "{\"eos_token_id\":%s}", values[i]);
+        assert_false(try_config(&c, "{}", json, &e));
+        support_says(&e, "/generation_config.json: eos_token_id: ");
+    }
+    char many[400] = "{\"eos_token_id\":[1";
+    for (int i = 0; i < LLAVA_MAX_STOP_IDS; i++) {
+        strcat(many, ",1");
+    }
+    assert_false(try_config(&c, "{}", strcat(many, "]}"), &e));
+    support_says(&e, "more than 64 ids");
+}
+
+static void keys_that_change_greedy_decoding_are_reported(void **state)
+{
+    (void)state;
+    assert_string_equal(config_of("{}", "{\"do_sample\":true,\"temperature\":0.2,\"num_beams\":1,"
+                                        "\"repetition_penalty\":1.0,\"min_length\":0}")
+                            .unsupported_generation,
+                        "");
+    assert_string_equal(config_of("{}", "{\"repetition_penalty\":1.1}").unsupported_generation,
+                        "repetition_penalty");
+    assert_string_equal(config_of("{}", "{\"num_beams\":4}").unsupported_generation, "num_beams");
+    assert_string_equal(config_of("{}", "{\"suppress_tokens\":[1]}").unsupported_generation,
+                        "suppress_tokens");
+}
+
+/* ---- the processor ---- */
+
+static bool try_processor(llava_processor *p, const char *outer, const char *inner, llava_error *e)
+{
+    const char *names[] = {"processor_config.json", "preprocessor_config.json"};
+    const char *texts[] = {outer, inner};
+    for (size_t i = 0; i < 2; i++) {
+        remove(support_path(&folder, names[i]));
+        if (texts[i] != NULL) {
+            support_write_text(&folder, names[i], texts[i]);
+        }
+    }
+    return llava_processor_read(p, folder.path, e);
+}
+
+static llava_processor processor_of(const char *outer, const char *inner)
+{
+    llava_processor p;
+    llava_error e;
+    if (!try_processor(&p, outer, inner, &e)) {
+        fail_msg("%s", e.text);
+    }
+    return p;
+}
+
+static void refused_image(const char *inner, const char *message)
+{
+    llava_processor p;
+    llava_error e;
+    if (try_processor(&p, NULL, inner, &e)) {
+        fail_msg("%s was taken", inner);
+    }
+    support_says(&e, message);
+    support_says(&e, "/preprocessor_config.json: ");
+}
+
+static void refused_processor(const char *outer, const char *message)
+{
+    llava_processor p;
+    llava_error e;
+    if (try_processor(&p, outer, "{}", &e)) {
+        fail_msg("%s was taken", outer);
+    }
+    support_says(&e, message);
+}
+
+static void missing_keys_of_an_image_processor_have_clips_defaults(void **state)
+{
+    (void)state;
+    const char *types[] = {"{}", "{\"image_processor_type\":\"CLIPImageProcessor\"}",
+                           "{\"image_processor_type\":\"CLIPImageProcessorFast\"}",
+                           "{\"image_processor_type\":\"LlavaImageProcessorPil\"}",
+                           "{\"feature_extractor_type\":\"CLIPFeatureExtractor\"}"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        llava_processor p = processor_of(NULL, types[i]);
+        assert_true(!p.do_pad && p.do_resize && p.do_center_crop && p.do_rescale && p.do_normalize);
+        assert_int_equal(p.shortest_edge, 224);
+        assert_int_equal(p.resize_height, 0);
+        assert_int_equal(p.crop_height, 224);
+        assert_int_equal(p.crop_width, 224);
+        assert_int_equal(p.resample, LLAVA_RESAMPLE_BICUBIC);
+        assert_true(p.rescale_factor == 0.00392156862745098);
+        assert_true(p.mean[0] == 0.48145466 && p.mean[2] == 0.40821073);
+        assert_true(p.std[0] == 0.26862954 && p.std[2] == 0.27577711);
+        assert_false(p.has_processor);
+        assert_string_equal(p.image_token, "<image>");
+    }
+}
+
+static void sizes_come_in_four_forms(void **state)
+{
+    (void)state;
+    llava_processor p = processor_of(NULL, "{\"size\":30,\"crop_size\":7}");
+    assert_true(p.shortest_edge == 30 && p.crop_height == 7 && p.crop_width == 7);
+    p = processor_of(NULL, "{\"size\":{\"shortest_edge\":336},\"crop_size\":{\"height\":5,"
+                           "\"width\":6}}");
+    assert_true(p.shortest_edge == 336 && p.crop_height == 5 && p.crop_width == 6);
+    p = processor_of(NULL, "{\"size\":{\"height\":3,\"width\":4}}");
+    assert_true(p.shortest_edge == 0 && p.resize_height == 3 && p.resize_width == 4);
+    p = processor_of(NULL, "{\"size\":[3,4]}");
+    assert_true(p.shortest_edge == 0 && p.resize_height == 3 && p.resize_width == 4);
+    p = processor_of(NULL, "{\"size\":9,\"default_to_square\":true}");
+    assert_true(p.shortest_edge == 0 && p.resize_height == 9 && p.resize_width == 9);
+}
+
+static void steps_and_numbers_are_read(void **state)
+{
+    (void)state;
+    llava_processor p = processor_of(
+        NULL,
+        "{\"image_processor_type\":\"LlavaImageProcessor\",\"do_pad\":true,\"do_resize\":"
+        "false,\"do_center_crop\":false,\"do_rescale\":false,\"do_normalize\":false,"
+        "\"resample\":2,\"rescale_factor\":0.5,\"image_mean\":[0.1,0.2,0.3],\"image_std\":2}");
+    assert_true(p.do_pad && !p.do_resize && !p.do_center_crop && !p.do_rescale && !p.do_normalize);
+    assert_int_equal(p.resample, LLAVA_RESAMPLE_BILINEAR);
+    assert_true(p.rescale_factor == 0.5 && p.mean[1] == 0.2 && p.std[0] == 2 && p.std[2] == 2);
+}
+
+static void null_is_a_value_in_an_image_processor(void **state)
+{
+    (void)state;
+    llava_processor p = processor_of(NULL, "{\"resample\":null,\"do_center_crop\":null,"
+                                           "\"crop_size\":null,\"do_pad\":null}");
+    assert_int_equal(p.resample, LLAVA_RESAMPLE_BILINEAR);
+    assert_false(p.do_center_crop || p.do_pad);
+    refused_image("{\"size\":null}", "size: must not be null");
+    refused_image("{\"crop_size\":null}", "crop_size: must not be null");
+    refused_image("{\"rescale_factor\":null}", "rescale_factor: must not be null");
+    refused_image("{\"image_mean\":null}", "image_mean: must not be null");
+    refused_image("{\"image_std\":null}", "image_std: must not be null");
+}
+
+static void the_nested_image_processor_wins(void **state)
+{
+    (void)state;
+    llava_processor p = processor_of("{\"image_processor\":{\"size\":31}}", "{\"size\":30}");
+    assert_int_equal(p.shortest_edge, 31);
+    p = processor_of("{\"image_processor\":null}", "{\"size\":30}");
+    assert_int_equal(p.shortest_edge, 30);
+    p = processor_of("{\"image_processor\":{\"size\":31}}", NULL);
+    assert_int_equal(p.shortest_edge, 31);
+}
+
+static void the_processors_counts_are_read(void **state)
+{
+    (void)state;
+    llava_processor p = processor_of(
+        "{\"image_token\":\"<img>\",\"num_additional_image_tokens\":1,\"patch_size\":14,"
+        "\"processor_class\":\"LlavaProcessor\",\"vision_feature_select_strategy\":\"default\"}",
+        "{}");
+    assert_true(p.has_processor);
+    assert_int_equal(p.patch_size, 14);
+    assert_int_equal(p.additional_tokens, 1);
+    assert_int_equal(p.select, LLAVA_SELECT_DEFAULT);
+    assert_string_equal(p.image_token, "<img>");
+    p = processor_of("{\"patch_size\":2}", "{}");
+    assert_int_equal(p.select, LLAVA_SELECT_FULL); /* no strategy takes no row away */
+    assert_int_equal(p.additional_tokens, 0);
+    p = processor_of("{\"processor_class\":\"LlavaProcessor\"}", "{}");
+    assert_false(p.has_processor);
+}
+
+static void image_processors_that_are_not_supported_are_named(void **state)
+{
+    (void)state;
+    const char *types[] = {"SiglipImageProcessor", "PixtralImageProcessor",
+                           "LlavaNextImageProcessor", "CLIPImageProcessorX", ""};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        char json[100], message[100];
+        snprintf(json, sizeof json, "{\"image_processor_type\":\"%s\"}", types[i]);
+        snprintf(message, sizeof message, "image_processor_type: '%s' is not supported yet",
+                 types[i]);
+        refused_image(json, message);
+    }
+    refused_image("{\"feature_extractor_type\":\"ViTFeatureExtractor\"}", "feature_extractor_type");
+    refused_processor("{\"processor_class\":\"PixtralProcessor\"}",
+                      "/processor_config.json: processor_class: 'PixtralProcessor'");
+}
+
+static void image_processor_values_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        const char *json, *message;
+    } cases[] = {
+        {"{\"size\":0}", "size: must be from 1 to 16384"},
+        {"{\"size\":{\"shortest_edge\":-1}}", "size: must be from 1"},
+        {"{\"size\":{\"height\":3}}", "size: must hold shortest_edge, or height and width"},
+        {"{\"size\":{\"shortest_edge\":3,\"longest_edge\":4}}", "size: must hold"},
+        {"{\"size\":[1,2,3]}", "size: must be [height, width]"},
+        {"{\"size\":[]}", "size: must be [height, width]"},
+        {"{\"size\":\"224\"}", "size: must be a whole number"},
+        {"{\"crop_size\":{\"shortest_edge\":3}}", "crop_size: must hold height and width"},
+        {"{\"crop_size\":100000}", "crop_size: must be from 1 to 16384"},
+        {"{\"resample\":6}", "resample: must be from 0 to 5"},
+        {"{\"resample\":\"bicubic\"}", "resample: must be a whole number"},
+        {"{\"rescale_factor\":0}", "rescale_factor: must be a positive number"},
+        {"{\"image_mean\":[1,2]}", "image_mean: must hold three numbers"},
+        {"{\"image_mean\":[1,2,\"3\"]}", "image_mean: must hold numbers"},
+        {"{\"image_std\":[1,0,1]}", "image_std: must hold positive numbers"},
+        {"{\"do_resize\":1}", "do_resize: must be true or false"},
+        {"{\"do_convert_rgb\":false}", "do_convert_rgb: false is not supported yet"},
+        {"{\"use_square_size\":true}", "use_square_size: true is not supported yet"},
+        {"{\"image_processor_type\":\"CLIPImageProcessor\",\"do_pad\":true}",
+         "do_pad: is supported in LlavaImageProcessor only"},
+        {"[]", "must be an object"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        refused_image(cases[i].json, cases[i].message);
+    }
+}
+
+static void processor_values_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    refused_processor("{\"patch_size\":0}", "patch_size: must be from 1");
+    refused_processor("{\"patch_size\":2,\"num_additional_image_tokens\":-1}",
+                      "num_additional_image_tokens: must be a whole number, not negative");
+    refused_processor("{\"num_additional_image_tokens\":1000000}", "must be at most 16384");
+    refused_processor("{\"vision_feature_select_strategy\":\"cls\"}",
+                      "vision_feature_select_strategy: must be 'default' or 'full'");
+    refused_processor("{\"image_token\":\"\"}", "image_token: must have 1 to 127 bytes");
+    char json[400];
+    snprintf(json, sizeof json, "{\"image_token\":\"%0128d\"}", 0);
+    refused_processor(json, "image_token: must have 1 to 127 bytes");
+    refused_processor("{\"image_processor\":3}", "image_processor: must be an object");
+    refused_processor("[]", "/processor_config.json: must be an object");
+}
+
+static void a_folder_without_an_image_processor_is_refused(void **state)
+{
+    (void)state;
+    llava_processor p;
+    llava_error e;
+    assert_false(try_processor(&p, NULL, NULL, &e));
+    support_says(&e, "/preprocessor_config.json: is missing");
+    assert_false(try_processor(&p, "{\"patch_size\":14}", NULL, &e));
+    support_says(&e, "/preprocessor_config.json: is missing, and processor_config.json holds no "
+                     "image_processor");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_parts_the_tower_is_vit_l_at_336),
+        cmocka_unit_test(an_empty_vision_config_means_the_class_defaults),
+        cmocka_unit_test(the_config_of_llava_1_5_is_read),
+        cmocka_unit_test(theta_is_found_wherever_a_version_wrote_it),
+        cmocka_unit_test(rotary_types_that_are_not_supported_are_named),
+        cmocka_unit_test(feature_layers_index_the_hidden_states_as_in_python),
+        cmocka_unit_test(feature_layers_that_do_not_exist_are_refused),
+        cmocka_unit_test(head_sizes_follow_from_the_others),
+        cmocka_unit_test(either_tie_key_ties_the_head),
+        cmocka_unit_test(the_image_token_has_two_names),
+        cmocka_unit_test(switches_and_activations_are_read),
+        cmocka_unit_test(activations_that_are_not_supported_are_named),
+        cmocka_unit_test(other_families_are_refused_by_name),
+        cmocka_unit_test(sizes_that_cannot_be_are_refused),
+        cmocka_unit_test(sizes_that_do_not_divide_are_refused),
+        cmocka_unit_test(eps_and_theta_must_be_positive),
+        cmocka_unit_test(keys_that_change_the_result_unseen_are_refused),
+        cmocka_unit_test(unknown_and_case_variant_keys_are_ignored),
+        cmocka_unit_test(broken_files_are_named),
+        cmocka_unit_test(stop_ids_come_from_the_generation_file_alone_where_it_is_there),
+        cmocka_unit_test(without_a_generation_file_the_config_tells_the_stop_ids),
+        cmocka_unit_test(stop_ids_of_another_kind_are_refused),
+        cmocka_unit_test(keys_that_change_greedy_decoding_are_reported),
+        cmocka_unit_test(missing_keys_of_an_image_processor_have_clips_defaults),
+        cmocka_unit_test(sizes_come_in_four_forms),
+        cmocka_unit_test(steps_and_numbers_are_read),
+        cmocka_unit_test(null_is_a_value_in_an_image_processor),
+        cmocka_unit_test(the_nested_image_processor_wins),
+        cmocka_unit_test(the_processors_counts_are_read),
+        cmocka_unit_test(image_processors_that_are_not_supported_are_named),
+        cmocka_unit_test(image_processor_values_that_cannot_be_are_refused),
+        cmocka_unit_test(processor_values_that_cannot_be_are_refused),
+        cmocka_unit_test(a_folder_without_an_image_processor_is_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
