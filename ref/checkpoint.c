@@ -124,11 +124,11 @@ static bool list_shards(const char *index, const cJSON *map, const char ***names
     }
     for (const cJSON *item = map->child; item != NULL; item = item->next) {
         if (!cJSON_IsString(item)) {
-            return llava_fail(e, "%s: weight_map: '%s': must be a string", index, item->string);
+            return llava_fail(e, "%s: weight_map: '%.200s': must be a string", index, item->string);
         }
         if (!stays_inside(item->valuestring)) {
-            return llava_fail(e, "%s: weight_map: '%s': the shard '%s' leaves the folder", index,
-                              item->string, item->valuestring);
+            return llava_fail(e, "%s: weight_map: '%.200s': the shard '%.200s' leaves the folder",
+                              index, item->string, item->valuestring);
         }
         (*names)[(*count)++] = item->valuestring;
     }
@@ -230,8 +230,8 @@ static bool sort_distinct(entry **sorted, size_t count, int (*compare)(const voi
     for (size_t i = 1; i < count; i++) {
         if (compare(&sorted[i - 1], &sorted[i]) == 0) {
             const llava_weight *a = &sorted[i - 1]->weight, *b = &sorted[i]->weight;
-            return llava_fail(e, "%s: tensor '%s' is there twice (also '%s' in %s)", b->file,
-                              b->name, a->name, a->file);
+            return llava_fail(e, "%s: tensor '%.200s' is there twice (also '%.200s' in %s)",
+                              b->file, b->name, a->name, a->file);
         }
     }
     return true;
@@ -247,8 +247,8 @@ static bool check_index(const llava_checkpoint *c, const cJSON *map, entry **sor
         const entry *wanted = &key;
         entry *const *found = bsearch(&wanted, sorted, c->count, sizeof(entry *), compare_names);
         if (found == NULL || strcmp((*found)->weight.file + folder, item->valuestring) != 0) {
-            return llava_fail(e, "%s: weight_map: tensor '%s' is not in the shard '%s'", c->source,
-                              item->string, item->valuestring);
+            return llava_fail(e, "%s: weight_map: tensor '%.200s' is not in the shard '%.200s'",
+                              c->source, item->string, item->valuestring);
         }
     }
     return true;
@@ -412,19 +412,19 @@ bool llava_checkpoint_need(const llava_checkpoint *checkpoint, llava_weight *wei
 {
     const entry *found = find(checkpoint, canonical);
     if (found == NULL) {
-        return llava_fail(e, "%s: tensor '%s' is missing", checkpoint->source, canonical);
+        return llava_fail(e, "%s: tensor '%.200s' is missing", checkpoint->source, canonical);
     }
     *weight = found->weight;
     if (!found->is_float) {
-        return llava_fail(e,
-                          "%s: tensor '%s' has the type %s, where F64, F32, F16 or BF16 is meant",
-                          weight->file, weight->name, found->type_name);
+        return llava_fail(
+            e, "%s: tensor '%.200s' has the type %s, where F64, F32, F16 or BF16 is meant",
+            weight->file, weight->name, found->type_name);
     }
     if (!same_shape(weight, rank, shape)) {
         char has[200], needs[200];
         write_shape(has, sizeof has, weight->rank, weight->shape);
         write_shape(needs, sizeof needs, rank, shape);
-        return llava_fail(e, "%s: tensor '%s' has the shape %s, where config.json means %s",
+        return llava_fail(e, "%s: tensor '%.200s' has the shape %s, where config.json means %s",
                           weight->file, weight->name, has, needs);
     }
     return true;

@@ -51,8 +51,8 @@ static bool read_word(const source *s, const char *key, const char *only)
         return false;
     }
     return strcmp(word, only) == 0 ||
-           llava_fail(s->e, "%s: %s: '%s' is not supported yet (supported: %s)", s->path, key, word,
-                      only);
+           llava_fail(s->e, "%s: %s: '%.200s' is not supported yet (supported: %s)", s->path, key,
+                      word, only);
 }
 
 /* Keys that would change the result and that nothing here knows yet. */
@@ -105,7 +105,7 @@ static bool read_act(const source *s, const char *key, llava_act *act)
         }
     }
     return llava_fail(s->e,
-                      "%s: %s: '%s' is not supported yet (supported: quick_gelu, gelu, "
+                      "%s: %s: '%.200s' is not supported yet (supported: quick_gelu, gelu, "
                       "gelu_pytorch_tanh, silu, swish, relu)",
                       s->path, key, name);
 }

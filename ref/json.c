@@ -332,7 +332,7 @@ static bool walk_keys(walker *w, const cJSON *object)
     qsort(w->keys, count, sizeof *w->keys, compare_keys);
     for (size_t i = 1; i < count; i++) {
         if (strcmp(w->keys[i - 1], w->keys[i]) == 0) {
-            return llava_fail(w->e, "%s: duplicate key '%s'", w->name, w->keys[i]);
+            return llava_fail(w->e, "%s: duplicate key '%.200s'", w->name, w->keys[i]);
         }
     }
     return true;
@@ -341,7 +341,7 @@ static bool walk_keys(walker *w, const cJSON *object)
 static bool walk(walker *w, const cJSON *value)
 {
     if (cJSON_IsNumber(value) && !isfinite(value->valuedouble)) {
-        return llava_fail(w->e, "%s: a number is out of range (key '%s')", w->name,
+        return llava_fail(w->e, "%s: a number is out of range (key '%.200s')", w->name,
                           value->string == NULL ? "" : value->string);
     }
     if (cJSON_IsObject(value) && !walk_keys(w, value)) {

@@ -58,8 +58,8 @@ static bool read_type(source *s)
         return false;
     }
     if (type == NULL && old != NULL && strcmp(old, "CLIPFeatureExtractor") != 0) {
-        return llava_fail(s->e, "%s: feature_extractor_type: '%s' is not supported yet", s->path,
-                          old);
+        return llava_fail(s->e, "%s: feature_extractor_type: '%.200s' is not supported yet",
+                          s->path, old);
     }
     if (type == NULL) {
         s->pads = old == NULL;
@@ -77,7 +77,7 @@ static bool read_type(source *s)
         }
     }
     return llava_fail(s->e,
-                      "%s: image_processor_type: '%s' is not supported yet (supported: "
+                      "%s: image_processor_type: '%.200s' is not supported yet (supported: "
                       "CLIPImageProcessor, LlavaImageProcessor)",
                       s->path, type);
 }
@@ -313,7 +313,7 @@ static bool read_processor(const source *s, llava_processor *p)
     }
     if (strcmp(class, "LlavaProcessor") != 0) {
         return llava_fail(s->e,
-                          "%s: processor_class: '%s' is not supported yet (supported: "
+                          "%s: processor_class: '%.200s' is not supported yet (supported: "
                           "LlavaProcessor)",
                           s->path, class);
     }

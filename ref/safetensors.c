@@ -41,7 +41,7 @@ static const type_row *find_type(const char *name)
 static bool tensor_fail(const char *path, const llava_safetensor *tensor, const char *what,
                         llava_error *e)
 {
-    return llava_fail(e, "%s: tensor '%s': %s", path, tensor->name, what);
+    return llava_fail(e, "%s: tensor '%.200s': %s", path, tensor->name, what);
 }
 
 static bool read_size(const cJSON *item, size_t *value)
@@ -118,7 +118,8 @@ static bool read_tensor(const char *path, llava_safetensor *tensor, const cJSON 
     }
     const type_row *type = find_type(type_name);
     if (type == NULL) {
-        return llava_fail(e, "%s: tensor '%s': unknown dtype '%s'", path, tensor->name, type_name);
+        return llava_fail(e, "%s: tensor '%.200s': unknown dtype '%.200s'", path, tensor->name,
+                          type_name);
     }
     tensor->type_name = type->name;
     tensor->is_float = type->is_float;

@@ -196,6 +196,14 @@ static void a_broken_entry_is_refused(void **state)
     refused("{" F32("a", "[1,1,1,1,1,1,1,1,1]", "0", "4") "}", 4, "more than 8 dimensions");
 }
 
+static void a_long_name_does_not_push_the_complaint_away(void **state)
+{
+    (void)state;
+    char header[3000];
+    snprintf(header, sizeof header, "{\"%02000d\":{}}", 0);
+    refused(header, 0, "000': dtype must be a string");
+}
+
 static void products_that_overflow_are_refused(void **state)
 {
     (void)state;
@@ -238,6 +246,7 @@ int main(void)
         cmocka_unit_test(a_header_above_the_formats_limit_is_refused),
         cmocka_unit_test(a_header_that_is_no_plain_object_is_refused),
         cmocka_unit_test(a_broken_entry_is_refused),
+        cmocka_unit_test(a_long_name_does_not_push_the_complaint_away),
         cmocka_unit_test(products_that_overflow_are_refused),
         cmocka_unit_test(holes_overlaps_and_a_wrong_end_are_refused),
         cmocka_unit_test(what_is_no_regular_file_is_refused),
