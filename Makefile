@@ -1,10 +1,17 @@
 # llava-ref: `make help` lists the targets.
-CC      ?= cc
-CFLAGS  ?= -O2 -g
-LDFLAGS ?=
-BUILD   ?= build
-PREFIX  ?= /usr/local
+CC       ?= cc
+CFLAGS   ?= -O2 -g
+LDFLAGS  ?=
+BUILD    ?= build
+PREFIX   ?= /usr/local
+DESTDIR  ?=
 SANITIZE ?= 0
+PYTHON   ?= python3
+VENV     ?= .venv
+
+# What it is built from and tested with: Debian's names.
+DEBIAN_BUILD  = gcc make libc6-dev libcjson-dev zlib1g-dev libpng-dev libcmocka-dev
+DEBIAN_GOLDEN = python3-venv
 
 PACKAGES = libcjson zlib libpng
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
@@ -24,26 +31,98 @@ REF_C   := $(wildcard ref/*.c) $(wildcard ref/ops/*.c)
 TOOLS_C := $(filter-out tools/main.c,$(wildcard tools/*.c))
 TEST_C  := $(wildcard tests/test_*.c)
 
-REF_O   := $(REF_C:%.c=$(BUILD)/%.o)
-TOOLS_O := $(TOOLS_C:%.c=$(BUILD)/%.o)
-TESTS   := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
+REF_O     := $(REF_C:%.c=$(BUILD)/%.o)
+TOOLS_O   := $(TOOLS_C:%.c=$(BUILD)/%.o)
+TESTS     := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
 SUPPORT_O := $(BUILD)/tests/support.o
 
 all: $(BUILD)/llava-ref
 
-$(BUILD)/%.o: %.c
+# Objects are made anew when the compiler or its flags change.
+$(BUILD)/flags: force
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP -c -o $@ $<
+	@echo '$(COMPILE) $(LDFLAGS)' | cmp -s - $@ || echo '$(COMPILE) $(LDFLAGS)' > $@
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(COMPILE) -MMD -MP -c -o $@ $<
 
 $(BUILD)/llava-ref: $(BUILD)/tools/main.o $(TOOLS_O) $(REF_O)
-	$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lm
+	@echo "  LINK $@"
+	@$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lm
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_O) $(TOOLS_O) $(REF_O)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lcmocka -lm
+	@echo "  LINK $@"
+	@$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lcmocka -lm
 
 tests: $(TESTS)
 
-.PHONY: all tests
+# Every test program, all of them even when one fails. TEST_FORMAT=junit or tap: cmocka's words.
+test: all tests
+	@failed=0; for t in $(TESTS); do \
+	    echo "== $$t"; \
+	    $(if $(TEST_FORMAT),CMOCKA_MESSAGE_OUTPUT=$(TEST_FORMAT)) LLAVA_REF=$(BUILD)/llava-ref $$t \
+	        || failed=$$((failed + 1)); \
+	done; \
+	if [ $$failed -ne 0 ]; then echo "make test: $$failed test program(s) failed"; exit 1; fi; \
+	echo "make test: $(words $(TESTS)) test programs, none failed"
+
+asan:
+	@$(MAKE) SANITIZE=1 BUILD=build-asan test
+
+# Installs the Debian packages; says which and how where it may not.
+deps:
+	@missing=""; for p in $(DEBIAN_BUILD); do \
+	    dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then echo "deps: everything is installed"; \
+	elif [ "$$(id -u)" = 0 ]; then \
+	    echo "deps: installing$$missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
+	else echo "deps: not root; please run: sudo apt-get install$$missing"; exit 1; fi
+
+demo: all
+	@sh tools/demo.sh $(BUILD)/llava-ref
+
+# The pinned Python side: only goldens and the demo model need it.
+$(VENV)/ready: tools/requirements.txt
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install $(DEBIAN_GOLDEN)"; exit 1; }
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tools/requirements.txt
+	@touch $@
+
+venv: $(VENV)/ready
+
+golden: $(VENV)/ready
+	$(VENV)/bin/python tools/export_golden.py
+
+golden-check: $(VENV)/ready
+	$(VENV)/bin/python tools/export_golden.py --check
+
+format:
+	clang-format -i ref/*.[ch] ref/ops/*.[ch] tools/*.[ch] tests/*.[ch]
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/llava-ref $(DESTDIR)$(PREFIX)/bin/llava-ref
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo "make                  build $(BUILD)/llava-ref"
+	@echo "make deps             install the Debian packages it needs (or say which)"
+	@echo "make demo             ask the demo model about a picture, show every stage"
+	@echo "make test             all tests, offline; TEST_FORMAT=junit|tap for machines"
+	@echo "make asan             all tests under the address and undefined-behaviour sanitizers"
+	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"
+	@echo "make golden-check     the same into a temporary folder, compared with golden/"
+	@echo "make venv             only the pinned Python environment"
+	@echo "make format           clang-format all C files"
+	@echo "make install PREFIX=  copy the program to PREFIX/bin"
+	@echo "make clean            remove $(BUILD)"
+	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1; different BUILDs stand side by side."
+
+.PHONY: all tests test asan deps demo venv golden golden-check format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d
