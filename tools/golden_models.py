@@ -56,6 +56,7 @@ class Case:
     pad: str = "right"
     labels: bool = False
     embeds: bool = False  # inputs_embeds in place of input_ids
+    pixels: bool = True  # False: placeholders without pictures
     positions: list = None
     # ... or pictures and a text, through the processor.
     pictures: dict = None  # file name -> bytes
@@ -208,7 +209,7 @@ def make_inputs(case, model):
         inputs["attention_mask"] = padded([[1] * len(ids) for ids in samples], 0)
     if case.positions:
         inputs["position_ids"] = np.array(case.positions, np.int64)
-    if pictures:
+    if pictures and case.pixels:
         size = config.vision_config.image_size
         inputs["pixel_values"] = uniform(rng, (pictures, 3, size, size), 1.0).astype(np.float32)
     if case.labels:
@@ -313,6 +314,17 @@ def picture_case(name, about, **changes):
     return Case(name, about, processor=processor, **PICTURE_MODEL | changes)
 
 
+# The demo model is a hundred times the tiny ones: of its taps only these are kept.
+DEMO_TEXT_TAPS = ["input_ids", "generated_ids", "text.norm", "step.*.logits"]
+DEMO_TAPS = ["image.*", "pixel_values"] + DEMO_TEXT_TAPS
+DEMO_MORE = DEMO_TAPS + ["vision.features", "projector.out", "text.layers.0.output", "logits"]
+
+
+def demo_case(name, about, picture=None, taps=DEMO_TAPS, **changes):
+    pictures = {f"../demo/pictures/{picture}": None} if picture else {}  # committed, not made here
+    return Case(name, about, model="../demo/model", store="f16", pictures=pictures, generate=24, taps=taps, **changes)
+
+
 # --- the cases -----------------------------------------------------------------------------------
 
 
@@ -357,6 +369,8 @@ def cases():
         Case("several-pictures", "two pictures in the first prompt, one in the second",
              layout=[[2, PICTURE, 2, PICTURE, 1], [9, PICTURE, 4]], text=SHALLOW),
         Case("text-only", "no picture", layout=[[11]]),
+        Case("placeholders-only", "image tokens without pixels keep their own embeddings", layout=one, pixels=False,
+             text=SHALLOW),
         Case("labels", "the loss of one sample", layout=one, labels=True, text=SHALLOW),
         Case("inputs-embeds", "embeddings in place of ids; the picture goes where a row equals the image token's",
              layout=one, embeds=True, text=SHALLOW),
@@ -384,4 +398,12 @@ def cases():
                      pictures={"wide.png": png(scene(30, 71), 2)}, processor_kind="clip",
                      processor=dict(size={"height": 21, "width": 21}, do_center_crop=False),
                      taps=IMAGE_TAPS, prompt="<image>"),
+        demo_case("demo-chat", "the demo model on a picture, asked in a conversation",
+                  "0-red-triangle-red-triangle-yellow-square.png", DEMO_MORE, chat="What is in the picture?"),
+        demo_case("demo-alpha", "the demo model on a picture with transparency, prompted",
+                  "1-green-triangle-green-cross.png", prompt="USER: <image>\nHow many crosses? ASSISTANT:"),
+        demo_case("demo-palette", "the demo model on a picture with a palette, prompted",
+                  "3-purple-circle.png", prompt="USER: <image>\nWhat colour is the circle? ASSISTANT:"),
+        demo_case("demo-text", "the demo model without a picture",
+                  chat="What is in the picture?", taps=DEMO_TEXT_TAPS, forms=("true",)),
     ]  # fmt: skip
