@@ -1,0 +1,483 @@
+#include "ref/picture.h"
+#include "ref/resample.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "picture_vectors.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+/* The tests' picture: every row, column and channel is different. */
+static llava_picture picture_of(size_t height, size_t width)
+{
+    llava_error e;
+    llava_picture picture;
+    assert_true(llava_picture_new(&picture, height, width, &e));
+    for (size_t y = 0; y < height; y++) {
+        for (size_t x = 0; x < width; x++) {
+            for (size_t c = 0; c < 3; c++) {
+                picture.rgb[3 * (y * width + x) + c] =
+                    (uint8_t)(37 * y * y + 11 * x * x + 5 * x * y + 71 * c);
+            }
+        }
+    }
+    return picture;
+}
+
+static llava_plane resized(const llava_picture *picture, llava_resampling how, size_t height,
+                           size_t width)
+{
+    llava_plane in = {picture->height, picture->width, picture->rgb, NULL}, out;
+    llava_error e = {""};
+    if (!llava_resize(&how, &in, height, width, &out, &e)) {
+        fail_msg("%s", e.text);
+    }
+    return out;
+}
+
+static const llava_resampling bicubic = {
+    .filter = LLAVA_RESAMPLE_BICUBIC, .antialias = true, .cubic_a = -0.5};
+
+/* One channel of a resize, given as a row of levels in all three channels. */
+static void check_row(const uint8_t *levels, size_t n, const uint8_t *want, size_t m)
+{
+    llava_error e;
+    llava_picture picture;
+    assert_true(llava_picture_new(&picture, 1, n, &e));
+    for (size_t i = 0; i < 3 * n; i++) {
+        picture.rgb[i] = levels[i / 3];
+    }
+    llava_plane out = resized(&picture, bicubic, 1, m);
+    for (size_t i = 0; i < 3 * m; i++) {
+        assert_int_equal(out.u8[i], want[i / 3]);
+    }
+    llava_plane_free(&out);
+    llava_picture_free(&picture);
+}
+
+static void the_rows_of_the_specification(void **state)
+{
+    (void)state;
+    static const uint8_t ramp[] = {0, 10, 20, 30, 40, 50, 60, 70, 80, 90};
+    static const uint8_t ramp_to_4[] = {8, 32, 58, 82};
+    check_row(ramp, COUNT(ramp), ramp_to_4, COUNT(ramp_to_4));
+    static const uint8_t teeth[] = {0, 255, 0, 255, 0, 255, 0};
+    static const uint8_t teeth_to_16[] = {0,   29, 167, 254, 139, 6,   70, 224,
+                                          224, 70, 6,   139, 254, 167, 29, 0};
+    check_row(teeth, COUNT(teeth), teeth_to_16, COUNT(teeth_to_16));
+    static const uint8_t ends[] = {255, 0, 0, 255};
+    static const uint8_t ends_to_3[] = {192, 0, 192};
+    check_row(ends, COUNT(ends), ends_to_3, COUNT(ends_to_3));
+}
+
+static void every_filter_resizes_to_the_bytes_of_pillow_and_torch(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(resize_vectors); i++) {
+        const resize_vector *v = &resize_vectors[i];
+        llava_picture picture = picture_of(v->height, v->width);
+        llava_resampling how = bicubic;
+        how.filter = v->filter;
+        how.rounding = v->rounding;
+        llava_plane out = resized(&picture, how, v->new_height, v->new_width);
+        if (memcmp(out.u8, v->rgb, 3 * v->new_height * v->new_width) != 0) {
+            fail_msg("vector %zu, filter %d: other bytes", i, (int)v->filter);
+        }
+        llava_plane_free(&out);
+        llava_picture_free(&picture);
+    }
+}
+
+/* The planted errors that the vectors above must be able to see. */
+static void the_vectors_see_a_wrong_filter_rounding_or_pass_order(void **state)
+{
+    (void)state;
+    static const llava_resampling wrong[] = {
+        {.filter = LLAVA_RESAMPLE_BICUBIC, .antialias = true, .cubic_a = -0.75},
+        {.filter = LLAVA_RESAMPLE_BICUBIC, .antialias = false, .cubic_a = -0.5},
+        {.filter = LLAVA_RESAMPLE_BICUBIC,
+         .antialias = true,
+         .cubic_a = -0.5,
+         .grid = LLAVA_GRID_CORNER},
+        {.filter = LLAVA_RESAMPLE_BICUBIC,
+         .antialias = true,
+         .cubic_a = -0.5,
+         .grid = LLAVA_GRID_ALIGN_CORNERS},
+        {.filter = LLAVA_RESAMPLE_BICUBIC,
+         .antialias = true,
+         .cubic_a = -0.5,
+         .rounding = LLAVA_RESIZE_TORCHVISION},
+        {.filter = LLAVA_RESAMPLE_BICUBIC,
+         .antialias = true,
+         .cubic_a = -0.5,
+         .rounding = LLAVA_RESIZE_ONCE},
+        {.filter = LLAVA_RESAMPLE_BICUBIC,
+         .antialias = true,
+         .cubic_a = -0.5,
+         .horizontal_first = true},
+    };
+    for (size_t w = 0; w < COUNT(wrong); w++) {
+        bool seen = false;
+        for (size_t i = 0; i < COUNT(resize_vectors) && !seen; i++) {
+            const resize_vector *v = &resize_vectors[i];
+            if (v->filter != LLAVA_RESAMPLE_BICUBIC || v->rounding != LLAVA_RESIZE_PILLOW) {
+                continue;
+            }
+            llava_picture picture = picture_of(v->height, v->width);
+            llava_plane out = resized(&picture, wrong[w], v->new_height, v->new_width);
+            seen = memcmp(out.u8, v->rgb, 3 * v->new_height * v->new_width) != 0;
+            llava_plane_free(&out);
+            llava_picture_free(&picture);
+        }
+        if (!seen) {
+            fail_msg("no vector sees wrong[%zu]", w);
+        }
+    }
+}
+
+static llava_processor clip_of(size_t shortest_edge, size_t crop_height, size_t crop_width)
+{
+    return (llava_processor){
+        .do_resize = true,
+        .do_center_crop = true,
+        .do_rescale = true,
+        .do_normalize = true,
+        .shortest_edge = shortest_edge,
+        .crop_height = crop_height,
+        .crop_width = crop_width,
+        .resample = LLAVA_RESAMPLE_BICUBIC,
+        .rescale_factor = 0.00392156862745098,
+        .mean = {0.48145466, 0.4578275, 0.40821073},
+        .std = {0.26862954, 0.26130258, 0.27577711},
+    };
+}
+
+static llava_image_stages processed(const llava_processor *processor, llava_image_plan plan,
+                                    const llava_picture *picture)
+{
+    llava_image_stages stages;
+    llava_error e = {""};
+    if (!llava_picture_process(processor, &plan, picture, &stages, &e)) {
+        fail_msg("%s", e.text);
+    }
+    return stages;
+}
+
+static void pixel_values_are_those_of_transformers_to_the_last_bit(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(value_vectors); i++) {
+        const value_vector *v = &value_vectors[i];
+        llava_processor p = clip_of(v->shortest_edge, v->crop_height, v->crop_width);
+        p.do_pad = v->pad;
+        llava_picture picture = picture_of(v->height, v->width);
+        llava_image_stages stages = processed(&p, (llava_image_plan){0}, &picture);
+        assert_int_equal(stages.height, v->crop_height);
+        assert_int_equal(stages.width, v->crop_width);
+        assert_memory_equal(stages.pixel_values, v->bits,
+                            3 * v->crop_height * v->crop_width * sizeof(float));
+        assert_int_equal(stages.stage[LLAVA_STAGE_PADDED].rgb != NULL, v->pad);
+        llava_image_stages_free(&stages);
+        llava_picture_free(&picture);
+    }
+}
+
+static bool same_values(const llava_image_stages *a, const llava_image_stages *b)
+{
+    return a->height == b->height && a->width == b->width &&
+           memcmp(a->pixel_values, b->pixel_values, 3 * a->height * a->width * sizeof(float)) == 0;
+}
+
+/* Sizes at which every rounding has something to round: the longer edge up and down, an odd number
+ * of rows to crop, an odd number of columns to pad. */
+static void every_wrong_decision_changes_the_values(void **state)
+{
+    (void)state;
+    static const llava_image_plan wrong[] = {
+        {.channel_order = LLAVA_CHANNELS_BGR},
+        {.geometry = LLAVA_GEOMETRY_PAD},
+        {.geometry = LLAVA_GEOMETRY_STRETCH},
+        {.resize_filter = LLAVA_FILTER_BILINEAR},
+        {.resize_filter = LLAVA_FILTER_NEAREST},
+        {.resize_filter = LLAVA_FILTER_LANCZOS},
+        {.resize_filter = LLAVA_FILTER_BOX},
+        {.antialias = LLAVA_ANTIALIAS_OFF},
+        {.cubic_a = LLAVA_CUBIC_A_THREE_QUARTERS},
+        {.resize_rounding = LLAVA_RESIZE_TORCHVISION},
+        {.resize_rounding = LLAVA_RESIZE_FLOAT},
+        {.resize_rounding = LLAVA_RESIZE_ONCE},
+        {.resize_grid = LLAVA_GRID_CORNER},
+        {.resize_grid = LLAVA_GRID_ALIGN_CORNERS},
+        {.pass_order = LLAVA_PASSES_HORIZONTAL_FIRST},
+        {.size_rounding = LLAVA_SIZE_ROUND},
+        {.size_rounding = LLAVA_SIZE_CEIL},
+        {.size_rounding = LLAVA_SIZE_CEIL_F32},
+        {.crop_rounding = LLAVA_CROP_CEIL},
+        {.rescale = LLAVA_RESCALE_NONE},
+        {.normalize = LLAVA_NORMALIZE_NONE},
+        {.normalize = LLAVA_NORMALIZE_HALF},
+        {.normalize = LLAVA_NORMALIZE_IMAGENET},
+        {.geometry = LLAVA_GEOMETRY_PAD, .pad_color = LLAVA_PAD_BLACK},
+        {.geometry = LLAVA_GEOMETRY_PAD, .pad_color = LLAVA_PAD_WHITE},
+        {.geometry = LLAVA_GEOMETRY_PAD, .pad_align = LLAVA_PAD_TOP_LEFT},
+        {.geometry = LLAVA_GEOMETRY_PAD, .pad_order = LLAVA_PAD_RESIZE_FIRST},
+    };
+    llava_processor p = clip_of(8, 8, 8);
+    llava_picture tall = picture_of(31, 13);  /* 8 * 31 / 13 = 19.1: 11 rows to crop */
+    llava_picture round = picture_of(22, 15); /* 8 * 22 / 15 = 11.7 */
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        llava_image_plan right = {0};
+        if (i >= COUNT(wrong) - 4) { /* padding decisions: against right padding */
+            right.geometry = LLAVA_GEOMETRY_PAD;
+        }
+        const llava_picture *pictures[] = {&tall, &round};
+        bool seen = false;
+        for (size_t k = 0; k < COUNT(pictures); k++) {
+            llava_image_stages a = processed(&p, right, pictures[k]);
+            llava_image_stages b = processed(&p, wrong[i], pictures[k]);
+            seen = seen || !same_values(&a, &b);
+            llava_image_stages_free(&a);
+            llava_image_stages_free(&b);
+        }
+        if (!seen) {
+            fail_msg("wrong[%zu] changes nothing", i);
+        }
+    }
+    llava_picture_free(&tall);
+    llava_picture_free(&round);
+}
+
+static void check_resized_size(llava_image_plan plan, size_t edge, size_t height, size_t width,
+                               size_t new_height, size_t new_width)
+{
+    llava_processor p = clip_of(edge, edge, edge);
+    llava_picture picture = picture_of(height, width);
+    llava_image_stages stages = processed(&p, plan, &picture);
+    assert_int_equal(stages.stage[LLAVA_STAGE_RESIZED].height, new_height);
+    assert_int_equal(stages.stage[LLAVA_STAGE_RESIZED].width, new_width);
+    llava_image_stages_free(&stages);
+    llava_picture_free(&picture);
+}
+
+static void the_longer_edge_is_cut_off_or_rounded(void **state)
+{
+    (void)state;
+    llava_image_plan plan = {0};
+    check_resized_size(plan, 336, 48, 64, 336, 448);
+    check_resized_size(plan, 5, 10, 7, 7, 5); /* 7.14 */
+    check_resized_size(plan, 5, 7, 11, 5, 7); /* 7.86 */
+    plan.size_rounding = LLAVA_SIZE_ROUND;
+    check_resized_size(plan, 5, 10, 7, 7, 5);
+    check_resized_size(plan, 5, 7, 11, 5, 8);
+    check_resized_size(plan, 3, 3, 2, 5, 3); /* 4.5 */
+    plan.size_rounding = LLAVA_SIZE_CEIL;
+    check_resized_size(plan, 5, 10, 7, 8, 5);
+    check_resized_size(plan, 5, 10, 5, 10, 5);
+    plan.size_rounding = LLAVA_SIZE_CEIL_F32;
+    check_resized_size(plan, 5, 10, 7, 8, 5);
+    check_resized_size(plan, 5, 10, 5, 10, 5);
+    plan = (llava_image_plan){.geometry = LLAVA_GEOMETRY_PAD};
+    check_resized_size(plan, 5, 10, 7, 5, 5);
+    plan.pad_order = LLAVA_PAD_RESIZE_FIRST; /* 5 x 3 on a canvas of 5 x 5 */
+    check_resized_size(plan, 5, 10, 7, 5, 5);
+}
+
+/* The pixel of `stage` at (y, x), red. */
+static int red_at(const llava_picture *stage, size_t y, size_t x)
+{
+    return stage->rgb[3 * (y * stage->width + x)];
+}
+
+static void padding_puts_the_spare_row_behind_and_cropping_before(void **state)
+{
+    (void)state;
+    llava_processor p = clip_of(5, 5, 5);
+    p.do_pad = true;
+    p.do_resize = false;
+    llava_picture wide = picture_of(2, 5);
+    llava_image_stages stages = processed(&p, (llava_image_plan){0}, &wide);
+    const llava_picture *padded = &stages.stage[LLAVA_STAGE_PADDED];
+    assert_int_equal(padded->height, 5);
+    assert_int_equal(red_at(padded, 0, 1), 122); /* int(0.48145466 * 255), not 123 */
+    assert_int_equal(red_at(padded, 1, 1), red_at(&wide, 0, 1));
+    assert_int_equal(red_at(padded, 3, 1), 122);
+    llava_image_stages_free(&stages);
+
+    p.do_pad = false;
+    stages = processed(&p, (llava_image_plan){0}, &wide);
+    const llava_picture *cropped = &stages.stage[LLAVA_STAGE_CROPPED];
+    assert_int_equal(red_at(cropped, 1, 1), 0);
+    assert_int_equal(red_at(cropped, 2, 1), red_at(&wide, 0, 1));
+    assert_null(stages.stage[LLAVA_STAGE_RESIZED].rgb);
+    llava_image_stages_free(&stages);
+    llava_picture_free(&wide);
+
+    llava_picture large = picture_of(8, 5);
+    stages = processed(&p, (llava_image_plan){0}, &large);
+    assert_int_equal(red_at(&stages.stage[LLAVA_STAGE_CROPPED], 0, 1), red_at(&large, 1, 1));
+    llava_image_stages_free(&stages);
+    stages = processed(&p, (llava_image_plan){.crop_rounding = LLAVA_CROP_CEIL}, &large);
+    assert_int_equal(red_at(&stages.stage[LLAVA_STAGE_CROPPED], 0, 1), red_at(&large, 2, 1));
+    llava_image_stages_free(&stages);
+    llava_picture_free(&large);
+}
+
+/* diagnose hands in a port's own tensor of some stage. */
+static void starting_at_a_stage_gives_what_going_through_it_gave(void **state)
+{
+    (void)state;
+    llava_processor p = clip_of(6, 5, 4);
+    p.do_pad = true;
+    llava_picture picture = picture_of(9, 14);
+    llava_image_plan plan = {0};
+    llava_image_stages whole = processed(&p, plan, &picture);
+    for (int from = LLAVA_STAGE_RGB; from < LLAVA_STAGE_COUNT; from++) {
+        llava_image_stages rest;
+        llava_error e;
+        assert_true(llava_picture_process_from(&p, &plan, (llava_image_stage)from,
+                                               &whole.stage[from], &rest, &e));
+        assert_true(same_values(&whole, &rest));
+        for (int stage = LLAVA_STAGE_RGB; stage < LLAVA_STAGE_COUNT; stage++) {
+            assert_int_equal(rest.stage[stage].rgb != NULL, stage >= from);
+        }
+        llava_image_stages_free(&rest);
+    }
+    llava_image_stages_free(&whole);
+    llava_picture_free(&picture);
+}
+
+static void a_step_that_the_geometry_leaves_out_passes_its_input_through(void **state)
+{
+    (void)state;
+    llava_processor p = clip_of(6, 5, 4);
+    p.do_pad = true;
+    llava_picture picture = picture_of(9, 14);
+    llava_image_plan plan = {.geometry = LLAVA_GEOMETRY_STRETCH};
+    llava_image_stages stages = processed(&p, plan, &picture);
+    const llava_picture *at = stages.stage;
+    assert_memory_equal(at[LLAVA_STAGE_PADDED].rgb, picture.rgb, 3 * 9 * 14);
+    assert_int_equal(at[LLAVA_STAGE_RESIZED].height, 5);
+    assert_int_equal(at[LLAVA_STAGE_RESIZED].width, 4);
+    assert_memory_equal(at[LLAVA_STAGE_CROPPED].rgb, at[LLAVA_STAGE_RESIZED].rgb, 3 * 5 * 4);
+    llava_image_stages_free(&stages);
+    llava_picture_free(&picture);
+}
+
+/* A float port's picture is at most a level away from Pillow's two roundings: half a level for the
+ * bytes between the passes (times the vertical kernel's sum of absolute weights, below 1.5), and
+ * half for the last one. Here nothing is clipped. */
+static void float_resizing_stays_within_its_two_roundings(void **state)
+{
+    (void)state;
+    llava_picture picture = picture_of(12, 16);
+    for (size_t i = 0; i < 3 * 12 * 16; i++) {
+        picture.rgb[i] = (uint8_t)(96 + picture.rgb[i] / 4);
+    }
+    llava_resampling exact = bicubic;
+    exact.rounding = LLAVA_RESIZE_FLOAT;
+    llava_plane a = resized(&picture, exact, 7, 9), b = resized(&picture, bicubic, 7, 9);
+    double worst = 0.0;
+    for (size_t i = 0; i < 3 * 7 * 9; i++) {
+        double d = a.f64[i] - b.u8[i];
+        worst = d > worst ? d : -d > worst ? -d : worst;
+    }
+    assert_true(worst <= 0.5 * 1.5 + 0.5);
+    assert_true(worst > 0.01); /* and is no copy of the other */
+    llava_plane_free(&a);
+    llava_plane_free(&b);
+    llava_picture_free(&picture);
+}
+
+static void each_orientation_is_turned_upright(void **state)
+{
+    (void)state;
+    /* The pixels 0 1 2 / 3 4 5 as Pillow's exif_transpose leaves them. */
+    static const struct {
+        size_t height, width;
+        uint8_t pixels[6];
+    } want[] = {
+        {2, 3, {0, 1, 2, 3, 4, 5}}, {2, 3, {0, 1, 2, 3, 4, 5}}, {2, 3, {2, 1, 0, 5, 4, 3}},
+        {2, 3, {5, 4, 3, 2, 1, 0}}, {2, 3, {3, 4, 5, 0, 1, 2}}, {3, 2, {0, 3, 1, 4, 2, 5}},
+        {3, 2, {3, 0, 4, 1, 5, 2}}, {3, 2, {5, 2, 4, 1, 3, 0}}, {3, 2, {2, 5, 1, 4, 0, 3}},
+        {2, 3, {0, 1, 2, 3, 4, 5}},
+    };
+    for (int orientation = 0; orientation < (int)COUNT(want); orientation++) {
+        llava_error e;
+        llava_picture picture;
+        assert_true(llava_picture_new(&picture, 2, 3, &e));
+        for (size_t i = 0; i < 18; i++) {
+            picture.rgb[i] = (uint8_t)(i / 3);
+        }
+        assert_true(llava_picture_orient(&picture, orientation, &e));
+        assert_int_equal(picture.height, want[orientation].height);
+        assert_int_equal(picture.width, want[orientation].width);
+        for (size_t i = 0; i < 18; i++) {
+            assert_int_equal(picture.rgb[i], want[orientation].pixels[i / 3]);
+        }
+        llava_picture_free(&picture);
+    }
+}
+
+static void check_refused(llava_processor p, llava_image_plan plan, size_t height, size_t width,
+                          const char *reason)
+{
+    llava_picture picture = picture_of(height, width);
+    llava_image_stages stages;
+    llava_error e = {""};
+    assert_false(llava_picture_process(&p, &plan, &picture, &stages, &e));
+    assert_null(stages.pixel_values);
+    assert_null(stages.stage[LLAVA_STAGE_RGB].rgb);
+    if (strstr(e.text, reason) == NULL) {
+        fail_msg("the message is: %s", e.text);
+    }
+    llava_picture_free(&picture);
+}
+
+static void impossible_sizes_and_colours_are_refused(void **state)
+{
+    (void)state;
+    llava_image_plan plan = {0};
+    llava_processor p = clip_of(336, 336, 336);
+    check_refused(p, plan, 1, 3000, "the limit is 178956970 pixels"); /* 336 x 1008000 */
+    p.shortest_edge = (size_t)1 << 53;
+    check_refused(p, plan, 3, 3, "the limit is");
+    p.shortest_edge = 0; /* and no height and width either */
+    check_refused(p, plan, 3, 3, "0 x 0");
+    p = clip_of(3, (size_t)1 << 40, 1);
+    check_refused(p, plan, 3, 3, "the limit is");
+    p = clip_of(3, 3, 3);
+    p.do_pad = true;
+    p.mean[1] = 1.1;
+    check_refused(p, plan, 3, 4, "no colour to pad with");
+    check_refused(clip_of(3, 3, 3), (llava_image_plan){.geometry = LLAVA_GEOMETRY_PAD}, 1, 13378,
+                  "the limit is");
+    llava_picture picture;
+    llava_error e;
+    assert_false(llava_picture_new(&picture, 0, 5, &e));
+    assert_false(llava_picture_new(&picture, SIZE_MAX, SIZE_MAX, &e));
+    assert_null(picture.rgb);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_rows_of_the_specification),
+        cmocka_unit_test(every_filter_resizes_to_the_bytes_of_pillow_and_torch),
+        cmocka_unit_test(the_vectors_see_a_wrong_filter_rounding_or_pass_order),
+        cmocka_unit_test(pixel_values_are_those_of_transformers_to_the_last_bit),
+        cmocka_unit_test(every_wrong_decision_changes_the_values),
+        cmocka_unit_test(the_longer_edge_is_cut_off_or_rounded),
+        cmocka_unit_test(padding_puts_the_spare_row_behind_and_cropping_before),
+        cmocka_unit_test(starting_at_a_stage_gives_what_going_through_it_gave),
+        cmocka_unit_test(a_step_that_the_geometry_leaves_out_passes_its_input_through),
+        cmocka_unit_test(float_resizing_stays_within_its_two_roundings),
+        cmocka_unit_test(each_orientation_is_turned_upright),
+        cmocka_unit_test(impossible_sizes_and_colours_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
