@@ -1,0 +1,146 @@
+/* EXIF orientation (TIFF 6.0 sections 2 and 8, EXIF 2.3 section 4.6), as far as one tag needs it.
+ * Metadata is never a reason to refuse a picture: what cannot be read says nothing. */
+#include "exif.h"
+#include "file.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAG_ORIENTATION 274
+
+typedef struct {
+    llava_cursor c;
+    bool big_endian;
+} tiff_reader;
+
+static uint16_t read_u16(tiff_reader *r)
+{
+    uint16_t x = llava_cursor_u16(&r->c);
+    return r->big_endian ? (uint16_t)(x << 8 | x >> 8) : x;
+}
+
+static uint32_t read_u32(tiff_reader *r)
+{
+    uint32_t first = read_u16(r), second = read_u16(r);
+    return r->big_endian ? first << 16 | second : second << 16 | first;
+}
+
+/* Header "II" or "MM", 42 in either order (Pillow takes both), offset of the first directory. */
+static bool open_tiff(tiff_reader *r, const uint8_t *bytes, size_t n)
+{
+    *r = (tiff_reader){.c = llava_cursor_over(bytes, n)};
+    const uint8_t *mark = llava_cursor_take(&r->c, 4);
+    if (mark == NULL || (memcmp(mark, "II", 2) != 0 && memcmp(mark, "MM", 2) != 0) ||
+        (memcmp(mark + 2, "*\0", 2) != 0 && memcmp(mark + 2, "\0*", 2) != 0)) {
+        return false;
+    }
+    r->big_endian = mark[0] == 'M';
+    uint32_t offset = read_u32(r);
+    return !r->c.bad && llava_cursor_seek(&r->c, offset);
+}
+
+/* The value of the entry whose type and count come next, when it is a whole number: the first of
+ * them if there are several. -1: another type; -2: no value, so that a later entry may count. */
+static int64_t read_value(tiff_reader *r)
+{
+    uint16_t type = read_u16(r);
+    uint32_t count = read_u32(r);
+    bool is_short = type == 3 || type == 8, is_long = type == 4 || type == 9 || type == 13;
+    size_t size = is_short ? 2 : is_long ? 4 : 1;
+    if (count == 0) {
+        return -2;
+    }
+    tiff_reader value = *r;
+    if (count > 4 / size) { /* the field holds their offset */
+        uint32_t offset = read_u32(&value);
+        if (!llava_cursor_seek(&value.c, offset) || count > llava_cursor_left(&value.c) / size) {
+            return -2;
+        }
+    }
+    if (is_short) {
+        return read_u16(&value);
+    }
+    if (is_long) {
+        return read_u32(&value);
+    }
+    return type == 6 ? llava_cursor_u8(&value.c) : -1;
+}
+
+int llava_exif_orientation(const uint8_t *bytes, size_t n)
+{
+    for (int i = 0; i < 2 && n >= 6 && memcmp(bytes, "Exif\0\0", 6) == 0; i++) {
+        bytes += 6;
+        n -= 6;
+    }
+    tiff_reader r;
+    if (!open_tiff(&r, bytes, n)) {
+        return 0;
+    }
+    uint16_t entries = read_u16(&r);
+    for (uint16_t i = 0; i < entries && !r.c.bad; i++) {
+        tiff_reader entry = r;
+        if (llava_cursor_take(&r.c, 12) == NULL) {
+            break;
+        }
+        if (read_u16(&entry) == TAG_ORIENTATION) {
+            int64_t value = read_value(&entry);
+            if (value != -2) {
+                return value >= 1 && value <= 8 ? (int)value : 1;
+            }
+        }
+    }
+    return 0;
+}
+
+int llava_xmp_orientation(const uint8_t *bytes, size_t n)
+{
+    static const char name[] = "tiff:Orientation";
+    size_t length = sizeof name - 1;
+    for (size_t i = 0; i + length < n; i++) {
+        if (memcmp(bytes + i, name, length) != 0) {
+            continue;
+        }
+        const uint8_t *after = bytes + i + length;
+        size_t left = n - i - length;
+        size_t skip = after[0] == '>' ? 1 : left >= 2 && memcmp(after, "=\"", 2) == 0 ? 2 : 0;
+        if (skip > 0 && left > skip && after[skip] >= '0' && after[skip] <= '9') {
+            int value = after[skip] - '0';
+            return value >= 1 && value <= 8 ? value : 1;
+        }
+    }
+    return 0;
+}
+
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c |= 0x20; /* lower case */
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int llava_raw_profile_orientation(const uint8_t *text, size_t n)
+{
+    size_t at = 0;
+    for (int line = 0; line < 3; line++) {
+        const uint8_t *end = n > at ? memchr(text + at, '\n', n - at) : NULL;
+        if (end == NULL) {
+            return 0;
+        }
+        at = (size_t)(end - text) + 1;
+    }
+    uint8_t *block = malloc((n - at) / 2 + 1);
+    size_t digits = 0;
+    for (; block != NULL && at < n; at++) {
+        int digit = hex_digit(text[at]);
+        if (digit >= 0) {
+            block[digits / 2] = (uint8_t)(digits % 2 == 0 ? digit << 4 : block[digits / 2] | digit);
+            digits++;
+        }
+    }
+    int orientation = block != NULL ? llava_exif_orientation(block, digits / 2) : 0;
+    free(block);
+    return orientation;
+}

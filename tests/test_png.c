@@ -1,0 +1,262 @@
+#include "ref/file.h"
+#include "ref/png.h"
+#include "ref/exif.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "png_vectors.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define FOLDER       "tests/data/png" /* the tests run in the repository's root */
+
+static void map_png(llava_file *file, const char *kind, const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, FOLDER "/%s%s.png", kind, name);
+    llava_error e = {""};
+    if (!llava_file_map(file, path, &e)) {
+        fail_msg("%s", e.text);
+    }
+}
+
+static bool read_png(llava_picture *picture, const char *kind, const char *name, llava_alpha alpha,
+                     llava_error *e)
+{
+    llava_file file;
+    map_png(&file, kind, name);
+    bool ok = llava_png_read(picture, name, file.bytes, file.size, alpha, e);
+    llava_file_unmap(&file);
+    return ok;
+}
+
+static void every_kind_of_file_gives_the_bytes_that_transformers_loads(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(png_vectors); i++) {
+        const png_vector *want = &png_vectors[i];
+        for (int alpha = LLAVA_ALPHA_DROP; alpha <= LLAVA_ALPHA_BLACK; alpha++) {
+            llava_error e = {""};
+            llava_picture picture;
+            if (!read_png(&picture, "", want->name, (llava_alpha)alpha, &e)) {
+                fail_msg("%s", e.text);
+            }
+            assert_int_equal(picture.height, want->height);
+            assert_int_equal(picture.width, want->width);
+            if (memcmp(picture.rgb, want->rgb[alpha], 3 * want->height * want->width) != 0) {
+                fail_msg("%s, alpha %d: other bytes", want->name, alpha);
+            }
+            llava_picture_free(&picture);
+        }
+    }
+}
+
+/* What the message of each refused file must say. */
+static const char *const reasons[][2] = {
+    {"crc-header", "CRC does not match (chunk IHDR at byte 8)"},
+    {"crc-data", "CRC does not match (chunk IDAT"},
+    {"crc-palette", "CRC does not match (chunk PLTE"},
+    {"crc-end", "CRC does not match (chunk IEND"},
+    {"crc-text-before-data", "CRC does not match (chunk tEXt"},
+    {"cut-header", "no whole header chunk"},
+    {"cut-before-data", "before any whole image data"},
+    {"cut-in-data", "before any whole image data"},
+    {"cut-in-crc", "before any whole image data"},
+    {"data-short", "ot enough image data"},
+    {"data-none", "before any whole image data"},
+    {"data-not-deflate", "IDAT"},
+    {"data-filter", "filter"},
+    {"critical", "unknown critical chunk (chunk ABCD"},
+    {"critical-behind-data", "unknown critical chunk (chunk ABCD"},
+    {"palette-absent", "no palette before the image data"},
+    {"palette-behind-data", "no palette before the image data"},
+    {"palette-behind-rgb", "the palette comes after the image data"},
+    {"palette-twice", "a second palette"},
+    {"palette-in-grey", "a palette in a grey picture"},
+    {"palette-length", "not 1 to 256 colours"},
+    {"palette-empty", "not 1 to 256 colours"},
+    {"key-short", "chunk tRNS"},
+    {"zero-width", "without pixels"},
+    {"zero-height", "without pixels"},
+    {"too-many-pixels", "more than 178956970 pixels"},
+    {"huge", "more than 178956970 pixels"},
+    {"depth", "IHDR"},
+    {"color-type", "IHDR"},
+    {"interlace", "IHDR"},
+    {"header-second", "a second header"},
+    {"header-not-first", "no IHDR"},
+    {"chunk-name", "before any whole image data (at byte 33)"},
+    {"chunk-length", "before any whole image data (at byte 33)"},
+    {"jpeg", "JPEG"},
+    {"text", "not a PNG file"},
+    {"empty", "not a PNG file"},
+};
+
+static const char *reason_of(const char *name)
+{
+    for (size_t i = 0; i < COUNT(reasons); i++) {
+        if (strcmp(reasons[i][0], name) == 0) {
+            return reasons[i][1];
+        }
+    }
+    fail_msg("no reason stands here for %s", name);
+    return "";
+}
+
+static void every_kind_of_fault_is_refused_with_its_reason(void **state)
+{
+    (void)state;
+    assert_int_equal(COUNT(reasons), COUNT(bad_pngs));
+    for (size_t i = 0; i < COUNT(bad_pngs); i++) {
+        llava_error e = {""};
+        llava_picture picture;
+        if (read_png(&picture, "bad-", bad_pngs[i], LLAVA_ALPHA_DROP, &e)) {
+            fail_msg("%s was read", bad_pngs[i]);
+        }
+        assert_null(picture.rgb);
+        if (strncmp(e.text, bad_pngs[i], strlen(bad_pngs[i])) != 0 ||
+            strstr(e.text, reason_of(bad_pngs[i])) == NULL || strpbrk(e.text, "\n\x1b") != NULL) {
+            fail_msg("%s: the message is: %s", bad_pngs[i], e.text);
+        }
+    }
+}
+
+/* Under the sanitizers this finds reads past the end and leaks. Cut behind the image data the file
+ * is whole enough; before that it is not. */
+static void a_file_cut_anywhere_is_refused_until_its_data_is_whole(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"rgb8", "interlaced-rgb8", "palette4", "alphas-palette8"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        llava_file file;
+        map_png(&file, "good-", names[i]);
+        size_t end_of_data = file.size - 12; /* IEND */
+        for (size_t n = 0; n <= file.size; n++) {
+            uint8_t *exact = malloc(n + 1); /* its own block, so that an overrun is seen */
+            assert_non_null(exact);
+            memcpy(exact, file.bytes, n);
+            llava_error e = {""};
+            llava_picture picture;
+            bool ok = llava_png_read(&picture, "cut", exact, n, LLAVA_ALPHA_WHITE, &e);
+            assert_int_equal(ok, n >= end_of_data);
+            llava_picture_free(&picture);
+            free(exact);
+        }
+        llava_file_unmap(&file);
+    }
+}
+
+/* Whatever the damage: a picture or a message, no crash, no leak. */
+static void a_file_with_any_byte_changed_gives_a_picture_or_a_message(void **state)
+{
+    (void)state;
+    static const uint8_t changes[] = {0x01, 0x20, 0x80, 0xff};
+    llava_file file;
+    map_png(&file, "good-", "exif-raw-profile");
+    uint8_t *bytes = malloc(file.size);
+    assert_non_null(bytes);
+    size_t read = 0;
+    for (size_t at = 0; at < file.size; at++) {
+        for (size_t i = 0; i < COUNT(changes); i++) {
+            memcpy(bytes, file.bytes, file.size);
+            bytes[at] ^= changes[i];
+            llava_error e = {""};
+            llava_picture picture;
+            if (llava_png_read(&picture, "damaged", bytes, file.size, LLAVA_ALPHA_DROP, &e)) {
+                read++;
+            } else {
+                assert_true(strncmp(e.text, "damaged: ", 9) == 0);
+            }
+            llava_picture_free(&picture);
+        }
+    }
+    assert_true(read < 4 * 12 * COUNT(changes)); /* a CRC guards nearly all of it */
+    free(bytes);
+    llava_file_unmap(&file);
+}
+
+#define EXIF(text) llava_exif_orientation((const uint8_t *)(text), sizeof(text) - 1)
+
+static void exif_is_read_in_both_byte_orders_and_types(void **state)
+{
+    (void)state;
+    assert_int_equal(6, EXIF("II*\0\10\0\0\0"
+                             "\1\0"
+                             "\22\1"
+                             "\3\0"
+                             "\1\0\0\0"
+                             "\6\0\0\0"));
+    assert_int_equal(6, EXIF("MM\0*\0\0\0\10"
+                             "\0\1"
+                             "\1\22"
+                             "\0\3"
+                             "\0\0\0\1"
+                             "\0\6\0\0"));
+    assert_int_equal(8, EXIF("MM\0*\0\0\0\10"
+                             "\0\1"
+                             "\1\22"
+                             "\0\4"
+                             "\0\0\0\1"
+                             "\0\0\0\10"));
+    assert_int_equal(3, EXIF("Exif\0\0II*\0\10\0\0\0"
+                             "\1\0"
+                             "\22\1"
+                             "\3\0"
+                             "\1\0\0\0"
+                             "\3\0\0\0"));
+    /* three values elsewhere: the first */
+    assert_int_equal(5, EXIF("II*\0\10\0\0\0"
+                             "\1\0"
+                             "\22\1"
+                             "\3\0"
+                             "\3\0\0\0"
+                             "\26\0\0\0"
+                             "\5\0\1\0\1\0"));
+}
+
+static void exif_that_says_nothing_or_nonsense_turns_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(0, EXIF(""));
+    assert_int_equal(0, EXIF("Exif\0\0"));
+    assert_int_equal(0, EXIF("II*\0\377\377\377\377")); /* the directory lies outside */
+    assert_int_equal(0, EXIF("II*\0\10\0\0\0"
+                             "\377\377"
+                             "\22\1"));
+    assert_int_equal(0, EXIF("II*\0\10\0\0\0"
+                             "\1\0"
+                             "\22\1"
+                             "\3\0"
+                             "\377\377\377\377"
+                             "\0\0\0\0"));
+    assert_int_equal(1, EXIF("II*\0\10\0\0\0"
+                             "\1\0"
+                             "\22\1"
+                             "\3\0"
+                             "\1\0\0\0"
+                             "\11\0\0\0"));
+    assert_int_equal(1, EXIF("II*\0\10\0\0\0"
+                             "\1\0"
+                             "\22\1"
+                             "\1\0"
+                             "\1\0\0\0"
+                             "\6\0\0\0"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind_of_file_gives_the_bytes_that_transformers_loads),
+        cmocka_unit_test(every_kind_of_fault_is_refused_with_its_reason),
+        cmocka_unit_test(a_file_cut_anywhere_is_refused_until_its_data_is_whole),
+        cmocka_unit_test(a_file_with_any_byte_changed_gives_a_picture_or_a_message),
+        cmocka_unit_test(exif_is_read_in_both_byte_orders_and_types),
+        cmocka_unit_test(exif_that_says_nothing_or_nonsense_turns_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
