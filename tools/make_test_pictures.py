@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""Writes what the C tests of the picture stage read: tests/data/png/*.png and
+tests/picture_vectors.h, both from Pillow, transformers and torch.
+
+    python3 tools/make_test_pictures.py
+
+The files good-*.png and odd-*.png (not quite right, and read all the same) come with the RGB bytes
+that transformers' load_image gives for them; bad-*.png are to be refused.
+"""
+
+import pathlib
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import PIL
+import torch
+import transformers
+from PIL import Image
+from transformers.image_utils import load_image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+from check_pictures import CHANNELS, FILTERS, KINDS, chunk, make_png, on_background, tiff
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "tests" / "data" / "png"
+COLORS = {0: "grey", 2: "rgb", 3: "palette", 4: "greyalpha", 6: "rgba"}
+
+
+def samples(h, w, channels, top):
+    y, x, c = np.meshgrid(np.arange(h), np.arange(w), np.arange(channels), indexing="ij")
+    return (37 * y * y + 11 * x * x + 5 * x * y + 71 * c + 3) * (1 if top < 300 else 311) % top
+
+
+def formula(h, w):
+    """The tests' picture, the same as picture_of() in tests/test_picture.c."""
+    y, x, c = np.meshgrid(np.arange(h), np.arange(w), np.arange(3), indexing="ij")
+    return ((37 * y * y + 11 * x * x + 5 * x * y + 71 * c) % 256).astype(np.uint8)
+
+
+def palette(entries):
+    return chunk(b"PLTE", bytes((53 * i + 17) % 256 for i in range(3 * entries)))
+
+
+def good_files():
+    files = {}
+    for color, depth in KINDS:
+        top = min(1 << depth, 256) if color == 3 else 1 << depth
+        picture = samples(3, 5, CHANNELS[color], top)
+        before = palette(min(top, 20)) if color == 3 else b""
+        picture = picture % 20 if color == 3 else picture
+        files[f"good-{COLORS[color]}{depth}"] = make_png(picture, depth, color, before)
+    grey16 = np.array([0, 5, 255, 256, 257, 40000, 65535]).reshape(1, 7, 1)
+    files["good-grey16-clip"] = make_png(grey16, 16, 0)
+    files["good-interlaced-grey1"] = make_png(samples(9, 9, 1, 2), 1, 0, interlaced=True)
+    files["good-interlaced-rgb8"] = make_png(samples(9, 9, 3, 256), 8, 2, interlaced=True)
+    files["good-interlaced-narrow"] = make_png(samples(7, 2, 3, 256), 8, 2, interlaced=True)
+    files["good-interlaced-flat"] = make_png(samples(2, 7, 1, 16), 4, 3, palette(16), interlaced=True)
+    key = lambda *levels: chunk(b"tRNS", struct.pack(f">{len(levels)}H", *levels))
+    files["good-key-grey1"] = make_png(samples(3, 5, 1, 2), 1, 0, key(1))
+    files["good-key-grey4"] = make_png(samples(3, 5, 1, 16), 4, 0, key(0x33))
+    files["good-key-grey8"] = make_png(samples(3, 5, 1, 256), 8, 0, key(3))
+    files["good-key-grey16"] = make_png(grey16, 16, 0, key(5))
+    files["good-key-rgb8"] = make_png(samples(3, 5, 3, 256), 8, 2, key(3, 74, 145))
+    files["good-key-rgb16"] = make_png(samples(3, 5, 3, 65536), 16, 2, key(3, 86, 174))
+    alphas = chunk(b"tRNS", bytes([0, 1, 127, 128, 200, 254]))
+    files["good-alphas-palette8"] = make_png(samples(3, 5, 1, 9), 8, 3, palette(9) + alphas)
+    files["good-one-clear-palette8"] = make_png(samples(3, 5, 1, 9), 8, 3,
+                                                palette(9) + chunk(b"tRNS", b"\xff\xff\xff\0"))
+    files["good-split-data"] = None  # filled below
+    plain = make_png(samples(3, 5, 3, 256), 8, 2)
+    data = plain[41:-16]
+    files["good-split-data"] = plain[:33] + b"".join(
+        chunk(b"IDAT", data[i:i + 9]) for i in range(0, len(data), 9)) + chunk(b"IEND", b"")
+    small = samples(2, 3, 3, 256)
+    for o in range(1, 9):
+        files[f"good-exif-{o}"] = make_png(small, 8, 2, chunk(b"eXIf", tiff(o, "<>"[o % 2])))
+    files["good-exif-behind-data"] = make_png(small, 8, 2, after=chunk(b"eXIf", tiff(6)))
+    hexed = (b"Exif\0\0" + tiff(8)).hex().encode()
+    profile = b"\nexif\n%8d\n" % (len(hexed) // 2) + hexed + b"\n"
+    files["good-exif-raw-profile"] = make_png(
+        small, 8, 2, chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile)))
+    xmp = b"<x xmlns:tiff='t' tiff:Orientation=\"3\"/>"
+    files["good-exif-xmp"] = make_png(small, 8, 2,
+                                      chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
+    files["odd-exif-broken"] = make_png(small, 8, 2, chunk(b"tEXt", b"Raw profile type exif\0\n\n\n"))
+    files["odd-palette-short"] = make_png(samples(3, 5, 1, 9), 8, 3, palette(4))
+    files["odd-no-end"] = make_png(small, 8, 2, end=False)
+    files["odd-end-cut"] = make_png(small, 8, 2)[:-3]
+    files["odd-tail"] = make_png(small, 8, 2) + b"anything"
+    files["odd-text-cut"] = make_png(small, 8, 2, end=False) + struct.pack(">I", 900) + b"vpAgx"
+    raw = zlib.compress(b"\0" + bytes(range(9)))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 1, 8, 2, 0, 0, 0))
+    files["odd-adler"] = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", raw[:-1] + b"\x55") + \
+        chunk(b"IEND", b"")
+    return files
+
+
+def bad_files():
+    rgb = samples(2, 3, 3, 256)
+    plain = make_png(rgb, 8, 2)
+    flip = lambda data, at: data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+    header = lambda *values: b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", *values))
+    idat = chunk(b"IDAT", zlib.compress(b"\0" * 40))
+    end = chunk(b"IEND", b"")
+    indexed = make_png(samples(2, 3, 1, 4), 8, 3, palette(4))
+    text = make_png(rgb, 8, 2, chunk(b"tEXt", b"a\0b"))
+    return {
+        "crc-header": flip(plain, 30),
+        "crc-data": flip(plain, len(plain) - 13),
+        "crc-palette": flip(indexed, 33 + 8 + 12),
+        "crc-end": flip(plain, len(plain) - 1),
+        "crc-text-before-data": flip(text, 33 + 11),
+        "cut-header": plain[:20],
+        "cut-before-data": plain[:33],
+        "cut-in-data": plain[:50],
+        "cut-in-crc": plain[:-14],
+        "data-short": header(3, 3, 8, 2, 0, 0, 0) + chunk(b"IDAT", zlib.compress(b"\0" * 20)) + end,
+        "data-none": header(3, 3, 8, 2, 0, 0, 0) + end,
+        "data-not-deflate": header(3, 3, 8, 2, 0, 0, 0) + chunk(b"IDAT", b"x" * 20) + end,
+        "data-filter": header(3, 1, 8, 2, 0, 0, 0) +
+        chunk(b"IDAT", zlib.compress(b"\x09" + b"\0" * 9)) + end,
+        "critical": make_png(rgb, 8, 2, chunk(b"ABCD", b"x")),
+        "critical-behind-data": make_png(rgb, 8, 2, after=chunk(b"ABCD", b"x")),
+        "palette-absent": make_png(samples(2, 3, 1, 4), 8, 3),
+        "palette-behind-data": make_png(samples(2, 3, 1, 4), 8, 3, after=palette(4)),
+        "palette-behind-rgb": make_png(rgb, 8, 2, after=palette(4)),
+        "palette-twice": make_png(samples(2, 3, 1, 4), 8, 3, palette(4) + palette(4)),
+        "palette-in-grey": make_png(samples(2, 3, 1, 4), 8, 0, palette(4)),
+        "palette-length": make_png(samples(2, 3, 1, 4), 8, 3, chunk(b"PLTE", b"12345")),
+        "palette-empty": make_png(samples(2, 3, 1, 4), 8, 3, chunk(b"PLTE", b"")),
+        "key-short": make_png(rgb, 8, 2, chunk(b"tRNS", b"\0\1")),
+        "zero-width": header(0, 3, 8, 2, 0, 0, 0) + idat + end,
+        "zero-height": header(3, 0, 8, 2, 0, 0, 0) + idat + end,
+        "too-many-pixels": header(13378, 13378, 8, 2, 0, 0, 0) + idat + end,
+        "huge": header(0xffffffff, 0xffffffff, 8, 2, 0, 0, 0) + idat + end,
+        "depth": header(3, 3, 3, 2, 0, 0, 0) + idat + end,
+        "color-type": header(3, 3, 8, 5, 0, 0, 0) + idat + end,
+        "interlace": header(3, 3, 8, 2, 0, 0, 2) + idat + end,
+        "header-second": make_png(rgb, 8, 2, plain[8:33]),
+        "header-not-first": plain[:8] + plain[33:],
+        "chunk-name": make_png(rgb, 8, 2, chunk(b"\x1b[2J", b"x")),
+        "chunk-length": plain[:33] + b"\xff\xff\xff\xff" + plain[37:],
+        "jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+        "text": b"hello, this is no picture",
+        "empty": b"",
+    }
+
+
+# Read all the same, as the file without the fault.
+PILLOW_REFUSES = {
+    "odd-exif-broken": make_png(samples(2, 3, 3, 256), 8, 2),
+    "odd-text-cut": make_png(samples(2, 3, 3, 256), 8, 2),
+    "odd-adler": make_png(np.arange(9).reshape(1, 3, 3), 8, 2),
+}
+
+
+def c_bytes(values, kind="%d", per_line=24):
+    words = [kind % v for v in values]
+    lines = [", ".join(words[i:i + per_line]) for i in range(0, len(words), per_line)]
+    return ",\n        ".join(lines)
+
+
+def file_vectors(out):
+    for old in FOLDER.glob("*.png"):
+        old.unlink()
+    for name, data in bad_files().items():
+        (FOLDER / f"bad-{name}.png").write_bytes(data)
+    arrays, rows = [], []
+    for name, data in sorted(good_files().items()):
+        path = FOLDER / f"{name}.png"
+        path.write_bytes(data)
+        if name in PILLOW_REFUSES:
+            path.write_bytes(PILLOW_REFUSES[name])
+        want = [np.array(load_image(str(path)))] + \
+            [on_background(path.read_bytes(), level) for level in (255, 0)]
+        path.write_bytes(data)
+        names = []
+        for alpha, pixels in zip(("drop", "white", "black"), want):
+            if alpha != "drop" and np.array_equal(pixels, want[0]):
+                names.append(names[0])
+                continue
+            names.append(f"{name.replace('-', '_')}_{alpha}")
+            arrays.append(f"static const uint8_t {names[-1]}[] = {{{c_bytes(pixels.reshape(-1))}}};")
+        h, w, _ = want[0].shape
+        rows.append(f'{{"{name}", {h}, {w}, {{{", ".join(names)}}}}}')
+    out += arrays
+    out.append("static const png_vector png_vectors[] = {\n    " + ",\n    ".join(rows) + "};")
+    bad = ",\n    ".join(f'"{name}"' for name in bad_files())
+    out.append(f"static const char *const bad_pngs[] = {{\n    {bad}}};")
+
+
+SIZES = [((1, 10), (1, 4)), ((7, 1), (16, 1)), ((13, 4), (5, 3)), ((4, 13), (3, 5)),
+         ((5, 6), (8, 7)), ((9, 2), (3, 6)), ((12, 11), (4, 9))]
+
+
+def resize_vectors(out):
+    arrays, rows = [], []
+
+    def add(name, enum, rounding, h, w, oh, ow, pixels):
+        label = f"{name}_{h}x{w}_{oh}x{ow}"
+        arrays.append(f"static const uint8_t {label}[] = {{{c_bytes(pixels.reshape(-1))}}};")
+        rows.append(f"{{{enum}, {rounding}, {h}, {w}, {oh}, {ow}, {label}}}")
+
+    for name, number in FILTERS.items():
+        for (h, w), (oh, ow) in SIZES:
+            pixels = np.array(Image.fromarray(formula(h, w)).resize((ow, oh), number))
+            add(name, f"LLAVA_RESAMPLE_{name.upper()}", "LLAVA_RESIZE_PILLOW", h, w, oh, ow, pixels)
+    for name in ("bicubic", "bilinear"):
+        for (h, w), (oh, ow) in SIZES:
+            tensor = torch.from_numpy(formula(h, w)).permute(2, 0, 1)[None].contiguous()
+            pixels = torch.nn.functional.interpolate(tensor, (oh, ow), mode=name, antialias=True)
+            add(f"torch_{name}", f"LLAVA_RESAMPLE_{name.upper()}", "LLAVA_RESIZE_TORCHVISION",
+                h, w, oh, ow, pixels[0].permute(1, 2, 0).numpy())
+    out += arrays
+    out.append("static const resize_vector resize_vectors[] = {\n    " + ",\n    ".join(rows) + "};")
+
+
+def value_vectors(out):
+    clip = lambda edge, crop, **more: CLIPImageProcessorPil(
+        size={"shortest_edge": edge}, crop_size={"height": crop[0], "width": crop[1]}, **more)
+    cases = [
+        ("clip", clip(5, (5, 5)), (7, 11), False, 5, 5, 5),
+        ("clip_tall", clip(4, (4, 4)), (23, 9), False, 4, 4, 4),
+        ("crop_beyond", clip(3, (6, 5)), (4, 5), False, 3, 6, 5),
+        ("pad", LlavaImageProcessorPil(do_pad=True, size={"shortest_edge": 4},
+                                       crop_size={"height": 4, "width": 4}), (6, 9), True, 4, 4, 4),
+    ]
+    rows = []
+    for name, processor, (h, w), padded, edge, ch, cw in cases:
+        values = processor(images=Image.fromarray(formula(h, w)), return_tensors="np")
+        bits = values["pixel_values"][0].astype(np.float32).reshape(-1).view(np.uint32)
+        out.append(f"static const uint32_t values_{name}[] = {{{c_bytes(bits, '0x%08x', 8)}}};")
+        rows.append(f'{{"{name}", {h}, {w}, {"true" if padded else "false"}, {edge}, {ch}, {cw}, '
+                    f"values_{name}}}")
+    out.append("static const value_vector value_vectors[] = {\n    " + ",\n    ".join(rows) + "};")
+
+
+def main():
+    warnings.simplefilter("ignore")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    out = [f"""/* Written by tools/make_test_pictures.py from Pillow {PIL.__version__}, transformers
+ * {transformers.__version__} and torch {torch.__version__.split("+")[0]}. The pictures that are resized are picture_of() of
+ * tests/test_picture.c. */
+/* clang-format off */"""]
+    files = list(out)
+    files.append("""typedef struct {
+    const char *name;
+    size_t height, width;
+    const uint8_t *rgb[3]; /* alpha dropped, on white, on black */
+} png_vector;""")
+    file_vectors(files)
+    (ROOT / "tests" / "png_vectors.h").write_text("\n".join(files) + "\n")
+    out.append("""typedef struct {
+    llava_resample filter;
+    llava_resize_rounding rounding;
+    size_t height, width, new_height, new_width;
+    const uint8_t *rgb;
+} resize_vector;
+typedef struct {
+    const char *name;
+    size_t height, width;
+    bool pad;
+    size_t shortest_edge, crop_height, crop_width;
+    const uint32_t *bits; /* of the float32 pixel_values */
+} value_vector;""")
+    resize_vectors(out)
+    value_vectors(out)
+    (ROOT / "tests" / "picture_vectors.h").write_text("\n".join(out) + "\n")
+
+
+if __name__ == "__main__":
+    main()
