@@ -100,17 +100,13 @@ def weight_like(rng, name, shape):
 
 def released(name):
     """save_pretrained's spelling -> that of the released llava-1.5 files."""
-    if name.startswith("lm_head"):
-        return f"language_model.{name}"
-    return name.replace("vision_tower.", "vision_tower.vision_model.").replace("vision_model.vision_model", "vision_model")
+    return name.replace("vision_tower.", "vision_tower.vision_model.")
 
 
 def in_memory(name):
     """save_pretrained's spelling -> that of transformers 4.52 and later in memory."""
-    if name.startswith("language_model.lm_head"):
+    if "lm_head" in name:
         return name.removeprefix("language_model.")
-    if name.startswith("lm_head"):
-        return name
     return "model." + name.replace("language_model.model.", "language_model.")
 
 
@@ -384,7 +380,8 @@ def cases():
                      pictures={"p.png": png(scene(43, 61), 2)},
                      prompt="USER: <image>\nWhat is it? ASSISTANT:", processor_kind="clip"),
         picture_case("picture-chat", "a picture in a conversation, six tokens of answer",
-                     pictures={"p.png": png(scene(58, 37), 2)}, chat="What is it, héé? 😊", generate=6, forms=("true",), draw=1),
+                     pictures={"p.png": png(scene(58, 37), 2)}, chat="What is it, héé? 😊", generate=6,
+                     forms=("true",), draw=1),
         picture_case("picture-pad", "pictures padded to a square first: wide, tall, already square",
                      pictures={"wide.png": png(scene(30, 71), 2), "tall.png": png(scene(44, 23), 2),
                                "square.png": png(scene(33, 33), 2)},
