@@ -340,8 +340,9 @@ typedef enum {
 typedef struct {
     llava_added token; /* content, flags */
     origin from;
-    int64_t order; /* FROM_DECODER: the id it is listed under */
-    size_t slot;   /* its place in slots */
+    int64_t order;        /* FROM_DECODER: the id it is listed under */
+    size_t slot;          /* its place in slots */
+    bool free_normalized; /* `normalized` was not written: the opposite of special */
 } request;
 
 typedef struct {
@@ -400,7 +401,11 @@ static bool read_added(requests *all, const cJSON *object, origin from, int64_t 
     if (token.content == NULL) {
         return llava_fail(all->e, "%s: an added token has no content", all->name);
     }
-    return put_request(all, token, from, order);
+    if (!put_request(all, token, from, order)) {
+        return false;
+    }
+    all->at[all->n - 1].free_normalized = !llava_json_has(object, "normalized");
+    return true;
 }
 
 /* A special token as tokenizer_config.json writes it: a text, or an object of AddedToken. Null and
@@ -629,6 +634,7 @@ static bool apply(llava_tokenizer *t, const requests *all, slot *slots)
         s->token = r->token;
         s->token.id = id;
         s->token.special |= r->from != FROM_TOKENIZER && s->named;
+        s->token.normalized = r->free_normalized ? !s->token.special : s->token.normalized;
         s->ever_special |= s->token.special;
         s->added = true;
         highest = id > highest ? (int64_t)id : highest;

@@ -47,7 +47,8 @@ def build(folder):
                            text=True).stdout.split() or ["-lcjson"]
     sources = [os.path.join(ROOT, "ref", name + ".c") for name in SOURCES]
     subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-O1", "-g", "-D_POSIX_C_SOURCE=200809L",
-                    "-shared", "-fPIC", "-I" + ROOT, *sources, "-o", library, *flags], check=True)
+                    "-shared", "-fPIC", "-I" + ROOT, *sources, "-o", library, *flags, "-lm"],
+                   check=True)
     return ctypes.CDLL(library)
 
 
@@ -357,6 +358,10 @@ def config_variants():
     yield base, dict(image_token=typed("<image>", lstrip=True), bos_token=typed("<s>", lstrip=True),
                      sep_token=typed("<sep>", lstrip=True, special=False),
                      additional_special_tokens=["<x>", typed("<y>", rstrip=True, special=False)])
+    bare = {"__type": "AddedToken", "content": "<pad>"}
+    yield base, dict(pad_token=bare, extra_special_tokens=[{**bare, "content": "<x>"}],
+                     added_tokens_decoder={"7": {"content": "<y>"}, "1": {"content": "<s>"}},
+                     eos_token="<y>")
     yield base, dict(extra_special_tokens=["<x>", "</s>"], additional_special_tokens=["<y>"],
                      mask_token=None, video_token="<video>", clean_up_tokenization_spaces=True)
     yield base, dict(extra_special_tokens={"image_token": "<image>", "video_token": "<video>"},

@@ -1,0 +1,347 @@
+/* Prompts with pictures, and conversation formats. */
+#include "ref/chat.h"
+#include "ref/prompt.h"
+
+#include "support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Characters as tokens, <s> in front, a blank in front of every segment: ids are easy to read. */
+static const char tokenizer_json[] =
+    "{\"added_tokens\":[{\"id\":1,\"content\":\"<s>\",\"special\":true},{\"id\":7,\"content\":"
+    "\"<image>\",\"special\":true},{\"id\":8,\"content\":\"[IMG]\",\"special\":true}],"
+    "\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\" \"},\"post_processor\":{\"type\":"
+    "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":"
+    "\"A\"}}],\"special_tokens\":{\"<s>\":{\"ids\":[1]}}},\"model\":{\"vocab\":{\"<unk>\":0,"
+    "\"<s>\":1,\" \":2,\"a\":3,\"b\":4,\"c\":5,\"d\":6},\"merges\":[]}}";
+
+static llava_tokenizer *tokenizer(void)
+{
+    support_folder folder = support_folder_new();
+    support_write_text(&folder, "tokenizer.json", tokenizer_json);
+    llava_tokenizer *t;
+    llava_error e;
+    if (!llava_tokenizer_open(&t, folder.path, &e)) {
+        fail_msg("%s", e.text);
+    }
+    support_folder_remove(&folder);
+    return t;
+}
+
+static void gives(const llava_token_plan *plan, const llava_prompt *prompt, size_t n,
+                  const int64_t *wanted)
+{
+    llava_tokenizer *t = tokenizer();
+    int64_t *ids;
+    size_t count;
+    llava_error e;
+    if (!llava_prompt_encode(t, plan, prompt, &ids, &count, &e)) {
+        fail_msg("%s: %s", prompt->text, e.text);
+    }
+    assert_int_equal(count, n);
+    assert_memory_equal(ids, wanted, n * sizeof *ids);
+    free(ids);
+    llava_tokenizer_close(t);
+}
+
+static void refused(const llava_prompt *prompt, const char *message)
+{
+    static const llava_token_plan plan = {.bos = LLAVA_BOS_CONFIG};
+    llava_tokenizer *t = tokenizer();
+    int64_t *ids;
+    size_t count;
+    llava_error e;
+    assert_false(llava_prompt_encode(t, &plan, prompt, &ids, &count, &e));
+    assert_null(ids);
+    support_says(&e, message);
+    llava_tokenizer_close(t);
+}
+
+#define IDS(...)                                                                                   \
+    sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[])                                \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+static void placeholders_become_as_many_as_the_picture_has_rows(void **state)
+{
+    (void)state;
+    const llava_token_plan plan = {.bos = LLAVA_BOS_CONFIG};
+    const size_t counts[] = {3, 1};
+    llava_prompt prompt = {"a<image>b<image>", "<image>", 7, counts, 2};
+    assert_int_equal(llava_prompt_placeholders(&prompt), 2);
+    gives(&plan, &prompt, IDS(1, 2, 3, 7, 7, 7, 2, 4, 7));
+    gives(&plan, &(llava_prompt){"ab", NULL, 7, NULL, 0}, IDS(1, 2, 3, 4));
+    gives(&plan, &(llava_prompt){"", NULL, 7, NULL, 0}, IDS(1));
+}
+
+static void the_general_placeholder_works_for_any_model(void **state)
+{
+    (void)state;
+    const llava_token_plan plan = {.bos = LLAVA_BOS_CONFIG};
+    const size_t counts[] = {2, 1};
+    gives(&plan, &(llava_prompt){"<image>a[IMG]", "[IMG]", 8, counts, 2}, IDS(1, 8, 8, 2, 3, 8));
+    /* without pictures nothing is expanded, and the model's own token is what stands there */
+    llava_prompt bare = {"<image>a", "[IMG]", 8, NULL, 0};
+    gives(&plan, &bare, IDS(1, 8, 2, 3));
+    assert_int_equal(llava_prompt_placeholders(&bare), 1);
+}
+
+static void bos_in_every_segment_follows_each_picture(void **state)
+{
+    (void)state;
+    const llava_token_plan plan = {.bos = LLAVA_BOS_EVERY_SEGMENT}, none = {.bos = LLAVA_BOS_NONE};
+    const size_t counts[] = {2, 1, 1};
+    gives(&plan, &(llava_prompt){"a<image><image>b<image>", NULL, 7, counts, 3},
+          IDS(1, 2, 3, 7, 7, 7, 1, 2, 4, 7));
+    gives(&none, &(llava_prompt){"a<image>b", NULL, 7, counts, 1}, IDS(2, 3, 7, 7, 2, 4));
+}
+
+static void other_numbers_of_pictures_are_refused_with_both(void **state)
+{
+    (void)state;
+    const size_t counts[] = {1, 1, 1};
+    refused(&(llava_prompt){"a<image>", NULL, 7, counts, 3}, "1 placeholders (<image>) for 3");
+    refused(&(llava_prompt){"<image><image>", NULL, 7, counts, 1},
+            "2 placeholders (<image>) for 1");
+    refused(&(llava_prompt){"a", NULL, 7, counts, 1}, "0 placeholders (<image>) for 1");
+}
+
+static void an_image_token_with_another_id_is_refused(void **state)
+{
+    (void)state;
+    const size_t counts[] = {1}, huge[] = {(size_t)1 << 40};
+    refused(&(llava_prompt){"a<image>", NULL, 99, counts, 1},
+            "has the id 7, but config.json says 99");
+    refused(&(llava_prompt){"a<image>", "<img>", 7, counts, 1}, "has the id -1");
+    refused(&(llava_prompt){"a<image>", "d", 6, huge, 1}, "grows beyond the limit");
+    /* a literal <s><image> would be fine; the general placeholder inside of a longer one is not cut
+     */
+    refused(&(llava_prompt){"<image>", "", 7, counts, 1}, "has the id -1");
+}
+
+static void image_tokens_outside_of_placeholders_are_refused(void **state)
+{
+    (void)state;
+    const size_t counts[] = {1};
+    /* "d" is the image token here: no placeholder text can be told from it, all three count */
+    refused(&(llava_prompt){"d<image>d", "d", 6, counts, 1}, "3 placeholders (d) for 1");
+}
+
+/* ---- Counts ---- */
+
+static size_t counted(const llava_processor *p, size_t height, size_t width,
+                      llava_image_count decision)
+{
+    llava_config config = {.vision = {.patch_size = 14}, .select = LLAVA_SELECT_DEFAULT};
+    size_t n;
+    llava_error e;
+    assert_true(llava_image_token_count(p, &config, height, width, decision, &n, &e));
+    return n;
+}
+
+static void counts_are_those_of_the_processor(void **state)
+{
+    (void)state;
+    llava_processor p = {.has_processor = true,
+                         .patch_size = 14,
+                         .additional_tokens = 1,
+                         .select = LLAVA_SELECT_DEFAULT};
+    assert_int_equal(counted(&p, 336, 336, LLAVA_COUNT_EXACT), 576);
+    assert_int_equal(counted(&p, 336, 336, LLAVA_COUNT_ONE_LESS), 575);
+    assert_int_equal(counted(&p, 336, 336, LLAVA_COUNT_ONE_MORE), 577);
+    assert_int_equal(counted(&p, 336, 336, LLAVA_COUNT_SINGLE), 1);
+    assert_int_equal(counted(&p, 29, 43, LLAVA_COUNT_EXACT), 6); /* what is over does not count */
+    p.select = LLAVA_SELECT_FULL;
+    assert_int_equal(counted(&p, 336, 336, LLAVA_COUNT_EXACT), 577);
+    p.additional_tokens = 0; /* the default of old processor configs: one too few */
+    p.select = LLAVA_SELECT_DEFAULT;
+    assert_int_equal(counted(&p, 336, 336, LLAVA_COUNT_EXACT), 575);
+    llava_processor none = {.has_processor = false};
+    assert_int_equal(counted(&none, 336, 336, LLAVA_COUNT_EXACT), 576);
+}
+
+static void impossible_counts_are_refused(void **state)
+{
+    (void)state;
+    llava_processor p = {.has_processor = true, .select = LLAVA_SELECT_DEFAULT};
+    llava_config config = {0};
+    size_t n;
+    llava_error e;
+    assert_false(llava_image_token_count(&p, &config, 336, 336, LLAVA_COUNT_EXACT, &n, &e));
+    support_says(&e, "patch_size is missing");
+    p.patch_size = 1;
+    assert_false(llava_image_token_count(&p, &config, 1, 1, LLAVA_COUNT_EXACT, &n, &e));
+    support_says(&e, "has no patch");
+    assert_false(llava_image_token_count(&p, &config, SIZE_MAX, 2, LLAVA_COUNT_EXACT, &n, &e));
+    support_says(&e, "too large");
+}
+
+/* ---- Conversations ---- */
+
+/* The pieces of the template between which white space may stand, comments included. */
+#define FOR_IMAGES                                                                                 \
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
+#define FOR_TEXTS "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+#define HEAD                                                                                       \
+    "{% for message in messages %}{% if message['role'] != 'system' %}"                            \
+    "{{ message['role'].upper() + ': '}}{% endif %}{# Render all images first #}" FOR_IMAGES
+#define REST                                                                                       \
+    "{% endfor %}{# Render all text next #}{% if message['role'] != 'assistant' %}" FOR_TEXTS      \
+    "{{ content['text'] + ' '}}{% endfor %}{% else %}" FOR_TEXTS                                   \
+    "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}"         \
+    "{% endfor %}"
+#define LAST      "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+#define LLAVA_1_5 HEAD "{{ '<image>\\n' }}" REST LAST
+
+static bool recognised(const char *text)
+{
+    llava_chat chat;
+    llava_error e;
+    if (llava_chat_recognise("chat_template.jinja", text, strlen(text), &chat, &e)) {
+        return true;
+    }
+    support_says(&e, "chat_template.jinja: ");
+    support_says(&e, "--prompt");
+    return false;
+}
+
+static void white_space_that_does_not_show_is_no_difference(void **state)
+{
+    (void)state;
+    const char *same[] = {
+        LLAVA_1_5,
+        LLAVA_1_5 "\n",
+        HEAD "{{\"<image>\\n\"}}" REST LAST,
+        HEAD "{{ '<image>\n' }}" REST LAST,
+        HEAD "\n    {{- '<image>\\n' -}}\n  " REST "\n" LAST "\r\n",
+        HEAD "{{ '<image>\\n' }}" REST "  \n  {#- the end #}\n   " LAST,
+        HEAD "{{ '<image>\\n' }}" REST "\n  {# the end #}\n   " LAST,
+        HEAD "{{ '<image>\\n' }}" REST "{%if   add_generation_prompt%}{{'ASSISTANT:'}}{%endif%}",
+        HEAD "{{ '<image>\\n' }}" REST "\n{%- if add_generation_prompt -%} {{ 'ASSISTANT:' -}} \n "
+             "{% endif %}",
+    };
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+        if (!recognised(same[i])) {
+            fail_msg("refused: %s", same[i]);
+        }
+    }
+}
+
+static void what_would_render_differently_is_not_recognised(void **state)
+{
+    (void)state;
+    const char *other[] = {
+        "",
+        "{",
+        "{%",
+        "{{ 'ASSISTANT:' }}",
+        HEAD "{{ '<image>' }}" REST LAST,
+        HEAD "{{ '<image>\\n ' }}" REST LAST,
+        HEAD " {{ '<image>\\n' }}" REST LAST,  /* a blank that is printed */
+        HEAD "{{ '<image>\\n' }}\n" REST LAST, /* so is a newline behind {{ }} */
+        HEAD "{{ '<image>\\n' }}" REST "\n\n" LAST,
+        HEAD "{{ '<image>\\n' }}" REST
+             "  {%+ if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}",
+        HEAD "{{ '<image>\\n' }}" REST LAST "</s>",
+        HEAD "{{ '<image>\\n' }}" REST LAST "\n\n\n", /* two newlines at the end are taken away */
+        HEAD "{{ '<image>\\n' }}" REST
+             "{% if add_generation_prompt %}{{ 'ASSISTANT: ' }}{% endif %}",
+        HEAD "{{ '<image>\\n' }}" REST
+             "{% if not add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}",
+        HEAD "{{ '<image>\\n' }}" REST "{{ bos_token }}" LAST,
+        HEAD "{{ '<image>\\n' }}" REST "\1" LAST,
+    };
+    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+        if (recognised(other[i])) {
+            fail_msg("taken: %s", other[i]);
+        }
+    }
+}
+
+static void formats(const char *folder, const char *wanted)
+{
+    char *prompt;
+    llava_error e;
+    if (!llava_chat_format(folder, "What?", 2, &prompt, &e)) {
+        fail_msg("%s", e.text);
+    }
+    assert_string_equal(prompt, wanted);
+    free(prompt);
+}
+
+static void a_turn_is_rendered_with_its_pictures_first(void **state)
+{
+    (void)state;
+    static const char wanted[] = "USER: <image>\n<image>\nWhat? ASSISTANT:";
+    support_folder folder = support_folder_new();
+    support_write_text(&folder, "chat_template.jinja", LLAVA_1_5);
+    formats(folder.path, wanted);
+    char *prompt;
+    llava_error e;
+    assert_true(llava_chat_render(LLAVA_CHAT_LLAVA_1_5, "", 0, &prompt, &e));
+    assert_string_equal(prompt, "USER:  ASSISTANT:");
+    free(prompt);
+    support_folder_remove(&folder);
+}
+
+/* A JSON file whose chat_template is unknown, and is reported under the file's name. */
+static void the_first_of_several_templates_counts(void **state)
+{
+    (void)state;
+    const char *files[] = {"tokenizer_config.json", "chat_template.jinja", "chat_template.json",
+                           "processor_config.json"};
+    support_folder folder = support_folder_new();
+    char *prompt;
+    llava_error e;
+    assert_false(llava_chat_format(folder.path, "What?", 1, &prompt, &e));
+    support_says(&e, "there is no chat template");
+    support_says(&e, "--prompt");
+    for (size_t i = 0; i < 4; i++) { /* each wins over those before it */
+        support_write_text(&folder, files[i], "{\"chat_template\":\"x\"}");
+        assert_false(llava_chat_format(folder.path, "What?", 1, &prompt, &e));
+        assert_null(prompt);
+        support_says(&e, files[i]);
+        support_says(&e, "none of the known ones");
+    }
+    support_write_text(&folder, "processor_config.json", "{\"chat_template\":null}");
+    assert_false(llava_chat_format(folder.path, "What?", 1, &prompt, &e));
+    support_says(&e, "chat_template.json");
+    support_write_text(&folder, "processor_config.json",
+                       "{\"chat_template\":{\"other\":\"x\",\"default\":\"" HEAD
+                       "{{ '<image>\\\\n' }}" REST LAST "\"}}");
+    formats(folder.path, "USER: <image>\n<image>\nWhat? ASSISTANT:");
+    support_write_text(&folder, "processor_config.json",
+                       "{\"chat_template\":[{\"name\":\"default\",\"template\":\"" HEAD
+                       "{{ '<image>\\\\n' }}" REST LAST "\"}]}");
+    formats(folder.path, "USER: <image>\n<image>\nWhat? ASSISTANT:");
+    support_write_text(&folder, "processor_config.json", "{\"chat_template\":7}");
+    assert_false(llava_chat_format(folder.path, "What?", 1, &prompt, &e));
+    support_says(&e, "none of the known ones");
+    support_folder_remove(&folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(placeholders_become_as_many_as_the_picture_has_rows),
+        cmocka_unit_test(the_general_placeholder_works_for_any_model),
+        cmocka_unit_test(bos_in_every_segment_follows_each_picture),
+        cmocka_unit_test(other_numbers_of_pictures_are_refused_with_both),
+        cmocka_unit_test(an_image_token_with_another_id_is_refused),
+        cmocka_unit_test(image_tokens_outside_of_placeholders_are_refused),
+        cmocka_unit_test(counts_are_those_of_the_processor),
+        cmocka_unit_test(impossible_counts_are_refused),
+        cmocka_unit_test(white_space_that_does_not_show_is_no_difference),
+        cmocka_unit_test(what_would_render_differently_is_not_recognised),
+        cmocka_unit_test(a_turn_is_rendered_with_its_pictures_first),
+        cmocka_unit_test(the_first_of_several_templates_counts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

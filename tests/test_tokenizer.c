@@ -1,0 +1,563 @@
+/* The tokenizer: equal to the tokenizers library on committed cases, decisions, refusals, time. */
+#include "ref/json.h"
+#include "ref/tokenizer.h"
+#include "ref/unicode.h"
+
+#include "support.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define META "\xe2\x96\x81" /* U+2581 */
+
+static const llava_token_plan config_plan = {LLAVA_BOS_CONFIG, LLAVA_PREFIX_CONFIG,
+                                             LLAVA_COUNT_EXACT};
+
+/* ---- Small tokenizers written on the spot ---- */
+
+/* The parts of a tokenizer.json; NULL takes the usual one. */
+typedef struct {
+    const char *added, *normalizer, *pre_tokenizer, *post_processor, *decoder;
+    const char *vocab, *merges, *settings;
+    const char *config; /* tokenizer_config.json, or none */
+} parts;
+
+/* A special added token without flags, as the usual list has them. */
+#define ADDED(id, content) "{\"id\":" #id ",\"content\":\"" content "\",\"special\":true}"
+
+static const parts usual = {
+    .added = "[" ADDED(0, "<unk>") "," ADDED(1, "<s>") "," ADDED(9, "<image>") "]",
+    .normalizer =
+        "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"" META
+        "\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" META "\"}]}",
+    .pre_tokenizer = "null",
+    .post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":"
+                      "\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],"
+                      "\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],\"tokens\":"
+                      "[\"<s>\"]}}}",
+    .decoder = "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":"
+               "\"" META "\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},"
+               "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}",
+    .vocab = "{\"<unk>\":0,\"<s>\":1,\"" META "\":2,\"a\":3,\"b\":4,\"ab\":5,\"" META
+             "a\":6,\"<0xC3>\":7,\"<0xA9>\":8}",
+    .merges = "[[\"a\",\"b\"],[\"" META "\",\"a\"]]",
+    .settings = "\"unk_token\":\"<unk>\",\"fuse_unk\":true,\"byte_fallback\":true",
+};
+
+static const char *or_usual(const char *own, const char *other)
+{
+    return own != NULL ? own : other;
+}
+
+static bool open_parts(const parts *p, llava_tokenizer **t, llava_error *e)
+{
+    support_folder folder = support_folder_new();
+    size_t room = 1 << 16;
+    room += p->added == NULL ? 0 : strlen(p->added);
+    char *text = malloc(room);
+    assert_non_null(text);
+    int n = snprintf(text, room,
+                     "{\"version\":\"1.0\",\"truncation\":null,\"added_tokens\":%s,"
+                     "\"normalizer\":%s,\"pre_tokenizer\":%s,\"post_processor\":%s,\"decoder\":%s,"
+                     "\"model\":{\"type\":\"BPE\",%s,\"vocab\":%s,\"merges\":%s}}",
+                     or_usual(p->added, usual.added), or_usual(p->normalizer, usual.normalizer),
+                     or_usual(p->pre_tokenizer, usual.pre_tokenizer),
+                     or_usual(p->post_processor, usual.post_processor),
+                     or_usual(p->decoder, usual.decoder), or_usual(p->settings, usual.settings),
+                     or_usual(p->vocab, usual.vocab), or_usual(p->merges, usual.merges));
+    assert_true(n > 0 && (size_t)n < room);
+    support_write_text(&folder, "tokenizer.json", text);
+    free(text);
+    if (p->config != NULL) {
+        support_write_text(&folder, "tokenizer_config.json", p->config);
+    }
+    bool good = llava_tokenizer_open(t, folder.path, e);
+    support_folder_remove(&folder);
+    return good;
+}
+
+static llava_tokenizer *opened(const parts *p)
+{
+    llava_tokenizer *t;
+    llava_error e;
+    if (!open_parts(p, &t, &e)) {
+        fail_msg("refused: %s", e.text);
+    }
+    return t;
+}
+
+static void refused(const parts *p, const char *message)
+{
+    llava_tokenizer *t = (llava_tokenizer *)-1;
+    llava_error e;
+    if (open_parts(p, &t, &e)) {
+        llava_tokenizer_close(t);
+        fail_msg("taken, not refused for: %s", message);
+    }
+    assert_null(t);
+    support_says(&e, message);
+    support_says(&e, "tokenizer");
+}
+
+/* Encodes and compares with the `n` ids that follow. */
+static void gives(const llava_tokenizer *t, const llava_token_plan *plan, const char *text,
+                  size_t n, ...)
+{
+    int64_t *ids;
+    size_t count;
+    llava_error e;
+    if (!llava_tokenizer_encode(t, plan, text, strlen(text), &ids, &count, &e)) {
+        fail_msg("%s: %s", text, e.text);
+    }
+    va_list wanted;
+    va_start(wanted, n);
+    for (size_t i = 0; i < n && i < count; i++) {
+        int id = va_arg(wanted, int);
+        if (ids[i] != id) {
+            print_error("%s: id %zu is %lld, not %d\n", text, i, (long long)ids[i], id);
+        }
+        assert_int_equal(ids[i], id);
+    }
+    va_end(wanted);
+    assert_int_equal(count, n);
+    free(ids);
+}
+
+static void decodes(const llava_tokenizer *t, const int64_t *ids, size_t n, bool skip,
+                    const char *wanted)
+{
+    char *text;
+    size_t length;
+    llava_error e;
+    assert_true(llava_tokenizer_decode(t, ids, n, skip, &text, &length, &e));
+    assert_string_equal(text, wanted);
+    assert_int_equal(length, strlen(wanted));
+    free(text);
+}
+
+/* ---- The library's own answers ---- */
+
+/* How many of the folder's cases give other ids or other text than the library did. */
+static size_t differing_cases(const char *folder, const llava_tokenizer *t, size_t *total)
+{
+    char path[256];
+    llava_error e;
+    snprintf(path, sizeof path, "%s/cases.json", folder);
+    cJSON *cases = llava_json_read(path, &e);
+    if (cases == NULL) {
+        fail_msg("%s", e.text);
+    }
+    size_t wrong = 0;
+    *total = 0;
+    for (const cJSON *item = cases->child; item != NULL; item = item->next, ++*total) {
+        const char *text = NULL, *decoded[2] = {NULL, NULL};
+        const cJSON *wanted = NULL;
+        assert_true(llava_json_string(path, item, "text", &text, &e));
+        assert_true(llava_json_string(path, item, "all", &decoded[0], &e));
+        assert_true(llava_json_string(path, item, "plain", &decoded[1], &e));
+        assert_true(llava_json_array(path, item, "ids", &wanted, &e));
+        int64_t *ids;
+        size_t count, i = 0;
+        assert_true(llava_tokenizer_encode(t, &config_plan, text, strlen(text), &ids, &count, &e));
+        bool same = true;
+        for (const cJSON *id = wanted->child; id != NULL; id = id->next, i++) {
+            int64_t value = 0;
+            assert_true(llava_json_item_int(path, id, "id", &value, &e));
+            same = same && i < count && ids[i] == value;
+        }
+        same = same && i == count;
+        for (size_t skip = 0; skip < 2; skip++) {
+            char *back;
+            size_t n;
+            assert_true(llava_tokenizer_decode(t, ids, count, skip == 1, &back, &n, &e));
+            same = same && strcmp(back, decoded[skip]) == 0;
+            free(back);
+        }
+        free(ids);
+        wrong += !same;
+    }
+    cJSON_Delete(cases);
+    return wrong;
+}
+
+static void ids_and_texts_are_those_of_the_library(void **state)
+{
+    (void)state;
+    const char *folders[] = {"tests/data/tokenizer/prepend", "tests/data/tokenizer/metaspace",
+                             "tests/data/tokenizer/flags"};
+    for (size_t i = 0; i < 3; i++) {
+        llava_tokenizer *t;
+        llava_error e;
+        size_t total;
+        if (!llava_tokenizer_open(&t, folders[i], &e)) {
+            fail_msg("%s", e.text);
+        }
+        assert_int_equal(differing_cases(folders[i], t, &total), 0);
+        assert_true(total > 70);
+        llava_tokenizer_close(t);
+    }
+}
+
+static void the_cases_tell_one_tokenizer_from_another(void **state)
+{
+    (void)state;
+    llava_tokenizer *t;
+    llava_error e;
+    size_t total;
+    assert_true(llava_tokenizer_open(&t, "tests/data/tokenizer/metaspace", &e));
+    assert_true(differing_cases("tests/data/tokenizer/prepend", t, &total) > 40);
+    llava_tokenizer_close(t);
+}
+
+/* ---- The pipeline ---- */
+
+static void every_segment_gets_a_blank_and_added_tokens_keep_theirs(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = opened(&(parts){0});
+    gives(t, &config_plan, "", 1, 1);
+    gives(t, &config_plan, "ab", 3, 1, 2, 5);
+    gives(t, &config_plan, " a", 3, 1, 2, 6);
+    gives(t, &config_plan, "a<image>b", 5, 1, 6, 9, 2, 4);
+    gives(t, &config_plan, "\xc3\xa9", 4, 1, 2, 7, 8);
+    gives(t, &config_plan, "zz", 3, 1, 2, 0);
+    llava_tokenizer_close(t);
+}
+
+static void merge_ranks_decide_not_vocabulary_order(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = opened(&(parts){.merges = "[\"#version: 0.2\",\"" META " a\",\"a b\"]"});
+    gives(t, &config_plan, "ab", 3, 1, 6, 4);
+    llava_tokenizer_close(t);
+}
+
+static void decisions_change_what_they_name(void **state)
+{
+    (void)state;
+    llava_token_plan no_bos = {.bos = LLAVA_BOS_NONE}, never = {.prefix_space = LLAVA_PREFIX_NEVER},
+                     every = {.prefix_space = LLAVA_PREFIX_EVERY_SEGMENT};
+    llava_tokenizer *t = opened(&(parts){0});
+    gives(t, &no_bos, "b", 2, 2, 4);
+    gives(t, &never, "b<image>b", 4, 1, 4, 9, 4);
+    gives(t, &every, "b<image>b", 6, 1, 2, 4, 9, 2, 4);
+    assert_true(llava_tokenizer_bos_acts(t, LLAVA_BOS_NONE));
+    assert_false(llava_tokenizer_bos_acts(t, LLAVA_BOS_CONFIG));
+    assert_true(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_NEVER));
+    assert_false(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_EVERY_SEGMENT));
+    llava_tokenizer_close(t);
+
+    t = opened(&(parts){.normalizer = "null",
+                        .post_processor = "null",
+                        .pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"" META
+                                         "\",\"prepend_scheme\":\"first\",\"split\":false}"});
+    gives(t, &config_plan, "b<image>b", 4, 2, 4, 9, 4);
+    gives(t, &config_plan, "<image>b", 2, 9, 4);
+    gives(t, &never, "b<image>b", 3, 4, 9, 4);
+    gives(t, &every, "b<image>b", 5, 2, 4, 9, 2, 4);
+    gives(t, &every, " b", 2, 2, 4);
+    assert_false(llava_tokenizer_bos_acts(t, LLAVA_BOS_NONE));
+    assert_true(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_EVERY_SEGMENT));
+    llava_tokenizer_close(t);
+}
+
+static void flags_of_added_tokens_act(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = opened(&(parts){
+        .normalizer = "null",
+        .post_processor = "null",
+        .added = "[{\"id\":9,\"content\":\"<l>\",\"lstrip\":true,\"special\":true},"
+                 "{\"id\":10,\"content\":\"<r>\",\"rstrip\":true,\"special\":true},"
+                 "{\"id\":11,\"content\":\"word\",\"single_word\":true,\"normalized\":false},"
+                 "{\"id\":12,\"content\":\"<l><r>\",\"special\":true}]"});
+    gives(t, &config_plan, "a \xe3\x80\x80\n<l>a", 3, 3, 9, 3);
+    gives(t, &config_plan, "a<r> \t\xc2\xa0 a", 3, 3, 10, 3);
+    gives(t, &config_plan, "<r>   <l>a", 3, 10, 9, 3);
+    gives(t, &config_plan, "<l><r>", 1, 12);
+    gives(t, &config_plan, "-word-", 3, 0, 11, 0);
+    gives(t, &config_plan, "word\xe4\xb8\xad", 1, 0); /* a letter follows */
+    gives(t, &config_plan, "word\xcc\x81", 1, 0);     /* a mark follows */
+    gives(t, &config_plan, "word\xe2\x80\x94", 2, 11, 0);
+    llava_tokenizer_close(t);
+}
+
+static void texts_and_ids_are_found(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = opened(&(parts){.config = "{\"image_token\":\"<image>\"}"});
+    assert_int_equal(llava_tokenizer_id_of(t, "<image>"), 9);
+    assert_int_equal(llava_tokenizer_id_of(t, "ab"), 5);
+    assert_int_equal(llava_tokenizer_id_of(t, "none"), -1);
+    assert_string_equal(llava_tokenizer_text_of(t, 9), "<image>");
+    assert_string_equal(llava_tokenizer_text_of(t, 5), "ab");
+    assert_null(llava_tokenizer_text_of(t, 10));
+    assert_true(llava_tokenizer_is_special(t, 9));
+    assert_false(llava_tokenizer_is_special(t, 5));
+    assert_int_equal(llava_tokenizer_size(t), 10);
+    assert_string_equal(llava_tokenizer_image_token(t), "<image>");
+    llava_tokenizer_close(t);
+}
+
+static void decoding_joins_bytes_and_marks_broken_ones(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = opened(&(parts){0});
+    decodes(t, (int64_t[]){1, 6, 5, 7, 8}, 5, true, "aab\xc3\xa9");
+    decodes(t, (int64_t[]){1, 6, 9, 6}, 4, false, "<s> a<image> a");
+    decodes(t, (int64_t[]){6, 9, 6}, 3, true, "a a");
+    decodes(t, (int64_t[]){7, 7, 8, 3, 8}, 5, true,
+            "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
+            "a\xef\xbf\xbd");
+    decodes(t, (int64_t[]){3, 12345, 4}, 3, true, "ab"); /* an id that no token has */
+    decodes(t, NULL, 0, true, "");
+    char *text;
+    size_t n;
+    llava_error e;
+    assert_false(llava_tokenizer_decode(t, (int64_t[]){-1}, 1, true, &text, &n, &e));
+    support_says(&e, "negative");
+    llava_tokenizer_close(t);
+}
+
+static void tokenizer_config_adds_and_changes_tokens_but_no_bos(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = opened(&(parts){
+        .config = "{\"add_bos_token\":false,\"add_eos_token\":true,\"eos_token\":\"</s>\","
+                  "\"pad_token\":{\"__type\":\"AddedToken\",\"content\":\"<pad>\"},"
+                  "\"extra_special_tokens\":[\"b\"],\"added_tokens_decoder\":{\"9\":{\"content\":"
+                  "\"<image>\",\"lstrip\":true,\"special\":true,\"normalized\":false},"
+                  "\"500\":{\"content\":\"<new>\",\"special\":false,\"normalized\":false}}}"});
+    gives(t, &config_plan, "a <image>", 3, 1, 6, 9);
+    assert_int_equal(llava_tokenizer_id_of(t, "<new>"), 10);
+    assert_int_equal(llava_tokenizer_id_of(t, "</s>"), 11);
+    assert_int_equal(llava_tokenizer_id_of(t, "<pad>"), 12);
+    assert_true(llava_tokenizer_is_special(t, 12));
+    assert_false(llava_tokenizer_is_special(t, 10));
+    assert_true(llava_tokenizer_is_special(t, 4)); /* "b" keeps its id */
+    llava_tokenizer_close(t);
+}
+
+/* ---- Refusals ---- */
+
+#define TEMPLATE(single, specials)                                                                 \
+    "{\"type\":\"TemplateProcessing\",\"single\":" single ",\"special_tokens\":" specials "}"
+
+static void what_is_not_supported_is_refused_by_name(void **state)
+{
+    (void)state;
+    refused(&(parts){.pre_tokenizer = "{\"type\":\"ByteLevel\"}"},
+            "pre_tokenizer ByteLevel is not supported yet");
+    refused(&(parts){.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[]}"},
+            "pre_tokenizer Sequence is not supported yet");
+    refused(&(parts){.normalizer = "{\"type\":\"NFC\"}"}, "normalizer NFC is not supported yet");
+    refused(&(parts){.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
+                                   "\"Lowercase\"}]}"},
+            "normalizer Lowercase is not supported yet");
+    refused(&(parts){.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},"
+                                   "\"content\":\"\"}"},
+            "Replace of a Regex is not supported yet");
+    refused(&(parts){.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},"
+                                   "\"content\":\"\"}"},
+            "a pattern of 0 bytes");
+    refused(&(parts){.decoder = "{\"type\":\"WordPiece\"}"}, "decoder WordPiece");
+    refused(&(parts){.post_processor = "{\"type\":\"ByteLevel\"}"}, "post_processor ByteLevel");
+    refused(&(parts){.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"" META
+                                      "\",\"prepend_scheme\":\"first\"}"},
+            "first behind a normalizer");
+    refused(&(parts){.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"},
+            "replacement is not one character");
+    refused(&(parts){.settings = "\"dropout\":0.1"}, "dropout");
+    refused(&(parts){.settings = "\"end_of_word_suffix\":\"</w>\""}, "end_of_word_suffix");
+    refused(&(parts){.settings = "\"continuing_subword_prefix\":\"##\""},
+            "continuing_subword_prefix");
+    refused(&(parts){.settings = "\"x\":0},\"version\":\"2.0\",\"y\":{\"z\":0"}, "version");
+}
+
+static void broken_vocabularies_and_merges_are_refused(void **state)
+{
+    (void)state;
+    refused(&(parts){.merges = "[[\"a\",\"z\"]]"}, "its right part is not in the vocabulary");
+    refused(&(parts){.merges = "[[\"z\",\"a\"]]"}, "its left part is not in the vocabulary");
+    refused(&(parts){.merges = "[\"b a\"]"}, "its result is not in the vocabulary");
+    refused(&(parts){.merges = "[\"a b\",[\"a\",\"b\"]]"}, "model.merges[1]");
+    refused(&(parts){.merges = "[\"a b c\"]"}, "model.merges[0]");
+    refused(&(parts){.merges = "[[\"a\"]]"}, "model.merges[0]");
+    refused(&(parts){.merges = "null"}, "merges is missing");
+    refused(&(parts){.vocab = "null"}, "vocab is missing");
+    refused(&(parts){.vocab = "{\"a\":0,\"b\":0,\"ab\":1,\"" META "\":2,\"" META "a\":3}"},
+            "two tokens have the id 0");
+    refused(&(parts){.vocab = "{\"a\":-1}"}, "out of range");
+    refused(&(parts){.vocab = "{\"a\":2147483648}"}, "out of range");
+    refused(&(parts){.vocab = "{\"a\":1.5}"}, "model.vocab");
+    refused(&(parts){.vocab = "{\"a\":0,\"a\":1}"}, "tokenizer.json");
+}
+
+static void broken_templates_and_added_tokens_are_refused(void **state)
+{
+    (void)state;
+    refused(&(parts){.post_processor = TEMPLATE("[]", "{}")}, "must hold the text once");
+    refused(&(parts){.post_processor = TEMPLATE("[{\"Sequence\":{\"id\":\"B\"}}]", "{}")},
+            "must hold the text once");
+    refused(&(parts){.post_processor = TEMPLATE("[{\"SpecialToken\":{\"id\":\"x\"}}]", "{}")},
+            "x has no ids");
+    refused(&(parts){.post_processor = TEMPLATE("[3]", "{}")}, "not understood");
+    refused(&(parts){.post_processor =
+                         TEMPLATE("[{\"SpecialToken\":{\"id\":\"x\"}}]", "{\"x\":{\"ids\":[-1]}}")},
+            "out of range");
+    refused(&(parts){.added = "[{\"id\":9}]"}, "no content");
+    refused(&(parts){.added = "[{\"content\":\"x\"}]"}, "missing or out of range");
+    refused(&(parts){.added = "[7]"}, "not an object");
+    refused(&(parts){.vocab = "{\"" META "\":0,\"a\":1,\"b\":2,\"ab\":3,\"" META "a\":6}"},
+            "would get the id");
+    refused(&(parts){.config = "{\"added_tokens_decoder\":{\"x\":{\"content\":\"y\"}}}"},
+            "x is not an id");
+    refused(&(parts){.config = "[]"}, "tokenizer_config.json: not an object");
+    /* two tokens that are one text once normalised */
+    refused(&(parts){.added = "[{\"id\":9,\"content\":\"x y\",\"normalized\":true},{\"id\":10,"
+                              "\"content\":\"x" META "y\",\"normalized\":true}]"},
+            "the same as another");
+}
+
+static void older_files_that_add_tokens_are_refused(void **state)
+{
+    (void)state;
+    const char *texts[] = {"{\"<image>\":9}", "{\"<other>\":10}"};
+    for (size_t i = 0; i < 2; i++) {
+        support_folder folder = support_folder_new();
+        support_write_text(
+            &folder, "tokenizer.json",
+            "{\"added_tokens\":[" ADDED(0, "<image>") "],"
+                                                      "\"model\":{\"vocab\":{},\"merges\":[]}}");
+        support_write_text(&folder, "added_tokens.json", texts[i]);
+        llava_tokenizer *t;
+        llava_error e;
+        bool good = llava_tokenizer_open(&t, folder.path, &e);
+        assert_true(good == (i == 0));
+        if (good) {
+            llava_tokenizer_close(t);
+        } else {
+            support_says(&e, "added_tokens.json: the token <other>");
+        }
+        support_folder_remove(&folder);
+    }
+}
+
+static void cannot_encode(const llava_tokenizer *t, const char *text, size_t n, const char *message)
+{
+    int64_t *ids;
+    size_t count;
+    llava_error e;
+    assert_false(llava_tokenizer_encode(t, &config_plan, text, n, &ids, &count, &e));
+    assert_null(ids);
+    support_says(&e, message);
+}
+
+static void texts_that_are_not_utf8_or_too_long_are_refused(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = opened(&(parts){0});
+    cannot_encode(t, "a\xff", 2, "not UTF-8");
+    cannot_encode(t, "\xc0\x80", 2, "not UTF-8");
+    cannot_encode(t, "\xed\xa0\x80", 3, "not UTF-8");
+    cannot_encode(t, "\xf4\x90\x80\x80", 4, "not UTF-8");
+    cannot_encode(t, "\xe2\x96", 2, "not UTF-8");
+    size_t n = LLAVA_TEXT_LIMIT + 1;
+    char *text = malloc(n);
+    assert_non_null(text);
+    memset(text, ' ', n);
+    cannot_encode(t, text, n, "the limit is");
+    cannot_encode(t, text, n / 2, "grows beyond the limit"); /* every blank becomes three bytes */
+    free(text);
+    llava_tokenizer_close(t);
+
+    t = opened(&(parts){.settings = "\"unk_token\":\"<none>\""});
+    cannot_encode(t, "z", 1, "the unknown token <none> is not in the vocabulary");
+    llava_tokenizer_close(t);
+}
+
+/* ---- Time ---- */
+
+/* 200000 bytes: work that grew with the square would be 4e10 steps, minutes, not milliseconds. */
+#define LONG 200000
+
+static void hostile_tokens_cost_no_more_than_their_length(void **state)
+{
+    (void)state;
+    /* "a" and "aa...ab" on a text of a's: a search that begins anew after every match is square */
+    const size_t long_n = 20000;
+    char *added = malloc(long_n + 300);
+    char *text = malloc(LONG);
+    assert_non_null(added);
+    assert_non_null(text);
+    int head =
+        snprintf(added, 300, "[" ADDED(9, "a") ",{\"id\":10,\"special\":true,\"content\":\"");
+    memset(added + head, 'a', long_n);
+    strcpy(added + head + long_n, "b\"},{\"id\":11,\"content\":\"\\n\",\"rstrip\":true,\"lstrip\":"
+                                  "true,\"special\":true}]");
+    llava_tokenizer *t = opened(&(parts){
+        .added = added, .vocab = "{\"b\":0}", .merges = "[]", .settings = "\"unk_token\":\"b\""});
+    int64_t *ids;
+    size_t n;
+    llava_error e;
+    memset(text, 'a', LONG);
+    assert_true(llava_tokenizer_encode(t, &config_plan, text, LONG, &ids, &n, &e));
+    assert_int_equal(n, LONG + 1);
+    free(ids);
+    memset(text, '\n', LONG); /* every match would scan all the white space behind it */
+    assert_true(llava_tokenizer_encode(t, &config_plan, text, LONG, &ids, &n, &e));
+    free(ids);
+    llava_tokenizer_close(t);
+    free(added);
+
+    t = opened(&(parts){0}); /* one word of 200000 characters with a merge at every other place */
+    for (size_t i = 0; i < LONG; i++) {
+        text[i] = i % 2 == 0 ? 'a' : 'b';
+    }
+    assert_true(llava_tokenizer_encode(t, &config_plan, text, LONG, &ids, &n, &e));
+    assert_int_equal(n, LONG / 2 + 2);
+    free(ids);
+    llava_tokenizer_close(t);
+    free(text);
+}
+
+static void word_characters_are_unicodes(void **state)
+{
+    (void)state;
+    const uint32_t words[] = {'0', '_', 'z', 0xaa, 0x300, 0x4e2d, 0x200d, 0x24b6, 0x1f130, 0xe01ef};
+    const uint32_t others[] = {'-', ' ', 0xb2, 0x2014, 0x1f600, 0x2028, 0xe0001, 0x10ffff, 0};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        assert_true(llava_is_word(words[i]));
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_false(llava_is_word(others[i]));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ids_and_texts_are_those_of_the_library),
+        cmocka_unit_test(the_cases_tell_one_tokenizer_from_another),
+        cmocka_unit_test(every_segment_gets_a_blank_and_added_tokens_keep_theirs),
+        cmocka_unit_test(merge_ranks_decide_not_vocabulary_order),
+        cmocka_unit_test(decisions_change_what_they_name),
+        cmocka_unit_test(flags_of_added_tokens_act),
+        cmocka_unit_test(texts_and_ids_are_found),
+        cmocka_unit_test(decoding_joins_bytes_and_marks_broken_ones),
+        cmocka_unit_test(tokenizer_config_adds_and_changes_tokens_but_no_bos),
+        cmocka_unit_test(what_is_not_supported_is_refused_by_name),
+        cmocka_unit_test(broken_vocabularies_and_merges_are_refused),
+        cmocka_unit_test(broken_templates_and_added_tokens_are_refused),
+        cmocka_unit_test(older_files_that_add_tokens_are_refused),
+        cmocka_unit_test(texts_that_are_not_utf8_or_too_long_are_refused),
+        cmocka_unit_test(hostile_tokens_cost_no_more_than_their_length),
+        cmocka_unit_test(word_characters_are_unicodes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
