@@ -325,7 +325,7 @@ def check_headers(lib, rng):
     """llava_npy_write against numpy.lib.format, over shapes of every length of text."""
     for _ in range(3000):
         code = ["<f8", "|u1"][int(rng.integers(2))]
-        shape = tuple(int(10.0 ** rng.uniform(0, 8)) for _ in range(int(rng.integers(0, 6))))
+        shape = tuple(int(10.0 ** rng.uniform(0, 12)) for _ in range(int(rng.integers(0, 9))))
         numpys, out = io.BytesIO(), ctypes.create_string_buffer(512)
         np.lib.format.write_array_header_1_0(
             numpys, {"descr": code, "fortran_order": False, "shape": shape})
