@@ -12,11 +12,17 @@
 
 #define TABLE "language_model.model.embed_tokens.weight"
 
-/* Row `id` of the token table. */
+/* Row `id` of the token table. The inputs' own ids are checked before a run; the image token and
+ * the pad id come from the configuration and are refused here, where they are used. */
 static bool token_row(llava_run *r, int64_t id, double *row)
 {
     const llava_text_plan *t = &r->plan->text;
     llava_weight table;
+    if (id < 0 || (uint64_t)id >= t->vocab) {
+        return llava_fail(r->error,
+                          "config.json: image or pad token %lld is not below the vocabulary's %zu",
+                          (long long)id, t->vocab);
+    }
     if (!llava_checkpoint_need(r->weights, &table, TABLE, 2, (size_t[]){t->vocab, t->hidden},
                                r->error)) {
         return false;
@@ -40,6 +46,15 @@ bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds)
     return llava_put(r, embeds, (llava_shape){3, {in->batch, in->length, width}}, "text.embed");
 }
 
+static bool same_row(const double *a, const double *b, size_t width)
+{
+    size_t i = 0;
+    while (i < width && a[i] == b[i]) { /* as numbers: -0 equals 0, NaN equals nothing */
+        i++;
+    }
+    return i == width;
+}
+
 /* places[i] = 1 where position i of [B, S] is an image token. With inputs_embeds the ids are not
  * known: a position is an image token where its whole row equals the image token's, as transformers
  * looks for it. */
@@ -54,9 +69,8 @@ static bool find_places(llava_run *r, const llava_inputs *in, const double *embe
         return false;
     }
     for (size_t i = 0; i < in->batch * in->length; i++) {
-        bool image = in->input_ids != NULL
-                         ? in->input_ids[i] == r->plan->image_token
-                         : memcmp(embeds + i * width, row, width * sizeof(double)) == 0;
+        bool image = in->input_ids != NULL ? in->input_ids[i] == r->plan->image_token
+                                           : same_row(embeds + i * width, row, width);
         places[i] = image;
         *found += image;
     }
