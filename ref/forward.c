@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Above it a float64 angle does not know its position any more, and position + 1 might overflow. */
+#define MAX_POSITION (INT64_C(1) << 53)
+
 void llava_inputs_free(llava_inputs *in)
 {
     free(in->input_ids);
@@ -65,6 +68,10 @@ bool llava_inputs_check(const llava_inputs *in, const llava_plan *plan, llava_er
     for (size_t i = 0; in->position_ids != NULL && i < in->batch * in->length; i++) {
         if (in->position_ids[i] < 0) {
             return llava_fail(e, "position_ids: %lld at [%zu, %zu] is negative",
+                              (long long)in->position_ids[i], i / in->length, i % in->length);
+        }
+        if (in->position_ids[i] > MAX_POSITION) {
+            return llava_fail(e, "position_ids: %lld at [%zu, %zu] is above 2^53",
                               (long long)in->position_ids[i], i / in->length, i % in->length);
         }
     }
