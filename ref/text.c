@@ -328,7 +328,7 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
     llava_scratch_block *mark = llava_scratch_mark(r);
     p.cosine = llava_scratch(r, rows, t->head_dim);
     p.sine = llava_scratch(r, rows, t->head_dim);
-    p.visible = llava_alloc(r->error, rows * p.keys, 1);
+    p.visible = llava_alloc(r->error, rows, p.keys);
     bool ok = p.cosine != NULL && p.sine != NULL && p.visible != NULL && rope(&p, positions);
     if (ok) {
         see(&p, mask);

@@ -156,9 +156,8 @@ static bool attend(llava_run *r, size_t i, const double *a, size_t pictures, dou
     double *q = llava_scratch(r, rows, v->hidden), *k = llava_scratch(r, rows, v->hidden);
     double *values = llava_scratch(r, rows, v->hidden),
            *context = llava_scratch(r, rows, v->hidden);
-    size_t bytes = pictures * v->rows * v->rows;
-    uint8_t *visible = v->causal ? llava_alloc(r->error, bytes, 1) : NULL;
-    for (size_t c = 0; visible != NULL && c < bytes; c++) {
+    uint8_t *visible = v->causal ? llava_alloc(r->error, rows, v->rows) : NULL;
+    for (size_t c = 0; visible != NULL && c < rows * v->rows; c++) {
         visible[c] = c % v->rows <= c / v->rows % v->rows;
     }
     llava_attention_of attention = {
