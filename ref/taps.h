@@ -36,7 +36,7 @@ size_t llava_tap_kinds(const llava_tap_kind **kinds);
 /* Sizes of one run, for the shapes. */
 typedef struct {
     size_t batch, length, pictures; /* B, S, N */
-    bool embeds_given;              /* inputs_embeds: no input_ids, no text.embed */
+    bool embeds_given;              /* inputs_embeds: no input_ids */
     bool labels;
     size_t steps; /* decoding steps at most: N of --generate, less one; 0 without */
     bool generates;

@@ -151,11 +151,13 @@ void llava_rotate(const llava_numerics *n, double *y, const double *x, const dou
         for (size_t j = 0; j < half; j++) {
             size_t a = pairing == LLAVA_ROPE_HALF ? j : 2 * j;
             size_t b = pairing == LLAVA_ROPE_HALF ? j + half : 2 * j + 1;
+            /* the table's second half equals its first, unless a sink put a port's own there */
+            size_t jb = pairing == LLAVA_ROPE_HALF ? j + half : j;
             double xa = in[a], xb = in[b];
             double turn_a = llava_round(n->storage, xb * s[j] * sign);
-            double turn_b = llava_round(n->storage, xa * s[j] * sign);
+            double turn_b = llava_round(n->storage, xa * s[jb] * sign);
             out[a] = llava_round(n->storage, llava_round(n->storage, xa * c[j]) - turn_a);
-            out[b] = llava_round(n->storage, llava_round(n->storage, xb * c[j]) + turn_b);
+            out[b] = llava_round(n->storage, llava_round(n->storage, xb * c[jb]) + turn_b);
         }
     }
 }
