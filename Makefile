@@ -34,7 +34,7 @@ TEST_C  := $(wildcard tests/test_*.c)
 REF_O     := $(REF_C:%.c=$(BUILD)/%.o)
 TOOLS_O   := $(TOOLS_C:%.c=$(BUILD)/%.o)
 TESTS     := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
-SUPPORT_O := $(BUILD)/tests/support.o
+SUPPORT_O := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(TEST_C),$(wildcard tests/*.c)))
 
 all: $(BUILD)/llava-ref
 
