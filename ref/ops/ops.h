@@ -24,7 +24,8 @@ typedef struct {
 
 /* y[r][o] = sum over k of x[r][k] * w(o, k), unrounded float64.
  * x: [rows, inner] with row stride x_stride; y: [rows, outputs] with row stride y_stride.
- * Rounds nothing but the float64 operations themselves; weights are first rounded to storage. */
+ * Rounds nothing but the float64 operations themselves; weights are first rounded as
+ * numerics.weights says, then to storage. */
 bool llava_product(const llava_numerics *n, double *y, size_t y_stride, const double *x,
                    size_t x_stride, size_t rows, size_t inner, size_t outputs,
                    const llava_factor *w, llava_error *e);

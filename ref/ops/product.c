@@ -4,7 +4,6 @@
  * takes a block of w (INNER values of k by OUTPUTS outputs), decodes it once into float64 with the
  * outputs side by side, and for each few rows of x continues their sums over that block. Only the
  * order in which different sums advance differs, never the order within one. */
-#include "ops.h"
 #include "tile.h"
 
 #include <stdlib.h>
@@ -37,11 +36,14 @@ static double nearest(double x)
     return (x + shift) - shift;
 }
 
-/* out[i] = scale * round(out[i] / scale), the value that int8 storage keeps. */
-static void quantise(double *out, size_t count, double scale)
+/* out[i] = kept * round(out[i] / step): what int8 storage gives back. step: float32 of the largest
+ * |w| over 127; kept: the step as the file holds it. Dividing by the kept one instead, a float16 in
+ * llama.cpp's q8_0, would leave int8's range where that is subnormal. */
+static void quantise(double *out, size_t count, double largest_size, llava_dtype kept_as)
 {
+    double step = llava_round(LLAVA_F32, largest_size / 127), kept = llava_round(kept_as, step);
     for (size_t i = 0; i < count; i++) {
-        out[i] = scale > 0 ? nearest(out[i] / scale) * scale : 0;
+        out[i] = step > 0 ? nearest(out[i] / step) * kept : 0;
     }
 }
 
@@ -64,14 +66,17 @@ static void weight_piece(const llava_numerics *n, const llava_weight *w, size_t 
         llava_round_all(LLAVA_BF16, out, count);
         break;
     case LLAVA_WEIGHTS_INT8:
-        quantise(out, count, llava_round(LLAVA_F32, largest(w, o * inner, inner) / 127));
+        quantise(out, count, largest(w, o * inner, inner), LLAVA_F32);
         break;
     case LLAVA_WEIGHTS_INT8_BLOCK32: /* k is a multiple of INNER, and so of 32 */
         for (size_t i = 0; i < count; i += 32) {
             size_t block = count - i < 32 ? count - i : 32;
-            quantise(out + i, block, llava_round(LLAVA_F16, largest(w, first + i, block) / 127));
+            quantise(out + i, block, largest(w, first + i, block), LLAVA_F16);
         }
         break;
+    }
+    if (n->weights != LLAVA_WEIGHTS_STORED) {
+        llava_round_all(n->storage, out, count);
     }
 }
 
@@ -166,7 +171,14 @@ bool llava_product(const llava_numerics *n, double *y, size_t y_stride, const do
                    size_t x_stride, size_t rows, size_t inner, size_t outputs,
                    const llava_factor *w, llava_error *e)
 {
-    llava_tile tile = llava_tile_best();
+    return llava_product_with(llava_tile_best(), n, y, y_stride, x, x_stride, rows, inner, outputs,
+                              w, e);
+}
+
+bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, size_t y_stride,
+                        const double *x, size_t x_stride, size_t rows, size_t inner, size_t outputs,
+                        const llava_factor *w, llava_error *e)
+{
     size_t panel_outputs = outputs < OUTPUTS ? outputs + tile.outputs : OUTPUTS;
     double *panel = llava_alloc(e, panel_outputs * INNER, sizeof(double));
     if (panel == NULL) {
@@ -203,8 +215,8 @@ static double round_input(llava_rounding rounding, double x)
     case LLAVA_ROUNDING_BF16:
         return llava_round(LLAVA_BF16, x);
     case LLAVA_ROUNDING_TF32: {
-        /* 13 of float32's 23 bits go: the sum with 2^13 times x's own ulp rounds them away, to
-         * nearest even, by Dekker's splitting in float32. */
+        /* 13 of float32's 23 bits go, to nearest even. The carry runs into the exponent, and from
+         * the largest floats into infinity, as in a float32 addition. */
         float f = (float)x;
         uint32_t bits;
         memcpy(&bits, &f, sizeof bits);

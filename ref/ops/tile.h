@@ -5,7 +5,7 @@
 #ifndef LLAVA_TILE_H
 #define LLAVA_TILE_H
 
-#include <stddef.h>
+#include "ops.h"
 
 #define LLAVA_TILE_ROWS 4
 
@@ -24,5 +24,10 @@ llava_tile llava_tile_best(void);
 /* All that this machine runs, narrowest first; returns how many. For the test that compares them.
  */
 size_t llava_tile_all(llava_tile tiles[4]);
+
+/* llava_product with a block of the caller's choice, which llava_product makes the best. */
+bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, size_t y_stride,
+                        const double *x, size_t x_stride, size_t rows, size_t inner, size_t outputs,
+                        const llava_factor *w, llava_error *e);
 
 #endif
