@@ -94,7 +94,9 @@ static bool plan_features(llava_vision_plan *v, const llava_config *config, cons
             break;
         }
         v->feature_layers[i] = layer;
-        v->layers_needed = layer > v->layers_needed ? layer : v->layers_needed;
+        /* the config's own layers too: a decision never removes a tap */
+        size_t end = layer > config->feature_layers[i] ? layer : config->feature_layers[i];
+        v->layers_needed = end > v->layers_needed ? end : v->layers_needed;
     }
     return true;
 }
@@ -159,7 +161,8 @@ static bool plan_text(llava_text_plan *t, const llava_config *config, const llav
     t->heads = from->heads;
     t->kv_heads = from->kv_heads;
     t->head_dim = from->head_dim;
-    t->layers = from->layers - chosen(c, LLAVA_TEXT_LAYERS);
+    t->layers = from->layers;
+    t->last_layer_absent = chosen(c, LLAVA_TEXT_LAYERS) == 1;
     t->norm_eps = choose_number(c, LLAVA_TEXT_NORM_EPS, from->norm_eps, eps);
     t->norm_plus_one = chosen(c, LLAVA_TEXT_NORM_WEIGHT) == 1;
     t->norm_layer = chosen(c, LLAVA_TEXT_NORM_KIND) == 1;

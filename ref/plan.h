@@ -37,7 +37,7 @@ typedef struct {
     bool causal, attn_bias, qk_permuted;
     size_t feature_count;                            /* chosen hidden states */
     size_t feature_layers[LLAVA_MAX_FEATURE_LAYERS]; /* 0: the state before layer 0 */
-    size_t layers_needed;                            /* the highest of them */
+    size_t layers_needed;                            /* the highest of them and the config's */
     llava_rows select;
     size_t feature_rows;  /* rows left after the selection, for one picture */
     size_t feature_width; /* hidden * feature_count */
@@ -69,7 +69,8 @@ typedef enum { LLAVA_CACHE_NEXT, LLAVA_CACHE_REPEATED, LLAVA_CACHE_SKIPPED } lla
 
 typedef struct {
     size_t vocab, hidden, intermediate, heads, kv_heads, head_dim;
-    size_t layers; /* run */
+    size_t layers;
+    bool last_layer_absent; /* the last layer's taps are there, but its sums are not taken */
     double norm_eps;
     bool norm_plus_one, norm_layer, final_norm;
     double rope_theta, rope_sign;

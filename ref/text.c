@@ -297,18 +297,19 @@ static bool layer(pass *p, size_t i, double *x)
     const llava_numerics *n = &r->plan->numerics;
     size_t width = r->plan->text.hidden, rows = p->batch * p->length;
     llava_shape shape = {3, {p->batch, p->length, width}};
+    bool passes_through = r->plan->text.last_layer_absent && i + 1 == r->plan->text.layers;
     llava_scratch_block *mark = llava_scratch_mark(r);
     double *a = llava_scratch(r, rows, width), *out = llava_scratch(r, rows, width);
     bool ok = a != NULL && out != NULL &&
               norm(r, a, x, rows, MODEL ".layers.%zu.input_layernorm", i) &&
               llava_put(r, a, shape, "text.layers.%zu.norm1", i) && attend(p, i, a, out);
-    if (ok) {
+    if (ok && !passes_through) {
         llava_add_rows(n, x, x, out, rows * width);
     }
     ok = ok && llava_put(r, x, shape, "text.layers.%zu.resid1", i) &&
          norm(r, a, x, rows, MODEL ".layers.%zu.post_attention_layernorm", i) &&
          llava_put(r, a, shape, "text.layers.%zu.norm2", i) && mlp(p, i, a, out);
-    if (ok) {
+    if (ok && !passes_through) {
         llava_add_rows(n, x, x, out, rows * width);
     }
     llava_scratch_release(r, mark);
