@@ -28,13 +28,14 @@ static bool is_stop(const llava_config *config, int64_t id)
     return false;
 }
 
+/* The first of the largest; a NaN counts as larger than any number, as torch.argmax has it. */
 static int64_t argmax(const llava_numerics *n, const double *logits, size_t vocab)
 {
     size_t best = 0;
     double most = 0;
     for (size_t v = 0; v < vocab; v++) {
         double logit = n->islands ? llava_round(LLAVA_F32, logits[v]) : logits[v];
-        if (v == 0 || logit > most) {
+        if (v == 0 || logit > most || (logit != logit && most == most)) {
             best = v;
             most = logit;
         }
