@@ -19,12 +19,14 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
     [LLAVA_IMAGE_ANTIALIAS] = {"image.antialias", {"on", "off", NULL}, "", "", ""},
     [LLAVA_IMAGE_CUBIC_A] = {"image.cubic_a", {"-0.5", "-0.75", NULL}, "", "", ""},
     [LLAVA_IMAGE_RESIZE_ROUNDING] =
-        {"image.resize_rounding", {"pillow", "torchvision", "float", NULL}, "", "", ""},
+        {"image.resize_rounding", {"pillow", "torchvision", "float", "once", NULL}, "", "", ""},
     [LLAVA_IMAGE_RESIZE_GRID] =
         {"image.resize_grid", {"half-pixel", "corner", "align-corners", NULL}, "", "", ""},
     [LLAVA_IMAGE_SIZE_ROUNDING] =
         {"image.size_rounding", {"trunc", "round", "ceil", "ceil-f32", NULL}, "", "", ""},
     [LLAVA_IMAGE_CROP_ROUNDING] = {"image.crop_rounding", {"floor", "ceil", NULL}, "", "", ""},
+    [LLAVA_IMAGE_PASS_ORDER] =
+        {"image.pass_order", {"pillow", "horizontal-first", NULL}, "", "", ""},
     [LLAVA_IMAGE_ALPHA] = {"image.alpha", {"drop", "white", "black", NULL}, "", "", ""},
     [LLAVA_IMAGE_RESCALE] = {"image.rescale", {"config", "none", NULL}, "", "", ""},
     [LLAVA_IMAGE_NORMALIZE] =

@@ -353,9 +353,13 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
 
 bool llava_logits(llava_run *r, const double *x, size_t rows, double *logits)
 {
+    /* A head of its own in the files is used even where the config says tied: transformers ties
+     * only what is equal or absent. */
     const llava_text_plan *t = &r->plan->text;
+    bool own =
+        !t->tied_head || llava_checkpoint_find(r->weights, "language_model.lm_head.weight") != NULL;
     return llava_linear_by_name(r, logits, x, rows, t->hidden, t->vocab, false, "%s",
-                                t->tied_head ? MODEL ".embed_tokens" : "language_model.lm_head");
+                                own ? "language_model.lm_head" : MODEL ".embed_tokens");
 }
 
 /* -log softmax(row)[target]; NaN stays NaN. */

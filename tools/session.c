@@ -100,6 +100,7 @@ static llava_image_plan image_plan(const llava_choices *c)
         .resize_grid = (llava_resize_grid)v[LLAVA_IMAGE_RESIZE_GRID],
         .size_rounding = (llava_size_rounding)v[LLAVA_IMAGE_SIZE_ROUNDING],
         .crop_rounding = (llava_crop_rounding)v[LLAVA_IMAGE_CROP_ROUNDING],
+        .pass_order = (llava_pass_order)v[LLAVA_IMAGE_PASS_ORDER],
         .alpha = (llava_alpha)v[LLAVA_IMAGE_ALPHA],
         .rescale = (llava_rescale)v[LLAVA_IMAGE_RESCALE],
         .normalize = (llava_normalize)v[LLAVA_IMAGE_NORMALIZE],
@@ -271,6 +272,10 @@ bool llava_session_open(llava_session *s, const llava_request *q, llava_error *e
               llava_plan_make(&s->plan, &s->config, &q->choices, (llava_dtype)q->dtype,
                               q->numerics == 1, e) &&
               open_inputs(s, e);
+    if (ok && q->generate > 0 && s->config.unsupported_generation[0] != '\0') {
+        ok = llava_fail(e, "%s/generation_config.json: %s: only plain greedy decoding is supported",
+                        q->model, s->config.unsupported_generation);
+    }
     bool cumulative = q->positions == 2 || (q->positions == 0 && q->generate > 0);
     s->convention = cumulative ? LLAVA_POSITIONS_GENERATE : LLAVA_POSITIONS_FORWARD;
     if (ok) {
