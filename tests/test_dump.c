@@ -434,6 +434,15 @@ static void things_that_are_no_dump_are_refused(void **state)
     refused("void", "not a regular file");
 }
 
+static void a_file_name_that_is_not_utf8_is_refused(void **state)
+{
+    (void)state;
+    const buffer b = npy("<f8", false, "()", "\0\0\0\0\0\0\0\0", 8);
+    assert_int_equal(mkdir(path_of("latin"), 0777), 0);
+    support_write(&folder, "latin/\xe4.npy", b.bytes, b.n);
+    refused("latin", "\\xe4.npy: the name is not UTF-8");
+}
+
 static void a_description_that_is_no_text_is_refused(void **state)
 {
     (void)state;
@@ -674,6 +683,8 @@ static void a_tap_written_twice_is_an_error(void **state)
             llava_dump_writer_abort(writer);
         }
         assert_non_null(strstr(e.text, "written twice"));
+        assert_null(
+            strstr(e.text, "llava-ref.tmp")); /* the name asked for, not the temporary one */
         assert_false(llava_file_exists(path_of(names[i])));
     }
 }
@@ -811,6 +822,7 @@ int main(void)
         cmocka_unit_test(members_without_the_suffix_are_refused),
         cmocka_unit_test(a_member_that_comes_twice_is_refused),
         cmocka_unit_test(things_that_are_no_dump_are_refused),
+        cmocka_unit_test(a_file_name_that_is_not_utf8_is_refused),
         cmocka_unit_test(a_description_that_is_no_text_is_refused),
         cmocka_unit_test(integers_that_a_double_cannot_hold_are_refused),
         cmocka_unit_test(a_file_that_changes_under_the_reader_is_noticed),

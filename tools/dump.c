@@ -178,6 +178,9 @@ static bool list_folder(llava_dump *dump, DIR *dir, llava_error *e)
         if (!is_npy(found->d_name)) {
             continue;
         }
+        if (!llava_name_check(found->d_name, strlen(found->d_name), e)) {
+            return llava_fail_in(e, dump->path);
+        }
         if (dump->count == room) {
             room = room == 0 ? 64 : 2 * room;
             item *grown = llava_realloc(e, dump->items, room, sizeof *grown);

@@ -40,12 +40,14 @@ static bool begin_member(llava_dump_writer *w, const char *file, uint64_t size, 
         return llava_npz_writer_begin(w->archive, file, size, e);
     }
     char *path = llava_path(e, llava_folder_path(w->folder), file);
-    bool ok = path != NULL;
+    char *shown = path == NULL ? NULL : llava_path(e, llava_folder_name(w->folder), file);
+    bool ok = shown != NULL;
     if (ok && llava_file_exists(path)) {
-        ok = llava_fail(e, "%s: written twice", path);
+        ok = llava_fail(e, "%s: written twice", shown);
     }
-    ok = ok && llava_output_open(&w->output, path, e);
+    ok = ok && llava_output_open_as(&w->output, path, shown, e);
     free(path);
+    free(shown);
     return ok;
 }
 

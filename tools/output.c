@@ -113,13 +113,13 @@ static bool open_beside(llava_output *output, const char *path, const struct sta
                         llava_error *e)
 {
     if (old != NULL && access(path, W_OK) != 0) { /* a rename would not ask */
-        return llava_fail(e, "%s: cannot be written (%s)", path, strerror(errno));
+        return llava_fail(e, "%s: cannot be written (%s)", output->name, strerror(errno));
     }
     output->target = target_of(path, old != NULL, e);
     if (output->target == NULL) {
         return false;
     }
-    output->fd = create_beside(path, output->target, &output->temporary, create_file, e);
+    output->fd = create_beside(output->name, output->target, &output->temporary, create_file, e);
     if (output->fd >= 0 && old != NULL) {
         /* Best effort: a file of somebody else's keeps our permissions instead of theirs. */
         (void)!fchmod(output->fd, old->st_mode & 0777);
@@ -139,18 +139,18 @@ static bool open_target(llava_output *output, const char *path, llava_error *e)
     }
     if (stat(path, &status) != 0) {
         if (errno != ENOENT) {
-            return llava_fail(e, "%s: %s", path, strerror(errno));
+            return llava_fail(e, "%s: %s", output->name, strerror(errno));
         }
         return open_beside(output, path, NULL, e);
     }
     if (S_ISDIR(status.st_mode)) {
-        return llava_fail(e, "%s: is a folder", path);
+        return llava_fail(e, "%s: is a folder", output->name);
     }
     if (S_ISREG(status.st_mode)) {
         return open_beside(output, path, &status, e);
     }
     output->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    return output->fd >= 0 || llava_fail(e, "%s: %s", path, strerror(errno));
+    return output->fd >= 0 || llava_fail(e, "%s: %s", output->name, strerror(errno));
 }
 
 static void free_output(llava_output *output)
@@ -162,9 +162,8 @@ static void free_output(llava_output *output)
     free(output);
 }
 
-bool llava_output_open(llava_output **output, const char *path, llava_error *e)
+bool llava_output_open_as(llava_output **output, const char *path, const char *name, llava_error *e)
 {
-    const char *name = strcmp(path, "-") == 0 ? "standard output" : path;
     llava_output *o = llava_alloc(e, 1, sizeof *o);
     if (o == NULL) {
         return false;
@@ -178,6 +177,12 @@ bool llava_output_open(llava_output **output, const char *path, llava_error *e)
     }
     *output = o;
     return true;
+}
+
+bool llava_output_open(llava_output **output, const char *path, llava_error *e)
+{
+    const char *name = strcmp(path, "-") == 0 ? "standard output" : path;
+    return llava_output_open_as(output, path, name, e);
 }
 
 static bool write_all(llava_output *output, const uint8_t *bytes, size_t n, llava_error *e)
@@ -331,6 +336,11 @@ const char *llava_folder_path(const llava_folder *folder)
     return folder->temporary;
 }
 
+const char *llava_folder_name(const llava_folder *folder)
+{
+    return folder->name;
+}
+
 bool llava_folder_commit(llava_folder *folder, llava_error *e)
 {
     if (folder->mode != 0) {
@@ -395,7 +405,7 @@ bool llava_output_room(const char *path, uint64_t bytes, llava_error *e)
     }
     const bool known = statvfs(parent, &disk) == 0;
     free(parent);
-    if (!known) {
+    if (!known || disk.f_frsize == 0) {
         return true; /* opening the output says better what is wrong */
     }
     const uint64_t block = disk.f_frsize;

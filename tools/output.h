@@ -18,6 +18,9 @@
 typedef struct llava_output llava_output;
 
 bool llava_output_open(llava_output **output, const char *path, llava_error *e);
+/* The same for a file within a folder in the making: messages call it `name`. */
+bool llava_output_open_as(llava_output **output, const char *path, const char *name,
+                          llava_error *e);
 bool llava_output_write(llava_output *output, const void *bytes, size_t n, llava_error *e);
 bool llava_output_print(llava_output *output, llava_error *e, const char *format, ...)
     LLAVA_PRINTF(3, 4);
@@ -35,6 +38,8 @@ typedef struct llava_folder llava_folder;
 bool llava_folder_open(llava_folder **folder, const char *path, llava_error *e);
 /* Where its files are to be written until commit. */
 const char *llava_folder_path(const llava_folder *folder);
+/* The path as it was given. */
+const char *llava_folder_name(const llava_folder *folder);
 bool llava_folder_commit(llava_folder *folder, llava_error *e);
 void llava_folder_abort(llava_folder *folder);
 
