@@ -335,6 +335,20 @@ static void safetensors_are_read(void **state)
     llava_dump_close(dump);
 }
 
+static void safetensors_of_other_types_are_refused(void **state)
+{
+    (void)state;
+    const char header[] = "{\"b\":{\"dtype\":\"F8_E5M2\",\"shape\":[2],\"data_offsets\":[0,2]}}";
+    buffer b = {.n = 8 + sizeof header - 1 + 2};
+    b.bytes[0] = (uint8_t)(sizeof header - 1);
+    memcpy(b.bytes + 8, header, sizeof header - 1);
+    support_write(&folder, "o.safetensors", b.bytes, b.n);
+    llava_dump *dump;
+    llava_error e;
+    assert_false(llava_dump_open(&dump, path_of("o.safetensors"), &e));
+    assert_non_null(strstr(e.text, "o.safetensors: b: type F8_E5M2 is not supported"));
+}
+
 /* ---- refused ---- */
 
 static void refused(const char *name, const char *why)
@@ -588,6 +602,37 @@ static void a_full_disk_is_an_error_naming_the_file(void **state)
     assert_non_null(strstr(e.text, "/dev/full: cannot be written"));
 }
 
+/* The same bytes in a file and on standard output, which is put back afterwards. */
+static void standard_output_gets_nothing_but_the_archive(void **state)
+{
+    (void)state;
+    llava_tap taps[TAPS];
+    llava_dump_writer *writer;
+    llava_error e;
+    llava_file a, b;
+    make_taps(taps);
+    write_taps("file.npz", false, "{}");
+    fflush(stdout);
+    const int kept = dup(STDOUT_FILENO);
+    assert_non_null(freopen(path_of("stdout.npz"), "wb", stdout));
+    bool ok = llava_dump_writer_open(&writer, "-", false, "{}", &e);
+    const llava_sink sink = llava_dump_writer_sink(writer);
+    for (size_t i = 0; ok && i < TAPS; i++) {
+        ok = sink.wants(sink.self, taps[i].name) && sink.take(sink.self, &taps[i], &e);
+    }
+    ok = ok && llava_dump_writer_commit(writer, &e);
+    fflush(stdout);
+    dup2(kept, STDOUT_FILENO);
+    close(kept);
+    assert_true(ok);
+    assert_true(llava_file_map(&a, path_of("file.npz"), &e));
+    assert_true(llava_file_map(&b, path_of("stdout.npz"), &e));
+    assert_int_equal(a.size, b.size);
+    assert_memory_equal(a.bytes, b.bytes, a.size);
+    llava_file_unmap(&a);
+    llava_file_unmap(&b);
+}
+
 static void an_aborted_dump_leaves_nothing(void **state)
 {
     (void)state;
@@ -818,6 +863,7 @@ int main(void)
         cmocka_unit_test(any_stretch_of_a_long_tensor_is_read),
         cmocka_unit_test(fortran_order_and_big_endian_become_c_order),
         cmocka_unit_test(safetensors_are_read),
+        cmocka_unit_test(safetensors_of_other_types_are_refused),
         cmocka_unit_test(members_that_are_no_plain_arrays_are_refused),
         cmocka_unit_test(members_without_the_suffix_are_refused),
         cmocka_unit_test(a_member_that_comes_twice_is_refused),
@@ -828,6 +874,7 @@ int main(void)
         cmocka_unit_test(a_file_that_changes_under_the_reader_is_noticed),
         cmocka_unit_test(no_flipped_byte_changes_a_value_unnoticed),
         cmocka_unit_test(a_full_disk_is_an_error_naming_the_file),
+        cmocka_unit_test(standard_output_gets_nothing_but_the_archive),
         cmocka_unit_test(an_aborted_dump_leaves_nothing),
         cmocka_unit_test(an_older_file_is_replaced_whole_or_not_at_all),
         cmocka_unit_test(targets_that_cannot_be_written_are_refused),
