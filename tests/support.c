@@ -87,6 +87,13 @@ void support_write_safetensors(const support_folder *folder, const char *name, c
     free(bytes);
 }
 
+double support_random(uint64_t *seed)
+{
+    *seed =
+        *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407); /* Knuth's MMIX */
+    return (double)(*seed >> 32) / 2147483648.0 - 1;
+}
+
 void support_says(const llava_error *e, const char *part)
 {
     if (strstr(e->text, part) == NULL || strchr(e->text, '\n') != NULL) {

@@ -5,6 +5,7 @@
 #include "ref/error.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct {
     char path[256];
@@ -23,6 +24,10 @@ void support_write_text(const support_folder *folder, const char *name, const ch
 /* A safetensors file: the header's length, the header, then n bytes 0, 1, 2, ... */
 void support_write_safetensors(const support_folder *folder, const char *name, const char *header,
                                size_t n);
+
+/* The next of a fixed sequence of numbers in [-1, 1), multiples of 2^-31. Same seed, same numbers.
+ */
+double support_random(uint64_t *seed);
 
 /* Fails unless the message holds `part`, and is one line. */
 void support_says(const llava_error *e, const char *part);
