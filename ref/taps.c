@@ -413,3 +413,81 @@ void llava_taps_goal(const llava_plan *plan, const llava_tap_sizes *sizes, const
         step_goal->vision = step_goal->features = step_goal->projector = false;
     }
 }
+
+/* ---- names
+ * --------------------------------------------------------------------------------------- */
+
+/* Reads a number without a leading zero; false where there is none or it is too long. */
+static bool read_number(const char **at, size_t *number)
+{
+    const char *start = *at;
+    *number = 0;
+    while (**at >= '0' && **at <= '9' && *at - start < 9) {
+        *number = *number * 10 + (size_t)(*(*at)++ - '0');
+    }
+    return *at > start && (*start != '0' || *at == start + 1);
+}
+
+/* Does `name` spell this kind, with a number for {i} (or "image.N." for picture N)? */
+static bool spells(const llava_tap_kind *kind, const char *name, size_t *number)
+{
+    const char *layer = strstr(kind->name, "{i}");
+    *number = 0;
+    if (strcmp(kind->name, name) == 0) {
+        return layer == NULL;
+    }
+    if (layer != NULL) {
+        size_t before = (size_t)(layer - kind->name);
+        const char *at = name + before;
+        return strncmp(kind->name, name, before) == 0 && read_number(&at, number) &&
+               strcmp(at, layer + 3) == 0;
+    }
+    const char *at = name + 6;
+    return strncmp(kind->name, "image.", 6) == 0 && strncmp(name, "image.", 6) == 0 &&
+           read_number(&at, number) && *number > 0 && *at == '.' &&
+           strcmp(at + 1, kind->name + 6) == 0;
+}
+
+bool llava_tap_find(const char *name, llava_tap_place *place)
+{
+    *place = (llava_tap_place){0};
+    if (strncmp(name, "step.", 5) == 0) {
+        name += 5;
+        if (!read_number(&name, &place->step) || place->step == 0 || *name++ != '.') {
+            return false;
+        }
+    }
+    for (size_t k = 0; k < KINDS; k++) {
+        if (place->step > 0 && !kind_in_step(&kinds[k])) {
+            continue;
+        }
+        if (spells(&kinds[k], name, &place->layer)) {
+            place->kind = k;
+            bool layered =
+                strstr(kinds[k].name, "{i}") != NULL || strncmp(kinds[k].name, "image.", 6) == 0;
+            for (place->block = k;
+                 layered && place->block > 0 && kinds[place->block - 1].at == kinds[k].at;) {
+                place->block--;
+            }
+            /* the answer comes behind every step */
+            place->step = kinds[k].at == LLAVA_AT_ANSWER ? (size_t)-1 : place->step;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int order(size_t a, size_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+int llava_tap_compare(const llava_tap_place *a, const llava_tap_place *b)
+{
+    int by_step = order(a->step, b->step), by_block = order(a->block, b->block);
+    int by_layer = order(a->layer, b->layer);
+    return by_step != 0    ? by_step
+           : by_block != 0 ? by_block
+           : by_layer != 0 ? by_layer
+                           : order(a->kind, b->kind);
+}

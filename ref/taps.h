@@ -57,4 +57,17 @@ bool llava_taps_list(const llava_plan *plan, const llava_tap_sizes *sizes,
 void llava_taps_goal(const llava_plan *plan, const llava_tap_sizes *sizes, const llava_sink *sink,
                      llava_goal *goal, llava_goal *step_goal);
 
+/* Where a tap stands in the flow. Compared field by field, in this order. */
+typedef struct {
+    size_t step;  /* decoding step; 0: the prefill */
+    size_t block; /* index of its kind, or of the first kind of its layer's block */
+    size_t layer; /* or the picture's number */
+    size_t kind;  /* index into llava_tap_kinds */
+} llava_tap_place;
+
+/* The place of a tap's name; false where no tap is called so. */
+bool llava_tap_find(const char *name, llava_tap_place *place);
+/* < 0, 0, > 0 as a stands before, at, behind b. */
+int llava_tap_compare(const llava_tap_place *a, const llava_tap_place *b);
+
 #endif

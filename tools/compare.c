@@ -1,0 +1,342 @@
+#include "compare.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLE = 65536 };
+
+/* Sums over one row, or over many. */
+typedef struct {
+    double dd, ee, aa, ea; /* |d|^2, |e|^2, |a|^2, <e, a> */
+} sums;
+
+struct llava_comparer {
+    llava_row_counting rows;
+    llava_comparison result;
+    size_t total;     /* elements of the tensor */
+    size_t at;        /* elements taken */
+    double *expected; /* the row being gathered, where a piece ends inside it */
+    double *actual;
+    size_t held;
+    sums all;
+    size_t row_count;       /* rows that count */
+    double worst_row_error; /* |d|_2 of the worst row */
+    size_t heads, per_head; /* head of row r: r / per_head % heads; 0: no heads */
+    sums *head;
+    size_t stride; /* every stride-th element is sampled */
+    double *sampled, *bits;
+    size_t samples;
+};
+
+/* ---- one row --------------------------------------------------------------------------------- */
+
+/* Eight sums side by side: a compiler makes vectors of them without reordering any sum. */
+enum { LANES = 8 };
+
+static double across(const double v[LANES])
+{
+    return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+}
+
+static double largest(const double v[LANES])
+{
+    double most = v[0];
+    for (size_t j = 1; j < LANES; j++) {
+        most = v[j] > most ? v[j] : most;
+    }
+    return most;
+}
+
+/* Sums and maxima of a row in which everything counts. Any NaN or infinity makes a sum not finite,
+ * which the caller looks for. */
+static sums whole_row(const double *e, const double *a, size_t n, double *max_d, double *max_e)
+{
+    double dd[LANES] = {0}, ee[LANES] = {0}, aa[LANES] = {0}, ea[LANES] = {0};
+    double md[LANES] = {0}, me[LANES] = {0};
+    size_t whole = n - n % LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            double x = e[i + j], y = a[i + j], d = y - x;
+            double size_d = d < 0 ? -d : d, size_e = x < 0 ? -x : x;
+            dd[j] += d * d;
+            ee[j] += x * x;
+            aa[j] += y * y;
+            ea[j] += x * y;
+            md[j] = size_d > md[j] ? size_d : md[j];
+            me[j] = size_e > me[j] ? size_e : me[j];
+        }
+    }
+    sums s = {across(dd), across(ee), across(aa), across(ea)};
+    *max_d = largest(md);
+    *max_e = largest(me);
+    for (size_t i = whole; i < n; i++) {
+        double d = a[i] - e[i];
+        s.dd += d * d;
+        s.ee += e[i] * e[i];
+        s.aa += a[i] * a[i];
+        s.ea += e[i] * a[i];
+        *max_d = fmax(*max_d, fabs(d));
+        *max_e = fmax(*max_e, fabs(e[i]));
+    }
+    return s;
+}
+
+/* The same, element by element: keys that do not count, NaN and infinities. */
+static sums careful_row(llava_comparer *c, size_t row, const double *e, const double *a, size_t n,
+                        double *max_d, double *max_e)
+{
+    llava_comparison *r = &c->result;
+    sums s = {0};
+    *max_d = 0;
+    *max_e = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!llava_element_counts(&c->rows, row, i)) {
+            continue;
+        }
+        r->count++;
+        r->unequal += !(e[i] == a[i]);
+        r->nan_expected += isnan(e[i]) != 0;
+        r->nan_actual += isnan(a[i]) != 0;
+        r->inf_expected += isinf(e[i]) != 0;
+        r->inf_actual += isinf(a[i]) != 0;
+        if (!isfinite(e[i]) || !isfinite(a[i])) {
+            if (!(e[i] == a[i])) {
+                if (r->mismatched++ == 0) {
+                    r->worst_index = row * n + i;
+                    r->worst_expected = e[i];
+                    r->worst_actual = a[i];
+                }
+            }
+            continue;
+        }
+        double d = a[i] - e[i];
+        s.dd += d * d;
+        s.ee += e[i] * e[i];
+        s.aa += a[i] * a[i];
+        s.ea += e[i] * a[i];
+        *max_d = fmax(*max_d, fabs(d));
+        *max_e = fmax(*max_e, fabs(e[i]));
+    }
+    return s;
+}
+
+static void add_sums(sums *to, const sums *s)
+{
+    to->dd += s->dd;
+    to->ee += s->ee;
+    to->aa += s->aa;
+    to->ea += s->ea;
+}
+
+/* Where in the row the largest difference is. */
+static void note_worst(llava_comparer *c, size_t row, const double *e, const double *a, size_t n,
+                       double max_d)
+{
+    llava_comparison *r = &c->result;
+    if (r->mismatched > 0 || (r->count > 0 && !(max_d > r->max_abs) && r->max_abs > 0)) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (fabs(a[i] - e[i]) == max_d && llava_element_counts(&c->rows, row, i)) {
+            r->worst_index = row * n + i;
+            r->worst_expected = e[i];
+            r->worst_actual = a[i];
+            return;
+        }
+    }
+}
+
+static void sample(llava_comparer *c, size_t row, const double *e, const double *a, size_t n)
+{
+    size_t first = row * n;
+    size_t i = (c->stride - first % c->stride) % c->stride;
+    for (; i < n && c->samples < SAMPLE; i += c->stride) {
+        if (isfinite(e[i]) && isfinite(a[i]) && llava_element_counts(&c->rows, row, i)) {
+            double d = fabs(a[i] - e[i]);
+            c->sampled[c->samples] = d;
+            c->bits[c->samples] = d == 0      ? 53
+                                  : e[i] == 0 ? 0
+                                              : fmin(53, fmax(0, -log2(d / fabs(e[i]))));
+            c->samples++;
+        }
+    }
+}
+
+static void take_row(llava_comparer *c, size_t row, const double *e, const double *a)
+{
+    llava_comparison *r = &c->result;
+    size_t n = c->rows.width;
+    double max_d, max_e;
+    if (!llava_row_counts(&c->rows, row)) {
+        return;
+    }
+    sums s = {0};
+    bool careful = c->rows.keys;
+    if (!careful) {
+        s = whole_row(e, a, n, &max_d, &max_e);
+        /* overflow of a square looks like an infinity, and the careful way sorts it out */
+        careful = !isfinite(s.dd) || !isfinite(s.ee) || !isfinite(s.aa);
+    }
+    if (careful) {
+        s = careful_row(c, row, e, a, n, &max_d, &max_e);
+    } else {
+        r->count += n;
+        for (size_t i = 0; s.dd > 0 && i < n; i++) {
+            r->unequal += e[i] != a[i];
+        }
+    }
+    note_worst(c, row, e, a, n, max_d);
+    r->max_abs = fmax(r->max_abs, max_d);
+    if (max_d > 0) {
+        r->rel_max = fmax(r->rel_max, max_e > 0 ? max_d / max_e : (double)INFINITY);
+    }
+    if (s.dd > c->worst_row_error) {
+        c->worst_row_error = s.dd;
+        r->worst_row = row;
+        r->worst_row_l2 = s.ee > 0 ? sqrt(s.dd / s.ee) : (double)INFINITY;
+    }
+    add_sums(&c->all, &s);
+    if (c->heads > 0) {
+        add_sums(&c->head[row / c->per_head % c->heads], &s);
+    }
+    sample(c, row, e, a, n);
+    c->row_count++;
+}
+
+/* ---- the tensor --------------------------------------------------------------------------------
+ */
+
+/* Which axis of a tap is its heads: the third of [B,S,h,d], the second of [B,h,S,S']. */
+static void find_heads(llava_comparer *c, const char *name, int rank, const size_t *shape)
+{
+    const llava_tap_kind *kinds;
+    llava_tap_kinds(&kinds);
+    llava_tap_place place;
+    if (rank != 4 || !llava_tap_find(name, &place) ||
+        strstr(kinds[place.kind].name, ".attn.") == NULL) {
+        return;
+    }
+    bool scores = kinds[place.kind].shape[2] == 'h' && kinds[place.kind].shape[4] != 'd';
+    c->heads = scores ? shape[1] : shape[2];
+    c->per_head = scores ? shape[2] : 1;
+}
+
+bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counting,
+                         const char *name, int rank, const size_t *shape, llava_error *e)
+{
+    llava_comparer *c = *comparer = llava_alloc(e, 1, sizeof *c);
+    if (c == NULL) {
+        return false;
+    }
+    c->rows = llava_count_rows(counting, name, rank, shape);
+    c->total = 1;
+    for (int i = 0; i < rank; i++) {
+        c->total *= shape[i];
+    }
+    find_heads(c, name, rank, shape);
+    c->stride = c->total / SAMPLE + 1;
+    c->expected = llava_alloc(e, c->rows.width, sizeof(double));
+    c->actual = llava_alloc(e, c->rows.width, sizeof(double));
+    c->head = llava_alloc(e, c->heads, sizeof(sums));
+    c->sampled = llava_alloc(e, SAMPLE, sizeof(double));
+    c->bits = llava_alloc(e, SAMPLE, sizeof(double));
+    if (c->expected == NULL || c->actual == NULL || c->head == NULL || c->sampled == NULL ||
+        c->bits == NULL) {
+        llava_comparer_close(c);
+        *comparer = NULL;
+        return false;
+    }
+    return true;
+}
+
+void llava_comparer_add(llava_comparer *c, const double *expected, const double *actual, size_t n)
+{
+    size_t width = c->rows.width;
+    while (n > 0 && width > 0) {
+        size_t row = c->at / width;
+        if (c->held == 0 && n >= width) {
+            take_row(c, row, expected, actual);
+            expected += width;
+            actual += width;
+            n -= width;
+            c->at += width;
+            continue;
+        }
+        size_t take = width - c->held < n ? width - c->held : n;
+        memcpy(c->expected + c->held, expected, take * sizeof(double));
+        memcpy(c->actual + c->held, actual, take * sizeof(double));
+        c->held += take;
+        expected += take;
+        actual += take;
+        n -= take;
+        if (c->held == width) {
+            take_row(c, row, c->expected, c->actual);
+            c->held = 0;
+            c->at += width;
+        }
+    }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void finish_samples(llava_comparer *c)
+{
+    static const double shares[LLAVA_QUANTILES] = {0.5, 0.9, 0.99, 0.999};
+    if (c->samples == 0) {
+        return;
+    }
+    qsort(c->sampled, c->samples, sizeof(double), ascending);
+    qsort(c->bits, c->samples, sizeof(double), ascending);
+    for (size_t i = 0; i < LLAVA_QUANTILES; i++) {
+        c->result.quantiles[i] = c->sampled[(size_t)(shares[i] * (double)(c->samples - 1))];
+    }
+    c->result.equal_bits = c->bits[c->samples / 2];
+}
+
+llava_comparison llava_comparer_close(llava_comparer *c)
+{
+    llava_comparison r = c->result;
+    if (c->bits != NULL) {
+        finish_samples(c);
+        r = c->result;
+        r.norm = sqrt(c->all.ee);
+        r.rel_l2 = c->all.dd == 0  ? 0
+                   : c->all.ee > 0 ? sqrt(c->all.dd / c->all.ee)
+                                   : (double)INFINITY;
+        double norms = sqrt(c->all.ee) * sqrt(c->all.aa);
+        r.cosine = norms > 0 ? c->all.ea / norms : c->all.dd == 0 ? 1 : 0;
+        for (size_t h = 0; h < c->heads; h++) {
+            const sums *s = &c->head[h];
+            double l2 = s->dd == 0 ? 0 : s->ee > 0 ? sqrt(s->dd / s->ee) : (double)INFINITY;
+            if (l2 > r.worst_head_l2) {
+                r.worst_head_l2 = l2;
+                r.worst_head = h;
+            }
+        }
+    }
+    free(c->expected);
+    free(c->actual);
+    free(c->head);
+    free(c->sampled);
+    free(c->bits);
+    free(c);
+    return r;
+}
+
+bool llava_compare(const llava_counting *counting, const char *name, int rank, const size_t *shape,
+                   const double *expected, const double *actual, llava_comparison *result,
+                   llava_error *e)
+{
+    llava_comparer *c;
+    if (!llava_comparer_open(&c, counting, name, rank, shape, e)) {
+        return false;
+    }
+    llava_comparer_add(c, expected, actual, c->total);
+    *result = llava_comparer_close(c);
+    return true;
+}

@@ -1,0 +1,65 @@
+#include "counting.h"
+
+#include <string.h>
+
+static bool is_key_kind(const char *kind)
+{
+    size_t n = strlen(kind);
+    return n > 7 && (strcmp(kind + n - 7, ".scores") == 0 || strcmp(kind + n - 6, ".probs") == 0);
+}
+
+llava_row_counting llava_count_rows(const llava_counting *counting, const char *name, int rank,
+                                    const size_t *shape)
+{
+    const llava_tap_kind *kinds;
+    llava_tap_kinds(&kinds);
+    llava_tap_place place;
+    llava_row_counting c = {.counting = counting, .per_sample = 1, .per_query = 1};
+    c.width = rank == 0 ? 1 : shape[rank - 1];
+    if (counting->length == 0 || rank < 3 || !llava_tap_find(name, &place)) {
+        return c;
+    }
+    const llava_tap_kind *kind = &kinds[place.kind];
+    bool text = kind->at == LLAVA_AT_EMBED || kind->at == LLAVA_AT_MERGE ||
+                kind->at == LLAVA_AT_ROPE || kind->at == LLAVA_AT_TEXT_LAYER ||
+                kind->at == LLAVA_AT_NORM || kind->at == LLAVA_AT_LOGITS;
+    bool keys = text && is_key_kind(kind->name);
+    size_t queries = keys ? shape[2] : shape[1];
+    size_t past = place.step == 0 ? 0 : counting->length + place.step - 1;
+    bool fits = shape[0] == counting->batch && (place.step > 0 || queries == counting->length) &&
+                (!keys || (rank == 4 && shape[3] == past + queries));
+    if (!text || !fits) {
+        return c;
+    }
+    c.text = true;
+    c.keys = keys;
+    c.queries = queries;
+    c.past = past;
+    for (int i = 1; i < rank - 1; i++) {
+        c.per_sample *= shape[i];
+    }
+    c.per_query = keys || rank < 4 ? 1 : shape[2];
+    return c;
+}
+
+/* Position (prefill and decoded) of a sample: padding or not. Decoded tokens always count. */
+static bool position_counts(const llava_counting *c, size_t sample, size_t position)
+{
+    return position >= c->length || c->mask[sample * c->length + position] != 0;
+}
+
+bool llava_row_counts(const llava_row_counting *c, size_t row)
+{
+    if (!c->text) {
+        return true;
+    }
+    size_t query = row % c->per_sample / c->per_query % c->queries;
+    return position_counts(c->counting, row / c->per_sample, c->past + query);
+}
+
+bool llava_element_counts(const llava_row_counting *c, size_t row, size_t i)
+{
+    size_t query = row % c->per_sample % c->queries;
+    return !c->keys ||
+           (i <= c->past + query && position_counts(c->counting, row / c->per_sample, i));
+}

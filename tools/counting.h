@@ -1,0 +1,34 @@
+/* What counts in a comparison (contract sections 2, 10): not the rows of padded positions, not the
+ * scores and probabilities of keys that a query may not see. */
+#ifndef LLAVA_COUNTING_H
+#define LLAVA_COUNTING_H
+
+#include "ref/taps.h"
+
+typedef struct {
+    size_t batch, length; /* of the prefill; 0: no mask known, everything counts */
+    int64_t *mask;        /* [batch, length], 1: counts */
+} llava_counting;
+
+/* How one tensor's rows (all axes but the last, flattened) count. */
+typedef struct {
+    const llava_counting *counting;
+    bool text;         /* rows belong to positions of the text */
+    bool keys;         /* the last axis is over keys: scores or probabilities */
+    size_t per_sample; /* rows of one sample */
+    size_t per_query;  /* consecutive rows of one position (heads of q); 1 in scores */
+    size_t queries;    /* S of this tensor */
+    size_t past;       /* positions before its first query */
+    size_t width;      /* elements of a row */
+} llava_row_counting;
+
+/* For a tap of this name and shape. Names that are no tap, and shapes that do not fit the mask:
+ * every row counts. */
+llava_row_counting llava_count_rows(const llava_counting *counting, const char *name, int rank,
+                                    const size_t *shape);
+/* Does anything in this row count? */
+bool llava_row_counts(const llava_row_counting *c, size_t row);
+/* In a row that counts: does element i? Only for c->keys is this ever false. */
+bool llava_element_counts(const llava_row_counting *c, size_t row, size_t i);
+
+#endif
