@@ -1,4 +1,5 @@
-/* What a tokenizer is made of; shared by tokenizer.c (uses it) and tokenizer_read.c (reads it). */
+/* What a tokenizer is made of; tokenizer.c uses it, tokenizer_read.c and tokenizer_added.c
+ * read it from the files. */
 #ifndef LLAVA_TOKENIZER_PARTS_H
 #define LLAVA_TOKENIZER_PARTS_H
 
@@ -61,6 +62,14 @@ struct llava_tokenizer {
 
 /* Fills a zeroed tokenizer from the folder. On failure the caller closes it. */
 bool llava_tokenizer_read(llava_tokenizer *t, const char *folder, llava_error *e);
+
+/* Reads the added tokens and makes their patterns, once the normaliser and the model are read.
+ * `config` is tokenizer_config.json, or NULL where there is none. */
+bool llava_tokenizer_read_added(llava_tokenizer *t, const cJSON *root, const char *config_name,
+                                const cJSON *config, llava_error *e);
+
+/* Refuses added_tokens.json and special_tokens_map.json if they ask for tokens that are new. */
+bool llava_tokenizer_check_legacy(const llava_tokenizer *t, const char *folder, llava_error *e);
 
 /* The normaliser's steps over n bytes, into *out (cleared first). prepend false leaves Prepend out.
  * Scratch and out are swapped at will. */

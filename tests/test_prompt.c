@@ -100,6 +100,7 @@ static void bos_in_every_segment_follows_each_picture(void **state)
     const size_t counts[] = {2, 1, 1};
     gives(&plan, &(llava_prompt){"a<image><image>b<image>", NULL, 7, counts, 3},
           IDS(1, 2, 3, 7, 7, 7, 1, 2, 4, 7));
+    gives(&plan, &(llava_prompt){"<image>b", NULL, 7, counts + 1, 1}, IDS(1, 7, 1, 2, 4));
     gives(&none, &(llava_prompt){"a<image>b", NULL, 7, counts, 1}, IDS(2, 3, 7, 7, 2, 4));
 }
 
@@ -246,6 +247,8 @@ static void what_would_render_differently_is_not_recognised(void **state)
         HEAD "{{ '<image>\\n ' }}" REST LAST,
         HEAD " {{ '<image>\\n' }}" REST LAST,  /* a blank that is printed */
         HEAD "{{ '<image>\\n' }}\n" REST LAST, /* so is a newline behind {{ }} */
+        HEAD
+        "{{ '<image>\\n' }}  " REST LAST, /* blanks before a tag, but not alone in their line */
         HEAD "{{ '<image>\\n' }}" REST "\n\n" LAST,
         HEAD "{{ '<image>\\n' }}" REST
              "  {%+ if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}",

@@ -237,6 +237,21 @@ static void merge_ranks_decide_not_vocabulary_order(void **state)
     llava_tokenizer_close(t);
 }
 
+static void ties_go_to_the_left_and_stale_pairs_are_dropped(void **state)
+{
+    (void)state;
+    llava_tokenizer *t =
+        opened(&(parts){.normalizer = "null",
+                        .post_processor = "null",
+                        .vocab = "{\"a\":0,\"b\":1,\"c\":2,\"aa\":3,\"bc\":4,\"ab\":5,\"abc\":6}",
+                        .merges = "[\"b c\",\"a b\",\"a bc\",\"a a\"]",
+                        .added = "[]"});
+    gives(t, &config_plan, "aaa", 2, 3, 0);
+    /* b+c comes first; then the waiting a+b stands for a pair that is a+bc by now */
+    gives(t, &config_plan, "abc", 1, 6);
+    llava_tokenizer_close(t);
+}
+
 static void decisions_change_what_they_name(void **state)
 {
     (void)state;
@@ -263,6 +278,15 @@ static void decisions_change_what_they_name(void **state)
     gives(t, &every, " b", 2, 2, 4);
     assert_false(llava_tokenizer_bos_acts(t, LLAVA_BOS_NONE));
     assert_true(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_EVERY_SEGMENT));
+    llava_tokenizer_close(t);
+}
+
+static void a_tokenizer_without_added_tokens_works(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = opened(&(parts){.added = "[]", .decoder = "null"});
+    gives(t, &config_plan, "ab", 3, 1, 2, 5);
+    decodes(t, (int64_t[]){1, 2, 5}, 3, true, "<s> " META " ab"); /* blanks between tokens */
     llava_tokenizer_close(t);
 }
 
@@ -546,7 +570,9 @@ int main(void)
         cmocka_unit_test(the_cases_tell_one_tokenizer_from_another),
         cmocka_unit_test(every_segment_gets_a_blank_and_added_tokens_keep_theirs),
         cmocka_unit_test(merge_ranks_decide_not_vocabulary_order),
+        cmocka_unit_test(ties_go_to_the_left_and_stale_pairs_are_dropped),
         cmocka_unit_test(decisions_change_what_they_name),
+        cmocka_unit_test(a_tokenizer_without_added_tokens_works),
         cmocka_unit_test(flags_of_added_tokens_act),
         cmocka_unit_test(texts_and_ids_are_found),
         cmocka_unit_test(decoding_joins_bytes_and_marks_broken_ones),

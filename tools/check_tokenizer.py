@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares ref/tokenizer.c and ref/chat.c with the tokenizers library, transformers and jinja2.
+"""Compares ref/tokenizer.c, prompt.c and chat.c with tokenizers, transformers and jinja2.
 
     python3 tools/check_tokenizer.py                  # the differential check
     python3 tools/check_tokenizer.py --write-cases    # tests/data/tokenizer
@@ -24,7 +24,8 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 META = "\u2581"
-SOURCES = "error file json unicode bpe added tokenizer tokenizer_read prompt chat".split()
+SOURCES = ("error file json unicode bpe added tokenizer tokenizer_read tokenizer_added prompt "
+           "chat").split()
 
 
 # ---- The C side ----
@@ -89,7 +90,7 @@ class CTokenizer:
 
 def prepare(lib):
     for name in ("tokenizer_open", "tokenizer_encode", "tokenizer_decode", "tokenizer_is_special",
-                 "chat_recognise", "chat_render", "chat_format"):
+                 "chat_recognise", "chat_render", "prompt_encode"):
 
         getattr(lib, "llava_" + name).restype = ctypes.c_bool
     lib.llava_tokenizer_close.restype = lib.free.restype = None
@@ -394,6 +395,58 @@ def check_configs(lib, folder, seed):
     return wrong
 
 
+# ---- Prompts with pictures, as LlavaProcessor expands them ----
+
+class Prompt(ctypes.Structure):
+    _fields_ = [("text", ctypes.c_char_p), ("image_text", ctypes.c_char_p),
+                ("image_id", ctypes.c_int64), ("counts", ctypes.POINTER(ctypes.c_size_t)),
+                ("pictures", ctypes.c_size_t)]
+
+
+def check_prompts(lib, folder):
+    from PIL import Image
+    from transformers import AutoProcessor
+    spec = variant(train(500), LLAVA, pre_tokenizer=None, decoder=DECODER, post_processor=TEMPLATE)
+    place = os.path.join(folder, "prompts")
+    os.mkdir(place)
+    size, patch, more = 8, 2, 1
+    for name, value in (
+            ("tokenizer", spec), ("tokenizer_config", {"image_token": "<image>"}),
+            ("config", {"model_type": "llava"}),
+            ("preprocessor_config", {"image_processor_type": "CLIPImageProcessor",
+                                     "size": {"shortest_edge": size},
+                                     "crop_size": {"height": size, "width": size}}),
+            ("processor_config", {"processor_class": "LlavaProcessor", "patch_size": patch,
+                                  "num_additional_image_tokens": more,
+                                  "vision_feature_select_strategy": "default"})):
+        with open(os.path.join(place, name + ".json"), "w", encoding="utf-8") as f:
+            json.dump(value, f)
+    processor, ours, wrong = AutoProcessor.from_pretrained(place), CTokenizer(lib, place), 0
+    image_id = ours.encode("<image>")[1]
+    texts_here = ["<image>", "USER: <image>\nWhat is shown? ASSISTANT:", "a <image> b<image>\n",
+                  "<image><image><image> x", "é<image>中<image> </s><image>", "<s><image> <unk>",
+                  "no picture"]
+    for text in texts_here:
+        pictures = text.count("<image>")
+        inputs = {"images": [Image.new("RGB", (9, 12))] * pictures} if pictures else {}
+        want = processor(text=text, **inputs)["input_ids"]
+        want = want[0] if isinstance(want[0], list) else want
+        count = (size // patch) ** 2 + more - 1
+        prompt = Prompt(text.encode(), b"<image>", image_id,
+                        (ctypes.c_size_t * max(pictures, 1))(*[count] * pictures), pictures)
+        ids, n = ctypes.POINTER(ctypes.c_int64)(), ctypes.c_size_t()
+        if not lib.llava_prompt_encode(ours.handle, ctypes.byref(Plan()), ctypes.byref(prompt),
+                                       ctypes.byref(ids), ctypes.byref(n),
+                                       ctypes.byref(ours.error)):
+            raise Refused(ours.error.text.decode())
+        if list(want) != ids[:n.value]:
+            wrong += 1
+            print("  prompt %r\n    processor %r\n    ours %r" % (text, want, ids[:n.value]))
+        lib.free(ids)
+    print("%-28s %7d comparisons, %d differ" % ("prompts", len(texts_here), wrong))
+    return wrong
+
+
 # ---- Chat templates ----
 
 LLAVA_TEMPLATE = (
@@ -576,6 +629,7 @@ def main():
         lib = prepare(build(folder))
         wrong = check_pipelines(lib, folder, options.texts, options.seed)
         wrong += check_configs(lib, folder, options.seed)
+        wrong += check_prompts(lib, folder)
         wrong += check_chat(lib, options.templates, options.seed)
     finally:
         shutil.rmtree(folder)
