@@ -81,9 +81,15 @@ typedef enum {
 typedef struct {
     const char *name;
     const char *values[LLAVA_MAX_VALUES]; /* ends with NULL; the first is the default */
-    const char *what;                     /* what is decided here, and what the default means */
-    const char *source;                   /* where the right value stands */
-    const char *ports;                    /* who got it wrong: entries of the catalogue */
+    /* The taps whose own computation, from the taps right before them, the decision changes: names
+     * of ref/taps.c's table, in the order of the flow, ending with NULL. The first is where it
+     * shows first. "step.{g}." stands where only decoding steps are meant. For image.* alone, or
+     * together with another choice of the picture stage. */
+    const char *const *acts;
+    const char *what;   /* what is decided here, and what each wrong value is */
+    const char *source; /* where the right value stands */
+    /* Who got it wrong, entries "; " apart: "PORT: what (EVIDENCE CATALOGUE) LINK". */
+    const char *ports;
 } llava_decision;
 
 /* The decision of this number. */

@@ -117,6 +117,55 @@ size_t llava_tap_kinds(const llava_tap_kind **table)
     return KINDS;
 }
 
+/* Length of a number at `text`, or of what stands for one: "12", "{i}", "i" before a dot; else 0.
+ */
+static size_t number_at(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits > 0) {
+        return digits;
+    }
+    if (text[0] == '{' && text[1] != '\0' && text[2] == '}') {
+        return 3;
+    }
+    return text[0] >= 'a' && text[0] <= 'z' && text[1] == '.' ? 1 : 0;
+}
+
+/* What is left of `name` behind "BEFORE number.", or NULL where it does not begin so. */
+static const char *behind_number(const char *name, const char *before)
+{
+    size_t n = strlen(before);
+    if (strncmp(name, before, n) != 0) {
+        return NULL;
+    }
+    size_t number = number_at(name + n);
+    return number > 0 && name[n + number] == '.' ? name + n + number + 1 : NULL;
+}
+
+bool llava_tap_matches(const char *pattern, const char *name)
+{
+    const char *plain = behind_number(pattern, "step."), *in_step = behind_number(name, "step.");
+    if (plain != NULL && in_step == NULL) {
+        return false;
+    }
+    pattern = plain == NULL ? pattern : plain;
+    name = in_step == NULL ? name : in_step;
+    const char *of_picture = behind_number(name, "image.");
+    if (of_picture != NULL && strncmp(pattern, "image.", 6) == 0) {
+        return strcmp(pattern + 6, of_picture) == 0;
+    }
+    const char *layer = strstr(pattern, "{i}");
+    if (layer == NULL) {
+        return strcmp(pattern, name) == 0;
+    }
+    size_t before = (size_t)(layer - pattern);
+    if (strncmp(pattern, name, before) != 0) {
+        return false;
+    }
+    size_t number = number_at(name + before);
+    return number > 0 && strcmp(name + before + number, layer + 3) == 0;
+}
+
 /* The size that a letter stands for. keys: S' where it is not S. */
 static size_t letter_size(const llava_plan *p, const llava_tap_sizes *z, bool text, size_t length,
                           size_t keys, const char *letter)

@@ -33,6 +33,11 @@ typedef struct {
 
 size_t llava_tap_kinds(const llava_tap_kind **kinds);
 
+/* Is this the name of a tap that the pattern (a name of the table, or of a decision's acts) stands
+ * for? Numbers, or the letters themselves, stand for "{i}" and "{g}"; a pattern without "step.{g}."
+ * means the prefill and every decoding step, "image.rgb" every picture ("image.3.rgb"). */
+bool llava_tap_matches(const char *pattern, const char *name);
+
 /* Sizes of one run, for the shapes. */
 typedef struct {
     size_t batch, length, pictures; /* B, S, N */
