@@ -238,6 +238,7 @@ static void any_stretch_of_a_long_tensor_is_read(void **state)
         assert_memory_equal(x + 5, y, 10 * sizeof *x);
         assert_true(llava_dump_read(dump, entry, LONG, 0, y, &e));
         assert_false(llava_dump_read(dump, entry, LONG, 1, y, &e));
+        assert_false(llava_dump_read(dump, entry, LONG + 1, 1, y, &e));
         assert_false(llava_dump_read(dump, entry, 1, SIZE_MAX, y, &e));
         llava_dump_close(dump);
     }

@@ -335,6 +335,7 @@ static void integers_that_do_not_fit_are_found(void **state)
     a.kind = 'i';
     assert_int_equal(llava_array_decode_integers(&a, bytes, 3, k), 3);
     assert_true(k[1] == (INT64_C(1) << 53) + 1 && k[2] == INT64_MIN);
+    assert_int_equal(llava_array_decode(&a, bytes + 16, 1, x), 0);
 }
 
 static void special_values_survive(void **state)

@@ -356,6 +356,9 @@ static void a_zip64_end_record_is_read(void **state)
     bad.bytes[bad.end + 10] = 3;
     bad.bytes[bad.end + 9] = bad.bytes[bad.end + 11] = 0;
     refused(&bad, "disagree");
+    bad = z; /* more members than could be listed: refused before memory is taken for them */
+    bad.bytes[z.end - 76 + 24 + 5] = bad.bytes[z.end - 76 + 32 + 5] = 1;
+    refused(&bad, "the directory does not end at the end record");
 }
 
 /* ---- refused ---- */
@@ -631,6 +634,29 @@ static void missing_or_damaged_zip64_fields_are_refused(void **state)
     bad = z;
     bad.bytes[z.central[0] + 46 + 5 + 8 + 16 + 7] = 0x80; /* an offset of 2^63 */
     refused(&bad, "bytes in front of the first member");
+    bad = make(two, 2);
+    bad.bytes[bad.central[1] + 45] = 0x70;
+    refused(&bad, "a member begins behind the directory");
+}
+
+static void a_zip64_field_that_comes_twice_is_refused(void **state)
+{
+    (void)state;
+    const part p = {.name = "a.npy", .text = A, .zip64 = true};
+    zip z = make(&p, 1);
+    const uint8_t n = (uint8_t)strlen(A);
+    /* Only the size is full now; in place of the field of 24 bytes, two of 8 and an empty one. */
+    memcpy(z.bytes + z.central[0] + 20, (const uint8_t[4]){n}, 4);
+    memset(z.bytes + z.central[0] + 42, 0, 4);
+    uint8_t *extra = z.bytes + z.central[0] + 46 + 5;
+    memcpy(extra, (const uint8_t[28]){1, 0, 8, 0, n, [12] = 'X', [14] = 8, [16] = n, [24] = 'U'},
+           28);
+    llava_npz archive;
+    llava_error e;
+    assert_true(read_zip(&z, &archive, &e));
+    llava_npz_close(&archive);
+    extra[12] = 1;
+    refused(&z, "zip64 field is missing or damaged");
 }
 
 static void archives_of_several_disks_are_refused(void **state)
@@ -803,6 +829,7 @@ int main(void)
         cmocka_unit_test(bytes_that_belong_to_no_member_are_refused),
         cmocka_unit_test(a_descriptor_that_lies_is_refused),
         cmocka_unit_test(missing_or_damaged_zip64_fields_are_refused),
+        cmocka_unit_test(a_zip64_field_that_comes_twice_is_refused),
         cmocka_unit_test(archives_of_several_disks_are_refused),
         cmocka_unit_test(an_archive_cut_anywhere_is_refused),
         cmocka_unit_test(other_counts_of_members_are_refused),
