@@ -1,13 +1,8 @@
 #include "words.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-/* Bytes of the UTF-8 character at text and its code point; 0 where it is none. */
-static size_t character(const unsigned char *text, uint32_t *code)
+size_t llava_character(const char *bytes, uint32_t *code)
 {
+    const unsigned char *text = (const unsigned char *)bytes;
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned char first = text[0];
     size_t n = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
@@ -25,8 +20,7 @@ static size_t character(const unsigned char *text, uint32_t *code)
     return *code < least[n] || *code > 0x10ffff || surrogate ? 0 : n;
 }
 
-/* Characters that a terminal acts on instead of showing them. */
-static bool acts(uint32_t code)
+bool llava_character_acts(uint32_t code)
 {
     return code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x200e && code <= 0x200f) ||
            (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
@@ -35,19 +29,18 @@ static bool acts(uint32_t code)
 
 void llava_print_escaped(FILE *to, const char *text)
 {
-    const unsigned char *at = (const unsigned char *)text;
-    while (*at != '\0') {
+    while (*text != '\0') {
         uint32_t code = 0;
-        size_t n = character(at, &code);
-        if (n > 0 && !acts(code)) {
-            fwrite(at, 1, n, to);
+        size_t n = llava_character(text, &code);
+        if (n > 0 && !llava_character_acts(code)) {
+            fwrite(text, 1, n, to);
         } else {
             n = n == 0 ? 1 : n;
             for (size_t i = 0; i < n; i++) {
-                fprintf(to, "\\x%02x", at[i]);
+                fprintf(to, "\\x%02x", (unsigned char)text[i]);
             }
         }
-        at += n;
+        text += n;
     }
 }
 

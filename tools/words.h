@@ -2,7 +2,15 @@
 #ifndef LLAVA_WORDS_H
 #define LLAVA_WORDS_H
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+
+/* Bytes of the UTF-8 character at text and its code point; 0 where it is none. */
+size_t llava_character(const char *text, uint32_t *code);
+/* Does a terminal act on this character (controls, line and direction marks) instead of showing
+ * it? All of them are below 0x10000. */
+bool llava_character_acts(uint32_t code);
 
 /* Writes text with every control character (C0, DEL, C1), every byte that is not UTF-8 and every
  * Unicode line or direction control shown as \xHH. */

@@ -1,0 +1,72 @@
+/* llava-ref inspect: what a model folder, a dump, or one tensor of either holds. */
+#include "tools/inspect.h"
+
+#include "ref/file.h"
+#include "tools/command.h"
+#include "tools/json_out.h"
+#include "tools/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_model(const char *path, bool *model, llava_error *e)
+{
+    char *config = llava_path(e, path, "config.json");
+    *model = config != NULL && llava_file_exists(config);
+    free(config);
+    return config != NULL;
+}
+
+static bool look(llava_inspection *of, const char *json, llava_error *e)
+{
+    bool model;
+    if (json != NULL) {
+        of->json = cJSON_CreateObject();
+        of->out_of_memory = of->json == NULL;
+    }
+    llava_inspect_put_text(of, of->json, "schema", "llava-ref.inspect/1");
+    llava_inspect_put_text(of, of->json, "path", of->path);
+    if (!is_model(of->path, &model, e) ||
+        !(model ? llava_inspect_model(of, e) : llava_inspect_dump(of, e))) {
+        return false;
+    }
+    if (of->out_of_memory) {
+        return llava_fail(e, "%s: out of memory (JSON)", json);
+    }
+    return json == NULL || llava_json_write(of->json, json, e);
+}
+
+static int inspect(int argc, char **argv, llava_error *e)
+{
+    const char *words[2] = {NULL, NULL}, *json = NULL;
+    llava_operands operands = {.words = words, .most = 2};
+    llava_option options[] = {{.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &json}};
+    if (!llava_options_read(argc, argv, options, 1, &operands, e)) {
+        return LLAVA_CANNOT;
+    }
+    if (operands.count == 0) {
+        llava_fail(e, "inspect: PATH is missing (a model folder or a dump)");
+        return LLAVA_CANNOT;
+    }
+    llava_inspection of = {.path = words[0], .name = words[1], .table = stdout};
+    if (json != NULL && strcmp(json, "-") == 0) {
+        of.table = stderr;
+    }
+    bool ok = look(&of, json, e);
+    cJSON_Delete(of.json);
+    return ok ? LLAVA_DONE : LLAVA_CANNOT;
+}
+
+const llava_command llava_command_inspect = {
+    "inspect", inspect, "PATH [NAME] [--json FILE]",
+    "what a model folder, a dump, or one tensor of either holds",
+    "\n"
+    "  PATH    a model folder: configuration, tensors and which of them the model never reads,\n"
+    "          parameters and multiplications of each part;\n"
+    "          a dump (.npz, folder of .npy, .safetensors): each tensor's type, shape, statistics\n"
+    "  NAME    only this tensor: statistics, first and last values, for a weight as stored\n"
+    "  --json FILE  the same for programs (llava-ref.inspect/1); - for standard output\n"
+    "\n"
+    "examples:\n"
+    "  llava-ref inspect golden/plain/model\n"
+    "  llava-ref inspect golden/plain/true.npz logits\n"};

@@ -1,0 +1,56 @@
+/* What the parts of `inspect` share: where the table and the JSON go. */
+#ifndef LLAVA_INSPECT_H
+#define LLAVA_INSPECT_H
+
+#include "ref/error.h"
+#include "tools/statistics.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+
+/* No line of a table is wider. */
+#define LLAVA_INSPECT_COLUMNS 100
+/* Room for a shape's text. */
+#define LLAVA_INSPECT_SHAPE 192
+/* So many values from a tensor's beginning, and as many from its end, are shown. */
+#define LLAVA_INSPECT_ENDS 8
+/* Values decoded at a time. */
+#define LLAVA_INSPECT_PIECE ((size_t)32 * 1024)
+
+typedef struct {
+    const char *path, *name; /* name NULL: all of path */
+    FILE *table;
+    cJSON *json; /* an object to fill, or NULL where nobody asked for JSON */
+    bool out_of_memory;
+} llava_inspection;
+
+/* A model folder (it has a config.json). */
+bool llava_inspect_model(llava_inspection *of, llava_error *e);
+/* A dump, or anything else that is read like one. */
+bool llava_inspect_dump(llava_inspection *of, llava_error *e);
+
+/* ---- the table ---- */
+
+/* Writes text escaped, at most `most` columns ("..." where it is longer); returns the columns. */
+size_t llava_inspect_text(FILE *to, const char *text, size_t most);
+/* The same in a column of that width; a longer one stands on a line of its own. */
+void llava_inspect_cell(FILE *to, const char *text, size_t width);
+/* "[1,4,8]", "[]". */
+const char *llava_inspect_shape(char text[LLAVA_INSPECT_SHAPE], int rank, const size_t *shape);
+/* "count ...  min ...": the lines of one tensor. */
+void llava_inspect_statistics(FILE *to, const llava_statistics *s);
+
+/* ---- JSON: nothing happens where object is NULL ---- */
+
+void llava_inspect_put_text(llava_inspection *of, cJSON *object, const char *key, const char *text);
+void llava_inspect_put_number(llava_inspection *of, cJSON *object, const char *key, double value);
+void llava_inspect_put_bool(llava_inspection *of, cJSON *object, const char *key, bool value);
+void llava_inspect_put_shape(llava_inspection *of, cJSON *object, int rank, const size_t *shape);
+/* "count", "nan", "inf", "min" ...: null where there is no finite value. */
+void llava_inspect_put_statistics(llava_inspection *of, cJSON *object, const llava_statistics *s);
+/* A new array or object under key, or a new object at an array's end. */
+cJSON *llava_inspect_put_array(llava_inspection *of, cJSON *object, const char *key);
+cJSON *llava_inspect_put_object(llava_inspection *of, cJSON *object, const char *key);
+cJSON *llava_inspect_put_item(llava_inspection *of, cJSON *array);
+
+#endif

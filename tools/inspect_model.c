@@ -1,0 +1,488 @@
+/* llava-ref inspect on a model folder. */
+#include "tools/inspect.h"
+
+#include "ref/checkpoint.h"
+#include "ref/file.h"
+#include "ref/json.h"
+#include "tools/needed.h"
+#include "tools/words.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Text tokens beside one picture's in the count of multiplications. */
+enum { TEXT_TOKENS = 32, PROBLEMS_SHOWN = 20, PARTS = LLAVA_PART_OTHER + 1 };
+
+typedef struct {
+    llava_inspection *of;
+    llava_config config;
+    llava_plan plan;
+    char vision_type[64], text_type[64];
+    llava_checkpoint *weights; /* NULL: the folder holds none */
+    size_t positions;          /* of the pass whose multiplications are counted */
+    double macs[LLAVA_PER_COUNT];
+    size_t problems;
+    cJSON *problem_list;
+    bool reads_name; /* does the model read the weight whose canonical name was asked for? */
+} model;
+
+/* ---- reading -----------------------------------------------------------------------------------
+ */
+
+/* The families' names, which the configuration itself has only checked. */
+static bool read_types(model *m, llava_error *e)
+{
+    char *path = llava_path(e, m->of->path, "config.json");
+    cJSON *root = path == NULL ? NULL : llava_json_read(path, e);
+    const char *vision = "clip_vision_model", *text = "llama";
+    bool ok = root != NULL &&
+              llava_json_string(path, root, "vision_config.model_type", &vision, e) &&
+              llava_json_string(path, root, "text_config.model_type", &text, e);
+    snprintf(m->vision_type, sizeof m->vision_type, "%s", vision);
+    snprintf(m->text_type, sizeof m->text_type, "%s", text);
+    cJSON_Delete(root);
+    free(path);
+    return ok;
+}
+
+/* Is there a file of weights? A folder that only tokenises has none. */
+static bool has_weights(const char *folder)
+{
+    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json"};
+    bool there = false;
+    for (size_t i = 0; i < 2; i++) {
+        char *path = llava_path(NULL, folder, names[i]);
+        there = there || (path != NULL && llava_file_exists(path));
+        free(path);
+    }
+    return there;
+}
+
+static bool open_model(model *m, llava_error *e)
+{
+    llava_choices choices = {{0}};
+    llava_error warning = {""};
+    const char *folder = m->of->path;
+    if (!llava_config_read(&m->config, folder, e) || !read_types(m, e) ||
+        !llava_plan_make(&m->plan, &m->config, &choices, LLAVA_F64, false, e)) {
+        return false;
+    }
+    m->positions = m->plan.vision.feature_rows + TEXT_TOKENS;
+    if (has_weights(folder) && !llava_checkpoint_open(&m->weights, folder, &warning, e)) {
+        return false;
+    }
+    if (warning.text[0] != '\0') {
+        llava_warn(warning.text);
+    }
+    return true;
+}
+
+/* ---- configuration -----------------------------------------------------------------------------
+ */
+
+static void show_ids(const model *m)
+{
+    const llava_config *c = &m->config;
+    FILE *to = m->of->table;
+    fprintf(to, "ids         image %" PRId64 ", stop", c->image_token);
+    for (size_t i = 0; i < c->stop_count && i < 8; i++) {
+        fprintf(to, " %" PRId64, c->stop_ids[i]);
+    }
+    fputs(c->stop_count == 0 ? " none" : c->stop_count > 8 ? " ..." : "", to);
+    c->pad_id < 0 ? fputs(", pad none", to) : fprintf(to, ", pad %" PRId64, c->pad_id);
+    c->bos_id < 0 ? fputs(", bos none\n", to) : fprintf(to, ", bos %" PRId64 "\n", c->bos_id);
+}
+
+static void show_config(const model *m)
+{
+    const llava_vision_plan *v = &m->plan.vision;
+    const llava_text_plan *t = &m->plan.text;
+    FILE *to = m->of->table;
+    fprintf(to,
+            "vision      %s, %zu layers (%zu needed), width %zu, %zu heads of %zu, MLP %zu %s\n",
+            m->vision_type, v->layers, v->layers_needed, v->hidden, v->heads, v->head_dim,
+            v->intermediate, llava_act_name(v->act));
+    fprintf(to, "            LayerNorm eps %g; hidden states", v->norm_eps);
+    for (size_t i = 0; i < v->feature_count && i < 8; i++) {
+        fprintf(to, " %zu", v->feature_layers[i]);
+    }
+    fprintf(to, "%s are the features\n", v->feature_count > 8 ? " ..." : "");
+    fprintf(to, "picture     %zux%zu pixels, patches of %zux%zu: %zux%zu, class row %s\n",
+            v->image_size, v->image_size, v->patch, v->patch, v->grid, v->grid,
+            v->select == LLAVA_ROWS_FULL ? "kept" : "dropped");
+    fprintf(to, "            %zu image tokens per picture\n", v->feature_rows);
+    fprintf(to, "projector   %zu to %zu, %s, %s\n", v->feature_width, t->hidden,
+            llava_act_name(m->plan.projector_act), m->plan.projector_bias ? "biased" : "no bias");
+    fprintf(to,
+            "text        %s, %zu layers, width %zu, %zu heads of %zu (%zu key/value), MLP %zu %s\n",
+            m->text_type, t->layers, t->hidden, t->heads, t->head_dim, t->kv_heads, t->intermediate,
+            llava_act_name(t->act));
+    fprintf(
+        to,
+        "            RMSNorm eps %g, theta %g, vocabulary %zu, at most %zu positions, head %s\n",
+        t->norm_eps, t->rope_theta, t->vocab, m->config.text.max_positions,
+        t->tied_head ? "tied" : "its own");
+    show_ids(m);
+}
+
+static void put_sizes(model *m, cJSON *object, const char *const *keys, const size_t *sizes,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        llava_inspect_put_number(m->of, object, keys[i], (double)sizes[i]);
+    }
+}
+
+static void put_config(model *m)
+{
+    static const char *const vision_keys[] = {"layers",     "layers_needed", "hidden",      "heads",
+                                              "image_size", "patch_size",    "intermediate"};
+    static const char *const text_keys[] = {"layers",   "hidden",       "heads", "kv_heads",
+                                            "head_dim", "intermediate", "vocab", "max_positions"};
+    const llava_vision_plan *v = &m->plan.vision;
+    const llava_text_plan *t = &m->plan.text;
+    llava_inspection *of = m->of;
+    cJSON *config = llava_inspect_put_object(of, of->json, "config");
+    cJSON *vision = llava_inspect_put_object(of, config, "vision");
+    cJSON *text = llava_inspect_put_object(of, config, "text");
+    llava_inspect_put_text(of, vision, "model_type", m->vision_type);
+    put_sizes(m, vision, vision_keys,
+              (size_t[]){v->layers, v->layers_needed, v->hidden, v->heads, v->image_size, v->patch,
+                         v->intermediate},
+              7);
+    llava_inspect_put_text(of, vision, "act", llava_act_name(v->act));
+    llava_inspect_put_number(of, vision, "eps", v->norm_eps);
+    llava_inspect_put_text(of, text, "model_type", m->text_type);
+    put_sizes(m, text, text_keys,
+              (size_t[]){t->layers, t->hidden, t->heads, t->kv_heads, t->head_dim, t->intermediate,
+                         t->vocab, m->config.text.max_positions},
+              8);
+    llava_inspect_put_text(of, text, "act", llava_act_name(t->act));
+    llava_inspect_put_number(of, text, "eps", t->norm_eps);
+    llava_inspect_put_number(of, text, "rope_theta", t->rope_theta);
+    llava_inspect_put_bool(of, text, "tied_head", t->tied_head);
+    llava_inspect_put_text(of, config, "projector_act", llava_act_name(m->plan.projector_act));
+    llava_inspect_put_number(of, config, "image_tokens", (double)v->feature_rows);
+    llava_inspect_put_number(of, config, "image_id", (double)m->config.image_token);
+    llava_inspect_put_number(of, config, "pad_id", (double)m->config.pad_id);
+    llava_inspect_put_number(of, config, "bos_id", (double)m->config.bos_id);
+    cJSON *layers = llava_inspect_put_array(of, config, "feature_layers");
+    for (size_t i = 0; layers != NULL && i < v->feature_count; i++) {
+        cJSON_AddItemToArray(layers, cJSON_CreateNumber((double)v->feature_layers[i]));
+    }
+    cJSON *stops = llava_inspect_put_array(of, config, "stop_ids");
+    for (size_t i = 0; stops != NULL && i < m->config.stop_count; i++) {
+        cJSON_AddItemToArray(stops, cJSON_CreateNumber((double)m->config.stop_ids[i]));
+    }
+}
+
+/* ---- what the model needs ----------------------------------------------------------------------
+ */
+
+/* Rows that a weight meets in a pass with one picture. */
+static double rows_of(const model *m, llava_per per)
+{
+    const llava_vision_plan *v = &m->plan.vision;
+    switch (per) {
+    case LLAVA_PER_PATCH:
+        return (double)v->patches;
+    case LLAVA_PER_VISION_ROW:
+        return (double)v->rows;
+    case LLAVA_PER_FEATURE_ROW:
+        return (double)v->feature_rows;
+    case LLAVA_PER_POSITION:
+    case LLAVA_PER_LOGITS_ROW:
+        return (double)m->positions;
+    default:
+        return 0;
+    }
+}
+
+/* Looks a needed weight up, which marks it as used; false with a message where it can't be. */
+static bool is_there(const model *m, const llava_needed *needed, llava_error *e)
+{
+    llava_weight weight;
+    return m->weights == NULL ||
+           (needed->optional && llava_checkpoint_find(m->weights, needed->name) == NULL) ||
+           llava_checkpoint_need(m->weights, &weight, needed->name, needed->rank, needed->shape, e);
+}
+
+static bool mark(void *self, const llava_needed *needed)
+{
+    model *m = self;
+    llava_error ignored;
+    is_there(m, needed, &ignored);
+    m->reads_name = m->reads_name || strcmp(needed->name, m->of->name) == 0;
+    return true;
+}
+
+/* Adds a weight's multiplications, marks it as used, and notes what is wrong with it. */
+static bool need(void *self, const llava_needed *needed)
+{
+    model *m = self;
+    llava_error e;
+    double product = 1;
+    for (int i = 0; i < needed->rank; i++) {
+        product *= (double)needed->shape[i];
+    }
+    m->macs[needed->per] += product * rows_of(m, needed->per);
+    if (is_there(m, needed, &e)) {
+        return true;
+    }
+    if (m->problems++ < PROBLEMS_SHOWN) {
+        fputs("problem: ", m->of->table);
+        llava_print_escaped(m->of->table, e.text);
+        fputc('\n', m->of->table);
+    }
+    if (m->problem_list != NULL) {
+        cJSON_AddItemToArray(m->problem_list, cJSON_CreateString(e.text));
+    }
+    return true;
+}
+
+static void check(model *m)
+{
+    m->problem_list = llava_inspect_put_array(m->of, m->of->json, "problems");
+    llava_needed_list(&m->plan, need, m);
+    if (m->problems > PROBLEMS_SHOWN) {
+        fprintf(m->of->table, "problem: and %zu more\n", m->problems - PROBLEMS_SHOWN);
+    }
+}
+
+/* ---- tensors -----------------------------------------------------------------------------------
+ */
+
+static bool is_parameter(const llava_checkpoint_entry *entry)
+{
+    static const char *const types[] = {"F64", "F32", "F16", "BF16"};
+    for (size_t i = 0; i < 4; i++) {
+        if (strcmp(entry->type_name, types[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum { NAME_WIDTH = 70, TYPE_WIDTH = 5, SHAPE_WIDTH = 15 };
+
+static void show_row(model *m, const llava_checkpoint_entry *entry)
+{
+    char shape[LLAVA_INSPECT_SHAPE];
+    FILE *to = m->of->table;
+    llava_inspect_shape(shape, entry->weight.rank, entry->weight.shape);
+    llava_inspect_cell(to, entry->weight.name, NAME_WIDTH);
+    fprintf(to, " %-*s %-*s %s\n", TYPE_WIDTH, entry->type_name, SHAPE_WIDTH, shape,
+            entry->used ? "used" : "unused");
+}
+
+static void put_row(llava_inspection *of, cJSON *object, const llava_checkpoint_entry *entry)
+{
+    llava_inspect_put_text(of, object, "name", entry->weight.name);
+    llava_inspect_put_text(of, object, "type", entry->type_name);
+    llava_inspect_put_shape(of, object, entry->weight.rank, entry->weight.shape);
+    llava_inspect_put_number(of, object, "parameters",
+                             is_parameter(entry) ? (double)entry->weight.count : 0);
+    llava_inspect_put_text(of, object, "part", llava_part_name(llava_part_of(entry->weight.name)));
+    llava_inspect_put_text(of, object, "file", entry->weight.file);
+    llava_inspect_put_bool(of, object, "used", entry->used);
+}
+
+/* Lists the tensors and their parameters by part. */
+static void show_tensors(model *m)
+{
+    llava_inspection *of = m->of;
+    size_t counts[PARTS + 1] = {0}, unused[PARTS + 1] = {0};
+    size_t all = m->weights == NULL ? 0 : llava_checkpoint_count(m->weights);
+    cJSON *tensors = llava_inspect_put_array(of, of->json, "tensors");
+    if (m->weights == NULL) {
+        fputs("\nno weights in this folder\n", of->table);
+    } else {
+        fprintf(of->table, "\n%-*s %-*s shape\n", NAME_WIDTH, "tensor", TYPE_WIDTH, "type");
+    }
+    for (size_t i = 0; i < all; i++) {
+        llava_checkpoint_entry entry = llava_checkpoint_at(m->weights, i);
+        llava_part part = llava_part_of(entry.weight.name);
+        size_t count = is_parameter(&entry) ? entry.weight.count : 0;
+        counts[part] += count;
+        counts[PARTS] += count;
+        unused[part] += entry.used ? 0 : count;
+        unused[PARTS] += entry.used ? 0 : count;
+        show_row(m, &entry);
+        put_row(of, llava_inspect_put_item(of, tensors), &entry);
+    }
+    if (m->weights != NULL) {
+        fprintf(of->table, "\n%-10s %16s %16s\n", "part", "parameters", "of them unused");
+    }
+    cJSON *object = llava_inspect_put_object(of, of->json, "parameters");
+    cJSON *in_vain = llava_inspect_put_object(of, of->json, "unused_parameters");
+    for (size_t part = 0; m->weights != NULL && part <= PARTS; part++) {
+        const char *name = part == PARTS ? "total" : llava_part_name((llava_part)part);
+        fprintf(of->table, "%-10s %16zu %16zu\n", name, counts[part], unused[part]);
+        llava_inspect_put_number(of, object, name, (double)counts[part]);
+        llava_inspect_put_number(of, in_vain, name, (double)unused[part]);
+    }
+}
+
+/* ---- multiplications ---------------------------------------------------------------------------
+ */
+
+static void show_macs(model *m)
+{
+    const llava_vision_plan *v = &m->plan.vision;
+    const llava_text_plan *t = &m->plan.text;
+    llava_inspection *of = m->of;
+    double rows = (double)v->rows, positions = (double)m->positions;
+    /* scores and weighted sums, each rows^2 x width, masked keys included */
+    const struct {
+        const char *name;
+        double macs;
+    } stages[] = {
+        {"vision.patch_embed", m->macs[LLAVA_PER_PATCH]},
+        {"vision.linear", m->macs[LLAVA_PER_VISION_ROW]},
+        {"vision.attention", 2 * rows * rows * (double)v->hidden * (double)v->layers_needed},
+        {"projector", m->macs[LLAVA_PER_FEATURE_ROW]},
+        {"text.linear", m->macs[LLAVA_PER_POSITION]},
+        {"text.attention",
+         2 * positions * positions * (double)(t->heads * t->head_dim) * (double)t->layers},
+        {"logits", (double)t->vocab * (double)t->hidden * positions},
+    };
+    double total = 0;
+    cJSON *object = llava_inspect_put_object(of, of->json, "macs");
+    llava_inspect_put_number(of, object, "pictures", 1);
+    llava_inspect_put_number(of, object, "text_tokens", TEXT_TOKENS);
+    llava_inspect_put_number(of, object, "positions", positions);
+    cJSON *list = llava_inspect_put_array(of, object, "stages");
+    fprintf(of->table,
+            "\nmultiplications of one pass: a picture and %d text tokens, %zu positions in all\n",
+            TEXT_TOKENS, m->positions);
+    for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
+        fprintf(of->table, "%-18s %20.0f\n", stages[i].name, stages[i].macs);
+        total += stages[i].macs;
+        cJSON *stage = llava_inspect_put_item(of, list);
+        llava_inspect_put_text(of, stage, "name", stages[i].name);
+        llava_inspect_put_number(of, stage, "macs", stages[i].macs);
+    }
+    fprintf(of->table, "%-18s %20.0f\n", "total", total);
+    llava_inspect_put_number(of, object, "total", total);
+}
+
+static void show_all(model *m)
+{
+    llava_inspect_put_text(m->of, m->of->json, "kind", "model");
+    show_config(m);
+    put_config(m);
+    check(m);
+    show_tensors(m);
+    show_macs(m);
+}
+
+/* ---- one tensor --------------------------------------------------------------------------------
+ */
+
+/* By the file's own spelling, else by the canonical name (looking that up marks it as used). */
+static bool find_tensor(const model *m, llava_checkpoint_entry *found)
+{
+    size_t all = m->weights == NULL ? 0 : llava_checkpoint_count(m->weights);
+    for (size_t i = 0; i < all; i++) {
+        *found = llava_checkpoint_at(m->weights, i);
+        if (strcmp(found->weight.name, m->of->name) == 0) {
+            return true;
+        }
+    }
+    const llava_weight *canonical =
+        all == 0 ? NULL : llava_checkpoint_find(m->weights, m->of->name);
+    for (size_t i = 0; canonical != NULL && i < all; i++) {
+        *found = llava_checkpoint_at(m->weights, i);
+        if (strcmp(found->weight.name, canonical->name) == 0) {
+            found->used = m->reads_name;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Values first .. first + n - 1, one a line, with the bits that the file holds. */
+static void show_values(const model *m, const llava_weight *w, size_t first, size_t n, cJSON *array)
+{
+    size_t size = llava_dtype_size(w->dtype);
+    for (size_t i = first; i < first + n; i++) {
+        double value;
+        const uint8_t *bytes = w->bytes + i * size;
+        llava_decode(w->dtype, bytes, 1, LLAVA_F64, &value);
+        fprintf(m->of->table, "  %12zu  %-24.*g 0x", i, size == 8 ? 17 : 9, value);
+        for (size_t b = size; b > 0; b--) {
+            fprintf(m->of->table, "%02x", bytes[b - 1]);
+        }
+        fputc('\n', m->of->table);
+        if (array != NULL) {
+            cJSON_AddItemToArray(array, cJSON_CreateNumber(value)); /* NaN becomes null */
+        }
+    }
+}
+
+static bool measure(const llava_weight *w, llava_statistics *s, llava_error *e)
+{
+    double *values = llava_alloc(e, LLAVA_INSPECT_PIECE, sizeof(double));
+    size_t size = llava_dtype_size(w->dtype);
+    *s = (llava_statistics){0};
+    for (size_t done = 0; values != NULL && done < w->count;) {
+        size_t left = w->count - done;
+        size_t n = left < LLAVA_INSPECT_PIECE ? left : LLAVA_INSPECT_PIECE;
+        llava_decode(w->dtype, w->bytes + done * size, n, LLAVA_F64, values);
+        llava_statistics_add(s, values, n);
+        done += n;
+    }
+    free(values);
+    return values != NULL;
+}
+
+static bool show_one(model *m, llava_error *e)
+{
+    llava_inspection *of = m->of;
+    llava_checkpoint_entry entry;
+    llava_needed_list(&m->plan, mark, m);
+    if (!find_tensor(m, &entry)) {
+        return llava_fail(e, "%s: there is no tensor '%.200s' (inspect without a name lists them)",
+                          of->path, of->name);
+    }
+    const llava_weight *w = &entry.weight;
+    char shape[LLAVA_INSPECT_SHAPE];
+    llava_statistics s;
+    llava_inspect_put_text(of, of->json, "kind", "tensor");
+    put_row(of, of->json, &entry);
+    llava_inspect_text(of->table, w->name, LLAVA_INSPECT_COLUMNS);
+    fputs("\n  file    ", of->table);
+    llava_print_escaped(of->table, w->file);
+    fprintf(of->table, "\n  type    %s\n  shape   %s\n  %s\n", entry.type_name,
+            llava_inspect_shape(shape, w->rank, w->shape),
+            entry.used ? "used by the model" : "not used by the model");
+    if (!is_parameter(&entry)) {
+        return true; /* its type is no weight's: nothing here decodes it */
+    }
+    if (!measure(w, &s, e)) {
+        return false;
+    }
+    size_t head = w->count < LLAVA_INSPECT_ENDS ? w->count : LLAVA_INSPECT_ENDS;
+    size_t left = w->count - head, tail = left < LLAVA_INSPECT_ENDS ? left : LLAVA_INSPECT_ENDS;
+    llava_inspect_statistics(of->table, &s);
+    llava_inspect_put_statistics(of, of->json, &s);
+    fputs("  first values, by index in C order, and their bits\n", of->table);
+    show_values(m, w, 0, head, llava_inspect_put_array(of, of->json, "first"));
+    fputs(tail > 0 ? "  last values\n" : "", of->table);
+    show_values(m, w, w->count - tail, tail, llava_inspect_put_array(of, of->json, "last"));
+    return true;
+}
+
+bool llava_inspect_model(llava_inspection *of, llava_error *e)
+{
+    model m = {.of = of};
+    bool ok = open_model(&m, e);
+    if (ok && of->name == NULL) {
+        show_all(&m);
+    } else if (ok) {
+        ok = show_one(&m, e);
+    }
+    llava_checkpoint_close(m.weights);
+    return ok;
+}

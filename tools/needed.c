@@ -1,0 +1,209 @@
+#include "tools/needed.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef enum {
+    ALWAYS,
+    PRE_NORM,
+    TOWER_BIAS,
+    PROJECTOR_BIAS,
+    QKV_BIAS,
+    OUT_BIAS,
+    MLP_BIAS,
+    FINAL_NORM,
+    HEAD,
+} condition;
+
+typedef struct {
+    const char *name;  /* with %zu: one for each layer */
+    const char *shape; /* a letter for each axis, see size_of */
+    llava_part part;
+    llava_per per;
+    condition when;
+} row;
+
+#define VISION    LLAVA_PART_VISION
+#define PROJECTOR LLAVA_PART_PROJECTOR
+#define TEXT      LLAVA_PART_TEXT
+#define TOWER     "vision_tower.vision_model."
+#define LAYER     TOWER "encoder.layers.%zu."
+#define MODEL     "language_model.model."
+#define BLOCK     MODEL "layers.%zu."
+
+static const row rows[] = {
+    {TOWER "embeddings.class_embedding", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {TOWER "embeddings.patch_embedding.weight", "D3pp", VISION, LLAVA_PER_PATCH, ALWAYS},
+    {TOWER "embeddings.position_embedding.weight", "TD", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {TOWER "pre_layrnorm.weight", "D", VISION, LLAVA_PER_NOTHING, PRE_NORM},
+    {TOWER "pre_layrnorm.bias", "D", VISION, LLAVA_PER_NOTHING, PRE_NORM},
+    {LAYER "layer_norm1.weight", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {LAYER "layer_norm1.bias", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {LAYER "self_attn.q_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {LAYER "self_attn.q_proj.bias", "D", VISION, LLAVA_PER_NOTHING, TOWER_BIAS},
+    {LAYER "self_attn.k_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {LAYER "self_attn.k_proj.bias", "D", VISION, LLAVA_PER_NOTHING, TOWER_BIAS},
+    {LAYER "self_attn.v_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {LAYER "self_attn.v_proj.bias", "D", VISION, LLAVA_PER_NOTHING, TOWER_BIAS},
+    {LAYER "self_attn.out_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {LAYER "self_attn.out_proj.bias", "D", VISION, LLAVA_PER_NOTHING, TOWER_BIAS},
+    {LAYER "layer_norm2.weight", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {LAYER "layer_norm2.bias", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {LAYER "mlp.fc1.weight", "MD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {LAYER "mlp.fc1.bias", "M", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {LAYER "mlp.fc2.weight", "DM", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {LAYER "mlp.fc2.bias", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {"multi_modal_projector.linear_1.weight", "HC", PROJECTOR, LLAVA_PER_FEATURE_ROW, ALWAYS},
+    {"multi_modal_projector.linear_1.bias", "H", PROJECTOR, LLAVA_PER_NOTHING, PROJECTOR_BIAS},
+    {"multi_modal_projector.linear_2.weight", "HH", PROJECTOR, LLAVA_PER_FEATURE_ROW, ALWAYS},
+    {"multi_modal_projector.linear_2.bias", "H", PROJECTOR, LLAVA_PER_NOTHING, PROJECTOR_BIAS},
+    {MODEL "embed_tokens.weight", "VH", TEXT, LLAVA_PER_NOTHING, ALWAYS},
+    {BLOCK "input_layernorm.weight", "H", TEXT, LLAVA_PER_NOTHING, ALWAYS},
+    {BLOCK "self_attn.q_proj.weight", "AH", TEXT, LLAVA_PER_POSITION, ALWAYS},
+    {BLOCK "self_attn.q_proj.bias", "A", TEXT, LLAVA_PER_NOTHING, QKV_BIAS},
+    {BLOCK "self_attn.k_proj.weight", "KH", TEXT, LLAVA_PER_POSITION, ALWAYS},
+    {BLOCK "self_attn.k_proj.bias", "K", TEXT, LLAVA_PER_NOTHING, QKV_BIAS},
+    {BLOCK "self_attn.v_proj.weight", "KH", TEXT, LLAVA_PER_POSITION, ALWAYS},
+    {BLOCK "self_attn.v_proj.bias", "K", TEXT, LLAVA_PER_NOTHING, QKV_BIAS},
+    {BLOCK "self_attn.o_proj.weight", "HA", TEXT, LLAVA_PER_POSITION, ALWAYS},
+    {BLOCK "self_attn.o_proj.bias", "H", TEXT, LLAVA_PER_NOTHING, OUT_BIAS},
+    {BLOCK "post_attention_layernorm.weight", "H", TEXT, LLAVA_PER_NOTHING, ALWAYS},
+    {BLOCK "mlp.gate_proj.weight", "IH", TEXT, LLAVA_PER_POSITION, ALWAYS},
+    {BLOCK "mlp.gate_proj.bias", "I", TEXT, LLAVA_PER_NOTHING, MLP_BIAS},
+    {BLOCK "mlp.up_proj.weight", "IH", TEXT, LLAVA_PER_POSITION, ALWAYS},
+    {BLOCK "mlp.up_proj.bias", "I", TEXT, LLAVA_PER_NOTHING, MLP_BIAS},
+    {BLOCK "mlp.down_proj.weight", "HI", TEXT, LLAVA_PER_POSITION, ALWAYS},
+    {BLOCK "mlp.down_proj.bias", "H", TEXT, LLAVA_PER_NOTHING, MLP_BIAS},
+    {MODEL "norm.weight", "H", TEXT, LLAVA_PER_NOTHING, FINAL_NORM},
+    {"language_model.lm_head.weight", "VH", TEXT, LLAVA_PER_LOGITS_ROW, HEAD},
+};
+
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+const char *llava_part_name(llava_part part)
+{
+    static const char *const names[] = {"vision", "projector", "text", "other"};
+    return names[part];
+}
+
+llava_part llava_part_of(const char *name)
+{
+    static const struct {
+        const char *start;
+        llava_part part;
+    } starts[] = {{"vision_tower.", VISION},
+                  {"multi_modal_projector.", PROJECTOR},
+                  {"language_model.", TEXT},
+                  {"lm_head.", TEXT}};
+    name += strncmp(name, "model.", 6) == 0 ? 6 : 0;
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        if (strncmp(name, starts[i].start, strlen(starts[i].start)) == 0) {
+            return starts[i].part;
+        }
+    }
+    return LLAVA_PART_OTHER;
+}
+
+static size_t size_of(const llava_plan *p, char letter)
+{
+    const llava_vision_plan *v = &p->vision;
+    const llava_text_plan *t = &p->text;
+    switch (letter) {
+    case 'D':
+        return v->hidden;
+    case 'p':
+        return v->patch;
+    case 'T': /* of the position table */
+        return v->patches + 1;
+    case 'M':
+        return v->intermediate;
+    case 'C':
+        return v->feature_width;
+    case 'H':
+        return t->hidden;
+    case 'A':
+        return t->heads * t->head_dim;
+    case 'K':
+        return t->kv_heads * t->head_dim;
+    case 'I':
+        return t->intermediate;
+    case 'V':
+        return t->vocab;
+    default: /* '3' */
+        return 3;
+    }
+}
+
+static bool holds(const llava_plan *p, condition when)
+{
+    switch (when) {
+    case PRE_NORM:
+        return p->vision.pre_norm;
+    case TOWER_BIAS:
+        return p->vision.attn_bias;
+    case PROJECTOR_BIAS:
+        return p->projector_bias;
+    case QKV_BIAS:
+        return p->text.qkv_bias;
+    case OUT_BIAS:
+        return p->text.attn_bias;
+    case MLP_BIAS:
+        return p->text.mlp_bias;
+    case FINAL_NORM:
+        return p->text.final_norm;
+    default:
+        return true;
+    }
+}
+
+typedef struct {
+    const llava_plan *plan;
+    bool (*each)(void *self, const llava_needed *weight);
+    void *self;
+} listing;
+
+static bool list_one(const listing *l, const row *r, size_t layer)
+{
+    char name[128];
+    const char *digits = strstr(r->name, "%zu");
+    if (!holds(l->plan, r->when)) {
+        return true;
+    }
+    if (digits == NULL) {
+        snprintf(name, sizeof name, "%s", r->name);
+    } else {
+        snprintf(name, sizeof name, "%.*s%zu%s", (int)(digits - r->name), r->name, layer,
+                 digits + 3);
+    }
+    llava_needed weight = {.name = name, .part = r->part, .per = r->per};
+    weight.optional = r->when == HEAD && l->plan->text.tied_head;
+    for (; r->shape[weight.rank] != '\0'; weight.rank++) {
+        weight.shape[weight.rank] = size_of(l->plan, r->shape[weight.rank]);
+    }
+    return l->each(l->self, &weight);
+}
+
+bool llava_needed_list(const llava_plan *plan, bool (*each)(void *self, const llava_needed *weight),
+                       void *self)
+{
+    listing l = {plan, each, self};
+    for (size_t i = 0; i < ROWS;) {
+        size_t end = i, layers = 1;
+        bool layered = strstr(rows[i].name, "%zu") != NULL;
+        while (end < ROWS && (strstr(rows[end].name, "%zu") != NULL) == layered) {
+            end++;
+        }
+        if (layered) {
+            layers = rows[i].part == VISION ? plan->vision.layers_needed : plan->text.layers;
+        }
+        for (size_t layer = 0; layer < layers; layer++) {
+            for (size_t k = i; k < end; k++) {
+                if (!list_one(&l, &rows[k], layer)) {
+                    return false;
+                }
+            }
+        }
+        i = end;
+    }
+    return true;
+}
