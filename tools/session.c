@@ -84,7 +84,7 @@ static bool request_check(const llava_request *q, llava_error *e)
 /* ---- pictures and text --------------------------------------------------------------------------
  */
 
-static llava_image_plan image_plan(const llava_choices *c)
+llava_image_plan llava_image_plan_of(const llava_choices *c)
 {
     const unsigned char *v = c->value;
     return (llava_image_plan){
@@ -107,7 +107,7 @@ static llava_image_plan image_plan(const llava_choices *c)
     };
 }
 
-static llava_token_plan token_plan(const llava_choices *c)
+llava_token_plan llava_token_plan_of(const llava_choices *c)
 {
     const unsigned char *v = c->value;
     return (llava_token_plan){
@@ -121,7 +121,7 @@ static llava_token_plan token_plan(const llava_choices *c)
 static bool read_picture(llava_session *s, size_t i, llava_sha256 *sha, llava_error *e)
 {
     const char *path = s->request->images[i];
-    llava_image_plan plan = image_plan(&s->request->choices);
+    llava_image_plan plan = llava_image_plan_of(&s->request->choices);
     llava_file file;
     llava_picture rgb = {0};
     if (!llava_file_map(&file, path, e)) {
@@ -201,7 +201,7 @@ static char *prompt_text(const llava_request *q, llava_error *e)
 /* Image tokens that each picture gets, from its processed size. */
 static bool count_tokens(const llava_session *s, size_t *counts, llava_error *e)
 {
-    llava_token_plan plan = token_plan(&s->request->choices);
+    llava_token_plan plan = llava_token_plan_of(&s->request->choices);
     for (size_t i = 0; i < s->request->image_count; i++) {
         if (!llava_image_token_count(&s->processor, &s->config, s->pictures[i].height,
                                      s->pictures[i].width, plan.image_count, &counts[i], e)) {
@@ -215,7 +215,7 @@ static bool count_tokens(const llava_session *s, size_t *counts, llava_error *e)
 static bool read_text(llava_session *s, llava_error *e)
 {
     const llava_request *q = s->request;
-    llava_token_plan plan = token_plan(&q->choices);
+    llava_token_plan plan = llava_token_plan_of(&q->choices);
     size_t *counts = llava_alloc(e, q->image_count, sizeof *counts);
     char *text = counts == NULL ? NULL : prompt_text(q, e);
     bool ok = text != NULL && llava_session_tokenizer(s, e) && count_tokens(s, counts, e);

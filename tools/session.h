@@ -56,6 +56,10 @@ void llava_session_close(llava_session *session);
  * count too. */
 llava_tap_sizes llava_session_sizes(const llava_session *session, bool named);
 
+/* What the choices mean for pictures and for text. */
+llava_image_plan llava_image_plan_of(const llava_choices *choices);
+llava_token_plan llava_token_plan_of(const llava_choices *choices);
+
 /* SHA-256 over config.json and the safetensors headers, as 64 digits; empty where there are no
  * weights. */
 bool llava_session_model_sha256(llava_session *session, char text[65], llava_error *e);
