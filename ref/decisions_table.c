@@ -409,7 +409,7 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                      "the last layer (C 32); "
                      "vLLM: positive indices one off (F 33) "
                      "https://github.com/vllm-project/vllm/pull/13514; "
-                     "LLaVA-NeXT: a tower cut short, then -1; "
+                     "LLaVA-NeXT: a tower cut short, then -1, "
                      "the config's key ignored (R 34) "
                      "https://github.com/zjysteven/lmms-finetune/issues/4",
         },
@@ -456,8 +456,7 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                     "JAX; none: left out.",
             .source = "spec 3: LlavaMultiModalProjector",
             .ports = "llama.cpp: tanh, read from a float16 table (C and X 49, section 4 T and N); "
-                     "ik_llama.cpp: tanh; "
-                     "the error measured for both (R 50) "
+                     "ik_llama.cpp: tanh, the error measured for both (R 50) "
                      "https://github.com/ikawrakow/ik_llama.cpp/pull/2086; "
                      "TensorRT-LLM: `gelu` is the tanh form there (R 52) "
                      "https://github.com/NVIDIA/TensorRT-LLM/issues/10446; "
@@ -833,7 +832,7 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                     "in wider types: RMSNorm, rotary tables, softmax and loss, and the logits "
                     "that generate() chooses by.",
             .source = "spec 5.1, 14.2",
-            .ports = "transformers: a golden of model.double() is float32 in these places (by "
+            .ports = "transformers: a golden made with double is float32 in these places (by "
                      "design, spec 5.1)",
         },
 };
