@@ -260,7 +260,7 @@ void tiny_free(tiny_taps *taps)
 
 llava_plan tiny_plan(const tiny_model *model, const tiny_how *how)
 {
-    llava_plan plan;
+    llava_plan plan = {0};
     llava_choices choices = {{0}};
     llava_error e = {""};
     if ((how->set != NULL && !llava_choose(&choices, how->set, &e)) ||
