@@ -15,6 +15,7 @@ void llava_inputs_free(llava_inputs *in)
     free(in->position_ids);
     free(in->labels);
     free(in->pixel_values);
+    free(in->answer);
     *in = (llava_inputs){0};
 }
 

@@ -72,13 +72,17 @@ typedef struct {
     bool *ended;
 } rows;
 
-/* Takes the next token of every row from the logits of the last position; all_ended says whether to
- * stop. */
-static void choose(const llava_numerics *n, const llava_config *config, const llava_outputs *out,
-                   rows *state, bool *all_ended)
+/* Takes the g-th token of every row from the logits of the last position, or from the answer that
+ * is given; all_ended says whether to stop. */
+static void choose(const llava_numerics *n, const llava_config *config, const llava_inputs *in,
+                   size_t g, const llava_outputs *out, rows *state, bool *all_ended)
 {
-    *all_ended = true;
+    *all_ended = in->answer == NULL || g == in->answer_length;
     for (size_t b = 0; b < out->batch; b++) {
+        if (in->answer != NULL) {
+            state->next[b] = in->answer[b * in->answer_length + g - 1];
+            continue;
+        }
         const double *last = out->logits + ((b + 1) * out->rows - 1) * out->vocab;
         state->next[b] = state->ended[b] ? config->pad_id : argmax(n, last, out->vocab);
         state->ended[b] = state->ended[b] || is_stop(config, state->next[b]);
@@ -128,7 +132,7 @@ static bool decode(llava_run *r, const llava_config *config, const llava_goal *g
         state->position[b] = positions[(b + 1) * in->length - 1] + position_slip(r->plan);
     }
     for (size_t g = 1; ok; g++) {
-        choose(&r->plan->numerics, config, &out, state, &all_ended);
+        choose(&r->plan->numerics, config, in, g, &out, state, &all_ended);
         llava_outputs_free(&out);
         for (size_t b = 0; b < in->batch; b++) {
             answer->ids[b * most + g - 1] = state->next[b];

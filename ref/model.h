@@ -21,7 +21,10 @@ typedef struct {
     size_t pictures;         /* N */
     size_t height, width;    /* of pixel_values */
     double *pixel_values;    /* [N, 3, height, width] */
-    llava_dtype pixel_type;  /* LLAVA_F32 or LLAVA_F64: what the tap of pixel_values shows */
+    int64_t *answer;         /* [B, answer_length]: tokens that generation takes instead of its
+                                own choice: a port's, while diagnosing */
+    size_t answer_length;
+    llava_dtype pixel_type; /* LLAVA_F32 or LLAVA_F64: what the tap of pixel_values shows */
 } llava_inputs;
 
 void llava_inputs_free(llava_inputs *inputs);
@@ -46,6 +49,9 @@ typedef struct {
     size_t vision_layers;             /* tower layers to run: index of the last one + 1 */
     bool embed, merge, rope, text;
     size_t text_layers;
+    /* Layers before these are not run: the sink is handed the hidden state that enters the first
+     * one (the tap below it, all zeros) and puts a port's there. Not 0 only while diagnosing. */
+    size_t vision_first, text_first;
     bool norm, last_logits, all_logits, loss;
 } llava_goal;
 

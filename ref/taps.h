@@ -27,6 +27,10 @@ typedef struct {
     const char *name;  /* "{i}" stands for the layer's number */
     const char *shape; /* letters, as contract section 2 has them: "N,T,h,d" */
     llava_at at;
+    /* What it is computed from, separated by blanks: kinds by name, and {below} the hidden state
+     * that enters the layer, {top} the last layer's output, {chosen} the chosen hidden states of
+     * the tower. Where several stand in a row of image stages, the nearest that exists. */
+    const char *from;
     const char *formula; /* one line */
     const char *source;  /* where it stands in transformers / in the spec */
 } llava_tap_kind;

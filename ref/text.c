@@ -334,7 +334,11 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
     if (ok) {
         see(&p, mask);
     }
-    for (size_t i = 0; ok && i < goal->text_layers; i++) {
+    if (ok && goal->text_first > 0) {
+        ok = llava_put(r, x, (llava_shape){3, {cache->batch, length, t->hidden}},
+                       "text.layers.%zu.output", goal->text_first - 1);
+    }
+    for (size_t i = goal->text_first; ok && i < goal->text_layers; i++) {
         ok = layer(&p, i, x);
     }
     cache->length += length;

@@ -268,6 +268,14 @@ static bool select_rows(llava_run *r, size_t index, const double *h, size_t pict
     return true;
 }
 
+/* Lets the sink put hidden state `index` in place of one that was not computed. */
+static bool put_state(llava_run *r, size_t index, size_t pictures, double *h)
+{
+    llava_shape shape = {3, {pictures, r->plan->vision.rows, r->plan->vision.hidden}};
+    return index == 0 ? llava_put(r, h, shape, "vision.pre_norm")
+                      : llava_put(r, h, shape, "vision.layers.%zu.output", index - 1);
+}
+
 /* Is hidden state `index` one of the chosen ones? */
 static bool is_chosen(const llava_vision_plan *v, size_t index)
 {
@@ -293,14 +301,21 @@ bool llava_vision(llava_run *r, const llava_goal *goal, const double *pixels, si
     llava_scratch_block *mark = llava_scratch_mark(r);
     double *patches = llava_scratch(r, pictures * v->patches, v->hidden);
     double *h = llava_scratch(r, pictures * v->rows, v->hidden);
-    bool ok = patches != NULL && h != NULL && patch_embed(r, pixels, pictures, patches) &&
-              embed(r, patches, pictures, h);
+    bool ok = patches != NULL && h != NULL;
+    size_t first = goal->vision_first;
+    if (ok && first == 0) {
+        ok = patch_embed(r, pixels, pictures, patches) && embed(r, patches, pictures, h);
+    }
     size_t last = goal->vision_layers;
     if (goal->features && last < v->layers_needed) {
         last = v->layers_needed;
     }
     for (size_t index = 0; ok && index <= last; index++) {
-        ok = index == 0 || layer(r, index - 1, pictures, h);
+        if (index > first) {
+            ok = layer(r, index - 1, pictures, h);
+        } else if (first > 0) {
+            ok = put_state(r, index, pictures, h);
+        }
         if (ok && goal->features && is_chosen(v, index)) {
             ok = select_rows(r, index, h, pictures, *features);
         }

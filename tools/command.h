@@ -21,5 +21,7 @@ typedef struct {
 extern const llava_command llava_command_run;
 extern const llava_command llava_command_explain;
 extern const llava_command llava_command_inspect;
+extern const llava_command llava_command_bench;
+extern const llava_command llava_command_diff;
 
 #endif

@@ -13,6 +13,7 @@ typedef struct {
 
 struct llava_comparer {
     llava_row_counting rows;
+    const llava_port_tensor *given; /* NULL: everything is there */
     llava_comparison result;
     size_t total;     /* elements of the tensor */
     size_t at;        /* elements taken */
@@ -82,6 +83,12 @@ static sums whole_row(const double *e, const double *a, size_t n, double *max_d,
     return s;
 }
 
+static bool element_counts(const llava_comparer *c, size_t row, size_t i)
+{
+    return llava_element_counts(&c->rows, row, i) &&
+           (c->given == NULL || llava_port_given(c->given, row, i));
+}
+
 /* The same, element by element: keys that do not count, NaN and infinities. */
 static sums careful_row(llava_comparer *c, size_t row, const double *e, const double *a, size_t n,
                         double *max_d, double *max_e)
@@ -91,7 +98,7 @@ static sums careful_row(llava_comparer *c, size_t row, const double *e, const do
     *max_d = 0;
     *max_e = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!llava_element_counts(&c->rows, row, i)) {
+        if (!element_counts(c, row, i)) {
             continue;
         }
         r->count++;
@@ -138,7 +145,7 @@ static void note_worst(llava_comparer *c, size_t row, const double *e, const dou
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        if (fabs(a[i] - e[i]) == max_d && llava_element_counts(&c->rows, row, i)) {
+        if (fabs(a[i] - e[i]) == max_d && element_counts(c, row, i)) {
             r->worst_index = row * n + i;
             r->worst_expected = e[i];
             r->worst_actual = a[i];
@@ -152,7 +159,7 @@ static void sample(llava_comparer *c, size_t row, const double *e, const double 
     size_t first = row * n;
     size_t i = (c->stride - first % c->stride) % c->stride;
     for (; i < n && c->samples < SAMPLE; i += c->stride) {
-        if (isfinite(e[i]) && isfinite(a[i]) && llava_element_counts(&c->rows, row, i)) {
+        if (isfinite(e[i]) && isfinite(a[i]) && element_counts(c, row, i)) {
             double d = fabs(a[i] - e[i]);
             c->sampled[c->samples] = d;
             c->bits[c->samples] = d == 0      ? 53
@@ -172,7 +179,7 @@ static void take_row(llava_comparer *c, size_t row, const double *e, const doubl
         return;
     }
     sums s = {0};
-    bool careful = c->rows.keys;
+    bool careful = c->rows.keys || c->given != NULL;
     if (!careful) {
         s = whole_row(e, a, n, &max_d, &max_e);
         /* overflow of a square looks like an infinity, and the careful way sorts it out */
@@ -248,6 +255,11 @@ bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counti
         return false;
     }
     return true;
+}
+
+void llava_comparer_only(llava_comparer *c, const llava_port_tensor *tensor)
+{
+    c->given = tensor != NULL && tensor->partial ? tensor : NULL;
 }
 
 void llava_comparer_add(llava_comparer *c, const double *expected, const double *actual, size_t n)

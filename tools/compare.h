@@ -9,6 +9,7 @@
 #define LLAVA_COMPARE_H
 
 #include "tools/counting.h"
+#include "tools/port.h"
 
 enum { LLAVA_QUANTILES = 4 }; /* 50 %, 90 %, 99 %, 99.9 % */
 
@@ -34,6 +35,8 @@ typedef struct llava_comparer llava_comparer;
 /* For a tap of this name and shape. */
 bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counting,
                          const char *name, int rank, const size_t *shape, llava_error *e);
+/* Leaves out what the port never computed (tensor->partial); NULL: nothing. Call before adding. */
+void llava_comparer_only(llava_comparer *comparer, const llava_port_tensor *tensor);
 /* The next n elements in C order. */
 void llava_comparer_add(llava_comparer *comparer, const double *expected, const double *actual,
                         size_t n);

@@ -171,8 +171,8 @@ bool llava_product(const llava_numerics *n, double *y, size_t y_stride, const do
                    size_t x_stride, size_t rows, size_t inner, size_t outputs,
                    const llava_factor *w, llava_error *e)
 {
-    return llava_product_with(llava_tile_best(), n, y, y_stride, x, x_stride, rows, inner, outputs,
-                              w, e);
+    return llava_product_with(n->sums_f32 ? llava_tile_f32() : llava_tile_best(), n, y, y_stride, x,
+                              x_stride, rows, inner, outputs, w, e);
 }
 
 bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, size_t y_stride,

@@ -48,3 +48,29 @@ llava_tile llava_tile_best(void)
     llava_tile tiles[4];
     return tiles[llava_tile_all(tiles) - 1];
 }
+
+enum { F32_OUTPUTS = 16 };
+
+static void tile_f32(double *y, size_t y_stride, const double *x, const double *w, size_t inner)
+{
+    for (size_t r = 0; r < LLAVA_TILE_ROWS; r++) {
+        float sum[F32_OUTPUTS];
+        for (size_t o = 0; o < F32_OUTPUTS; o++) {
+            sum[o] = (float)y[r * y_stride + o];
+        }
+        for (size_t k = 0; k < inner; k++) {
+            float xk = (float)x[k * LLAVA_TILE_ROWS + r];
+            for (size_t o = 0; o < F32_OUTPUTS; o++) {
+                sum[o] += xk * (float)w[k * F32_OUTPUTS + o];
+            }
+        }
+        for (size_t o = 0; o < F32_OUTPUTS; o++) {
+            y[r * y_stride + o] = (double)sum[o];
+        }
+    }
+}
+
+llava_tile llava_tile_f32(void)
+{
+    return (llava_tile){F32_OUTPUTS, tile_f32};
+}

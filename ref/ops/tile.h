@@ -25,6 +25,9 @@ llava_tile llava_tile_best(void);
  */
 size_t llava_tile_all(llava_tile tiles[4]);
 
+/* Blocks that round every product and every sum to float32 (numerics->sums_f32). */
+llava_tile llava_tile_f32(void);
+
 /* llava_product with a block of the caller's choice, which llava_product makes the best. */
 bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, size_t y_stride,
                         const double *x, size_t x_stride, size_t rows, size_t inner, size_t outputs,

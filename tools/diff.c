@@ -1,0 +1,544 @@
+/* llava-ref diff: two dumps held against each other, tensor by tensor (contract section 6). */
+#include "tools/diff.h"
+
+#include "ref/json.h"
+#include "tools/command.h"
+#include "tools/names.h"
+#include "tools/options.h"
+#include "tools/output.h"
+#include "tools/port.h"
+#include "tools/sinks.h"
+#include "tools/words.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const char *expected, *actual, *peer, *map, *model, *json, *html, *junit, *taps, *require;
+} diff_options;
+
+typedef struct {
+    diff_options o;
+    llava_dump *expected;
+    llava_port *actual, *peer;
+    llava_counting counting;
+    llava_globs taps, require;
+    size_t tower_layers; /* as EXPECTED's names show */
+    llava_diff result;
+} differ;
+
+const char *llava_verdict_name(llava_verdict verdict)
+{
+    static const char *const names[] = {"pass", "warn", "cannot-judge", "differ"};
+    return names[verdict];
+}
+
+static bool read_options(diff_options *o, int argc, char **argv, llava_error *e)
+{
+    llava_option options[] = {
+        {.name = "--peer", .kind = LLAVA_OPTION_TEXT, .target = &o->peer},
+        {.name = "--map", .kind = LLAVA_OPTION_TEXT, .target = &o->map},
+        {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &o->model},
+        {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
+        {.name = "--junit", .kind = LLAVA_OPTION_TEXT, .target = &o->junit},
+        {.name = "--taps", .kind = LLAVA_OPTION_TEXT, .target = &o->taps},
+        {.name = "--require", .kind = LLAVA_OPTION_TEXT, .target = &o->require},
+    };
+    const char *words[2] = {NULL, NULL};
+    llava_operands operands = {.words = words, .most = 2};
+    if (!llava_options_read(argc, argv, options, sizeof options / sizeof options[0], &operands,
+                            e)) {
+        return false;
+    }
+    if (operands.count != 2) {
+        return llava_fail(e, "diff: two dumps are needed, EXPECTED and ACTUAL");
+    }
+    o->expected = words[0];
+    o->actual = words[1];
+    return true;
+}
+
+/* ---- opening
+ * -------------------------------------------------------------------------------------- */
+
+/* A string of a dump's __meta__, copied; NULL where absent. */
+static char *meta_string(const char *path, const char *meta, const char *key, llava_error *e)
+{
+    cJSON *json = meta == NULL ? NULL : llava_json_parse(path, meta, strlen(meta), e);
+    const char *value = NULL;
+    llava_error ignored;
+    llava_json_string(path, json, key, &value, &ignored);
+    char *copy = value == NULL ? NULL : llava_text(&ignored, value, strlen(value));
+    cJSON_Delete(json);
+    return copy;
+}
+
+/* Dumps of other inputs can't be compared; of another model they can, with a warning. */
+static bool check_meta(const differ *d, llava_error *e)
+{
+    const char *mine = llava_dump_meta(d->expected), *theirs = llava_port_meta(d->actual);
+    llava_error ignored;
+    char *inputs[2] = {meta_string(d->o.expected, mine, "inputs", &ignored),
+                       meta_string(d->o.actual, theirs, "inputs", &ignored)};
+    char *models[2] = {meta_string(d->o.expected, mine, "model", &ignored),
+                       meta_string(d->o.actual, theirs, "model", &ignored)};
+    bool ok = true;
+    if (inputs[0] != NULL && inputs[1] != NULL && strcmp(inputs[0], inputs[1]) != 0) {
+        ok = llava_fail(e, "%s: made from other inputs than %s (inputs SHA-256 %.12s.., %.12s..)",
+                        d->o.actual, d->o.expected, inputs[1], inputs[0]);
+    }
+    if (models[0] != NULL && models[1] != NULL && strcmp(models[0], models[1]) != 0) {
+        char text[1024];
+        snprintf(text, sizeof text, "%s: made with another model than %s", d->o.actual,
+                 d->o.expected);
+        llava_warn(text);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(inputs[i]);
+        free(models[i]);
+    }
+    return ok;
+}
+
+/* The attention mask decides what counts: EXPECTED's, else ACTUAL's, else all ones. */
+static bool read_mask(differ *d, llava_error *e)
+{
+    const llava_dump_entry *mine = llava_dump_find(d->expected, "attention_mask");
+    const llava_port_tensor *theirs = llava_port_find(d->actual, "attention_mask");
+    if (mine != NULL && mine->array.rank == 2) {
+        d->counting.batch = mine->array.shape[0];
+        d->counting.length = mine->array.shape[1];
+        return llava_dump_load_integers(d->expected, mine, &d->counting.mask, e);
+    }
+    if (theirs != NULL && theirs->rank == 2) {
+        d->counting.batch = theirs->shape[0];
+        d->counting.length = theirs->shape[1];
+        return llava_port_load_integers(d->actual, theirs, &d->counting.mask, e);
+    }
+    return true;
+}
+
+static bool open_all(differ *d, llava_error *e)
+{
+    const diff_options *o = &d->o;
+    llava_config config;
+    llava_plan plan;
+    llava_choices right = {0};
+    const llava_plan *sizes = NULL;
+    if (o->model != NULL) {
+        if (!llava_config_read(&config, o->model, e) ||
+            !llava_plan_make(&plan, &config, &right, LLAVA_F64, false, e)) {
+            return false;
+        }
+        sizes = &plan;
+    }
+    return llava_dump_open(&d->expected, o->expected, e) &&
+           llava_port_open_beside(&d->actual, o->actual, o->map, sizes, d->expected, e) &&
+           (o->peer == NULL || llava_port_open(&d->peer, o->peer, NULL, NULL, e)) &&
+           check_meta(d, e) && read_mask(d, e) &&
+           (o->taps == NULL || llava_globs_parse(&d->taps, o->taps, e)) &&
+           (o->require == NULL || llava_globs_parse(&d->require, o->require, e));
+}
+
+/* ---- one tensor
+ * ----------------------------------------------------------------------------------- */
+
+enum { PIECE = 65536 };
+
+/* EXPECTED's entry against a port's tensor of the same shape, piece by piece. */
+static bool compare_tensors(differ *d, const llava_dump_entry *entry, llava_port *port,
+                            const llava_port_tensor *tensor, llava_comparison *result,
+                            llava_error *e)
+{
+    llava_comparer *comparer;
+    double *x = llava_alloc(e, PIECE, sizeof(double)), *y = llava_alloc(e, PIECE, sizeof(double));
+    bool ok = x != NULL && y != NULL &&
+              llava_comparer_open(&comparer, &d->counting, entry->name, entry->array.rank,
+                                  entry->array.shape, e);
+    if (ok) {
+        llava_comparer_only(comparer, tensor);
+        for (size_t at = 0; ok && at < entry->array.count; at += PIECE) {
+            size_t n = entry->array.count - at < PIECE ? entry->array.count - at : PIECE;
+            ok = llava_dump_read(d->expected, entry, at, n, x, e) &&
+                 llava_port_read(port, tensor, at, n, y, e);
+            if (ok) {
+                llava_comparer_add(comparer, x, y, n);
+            }
+        }
+        *result = llava_comparer_close(comparer);
+    }
+    free(x);
+    free(y);
+    return ok;
+}
+
+static bool same_shape(const llava_dump_entry *entry, const llava_port_tensor *tensor)
+{
+    bool same = entry->array.rank == tensor->rank;
+    for (int i = 0; same && i < tensor->rank; i++) {
+        same = entry->array.shape[i] == tensor->shape[i];
+    }
+    return same;
+}
+
+static void judge(llava_diff_tensor *t, llava_verdict verdict, const char *why)
+{
+    if (verdict > t->verdict) {
+        t->verdict = verdict;
+        t->why = why;
+    }
+}
+
+/* Error against bound, both ways of measuring: the larger ratio counts. NaN never passes. */
+static void judge_by_bound(llava_diff_tensor *t)
+{
+    double l2 = t->numbers.rel_l2 / t->bound.l2, max = t->numbers.rel_max / t->bound.max;
+    t->ratio = l2 > max ? l2 : max;
+    if (!(l2 <= 1) || !(max <= 1)) {
+        judge(t, LLAVA_DIFFER, "error above the bound");
+    }
+}
+
+/* Contract section 6: in L2 below 2 passes, below 4 warns; in max 4 and 8. */
+static void judge_by_peer(llava_diff_tensor *t)
+{
+    double l2 = t->numbers.rel_l2 / t->peer_l2, max = t->numbers.rel_max / t->peer_max;
+    t->ratio = l2;
+    if (!(l2 < 4) || !(max < 8)) {
+        judge(t, LLAVA_DIFFER, "much further off than the peer");
+    } else if (!(l2 < 2) || !(max < 4)) {
+        judge(t, LLAVA_WARN, "further off than the peer");
+    }
+}
+
+/* PEER's own errors of this tensor; has_peer where they can be used. */
+static bool measure_peer(differ *d, const llava_dump_entry *entry, llava_diff_tensor *t,
+                         llava_error *e)
+{
+    const llava_port_tensor *tensor =
+        d->peer == NULL ? NULL : llava_port_find(d->peer, entry->name);
+    if (tensor == NULL) {
+        return true;
+    }
+    llava_comparison numbers;
+    if (!same_shape(entry, tensor)) {
+        judge(t, LLAVA_CANNOT_JUDGE, "the peer's shape is another");
+        return true;
+    }
+    if (!compare_tensors(d, entry, d->peer, tensor, &numbers, e)) {
+        return false;
+    }
+    if (numbers.nan_actual > 0 && numbers.nan_actual > numbers.nan_expected) {
+        judge(t, LLAVA_CANNOT_JUDGE, "NaN in the peer");
+        return true;
+    }
+    t->has_peer = true;
+    t->peer_l2 = numbers.rel_l2;
+    t->peer_max = numbers.rel_max;
+    return true;
+}
+
+static bool judge_numbers(differ *d, const llava_dump_entry *entry, llava_diff_tensor *t,
+                          llava_dtype expected_type, llava_error *e)
+{
+    size_t width = t->rank == 0 ? 1 : t->shape[t->rank - 1];
+    t->bound = llava_bound_alone(entry->name, width, d->tower_layers, expected_type, t->type);
+    t->ratio = -1;
+    if (t->numbers.mismatched > 0) {
+        judge(t, LLAVA_DIFFER, "NaN or infinity");
+        return true;
+    }
+    if (!measure_peer(d, entry, t, e)) {
+        return false;
+    }
+    if (t->verdict == LLAVA_CANNOT_JUDGE) {
+        return true;
+    }
+    if (t->has_peer && t->peer_l2 > 0 && t->peer_max > 0) {
+        judge_by_peer(t);
+    } else {
+        judge_by_bound(t);
+        t->ratio = t->has_peer ? -1 : t->ratio;
+    }
+    return true;
+}
+
+static bool measure_port_type(llava_port *port, const llava_port_tensor *tensor, llava_dtype *type,
+                              llava_error *e)
+{
+    size_t n = tensor->count < PIECE ? tensor->count : PIECE;
+    double *values = llava_alloc(e, n, sizeof(double));
+    bool ok = values != NULL && llava_port_read(port, tensor, 0, n, values, e);
+    if (ok) {
+        *type = llava_narrowest(values, n);
+    }
+    free(values);
+    return ok;
+}
+
+static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_port_tensor *tensor,
+                        llava_diff_tensor *t, llava_error *e)
+{
+    llava_dtype expected_type;
+    t->name = llava_text(e, entry->name, strlen(entry->name));
+    t->rank = entry->array.rank;
+    memcpy(t->shape, entry->array.shape, sizeof t->shape);
+    t->exact = entry->array.kind != 'f' && entry->array.kind != 'B';
+    t->ratio = -1;
+    if (t->name == NULL) {
+        return false;
+    }
+    if (!same_shape(entry, tensor)) {
+        judge(t, LLAVA_DIFFER, "another shape");
+        return true;
+    }
+    if (!compare_tensors(d, entry, d->actual, tensor, &t->numbers, e)) {
+        return false;
+    }
+    if (t->numbers.count == 0) {
+        judge(t, LLAVA_CANNOT_JUDGE, "nothing in it counts");
+        return true;
+    }
+    if (t->exact) {
+        if (t->numbers.unequal > 0) {
+            judge(t, LLAVA_DIFFER, "must be equal");
+        }
+        return true;
+    }
+    return llava_measure_type(d->expected, entry, &expected_type, e) &&
+           measure_port_type(d->actual, tensor, &t->type, e) &&
+           judge_numbers(d, entry, t, expected_type, e);
+}
+
+/* ---- all tensors
+ * ---------------------------------------------------------------------------------- */
+
+/* EXPECTED's tensors in the order of the flow; names that are no taps come last, as they lie. */
+typedef struct {
+    const llava_dump_entry *entry;
+    llava_tap_place place;
+    size_t index;
+    bool known;
+} placed;
+
+static int in_flow(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    if (x->known != y->known) {
+        return x->known ? -1 : 1;
+    }
+    int by_place = x->known ? llava_tap_compare(&x->place, &y->place) : 0;
+    return by_place != 0 ? by_place : x->index < y->index ? -1 : 1;
+}
+
+static placed *sort_expected(differ *d, size_t *count, llava_error *e)
+{
+    const llava_tap_kind *kinds;
+    llava_tap_kinds(&kinds);
+    *count = llava_dump_count(d->expected);
+    placed *list = llava_alloc(e, *count, sizeof *list);
+    for (size_t i = 0; list != NULL && i < *count; i++) {
+        list[i].entry = llava_dump_at(d->expected, i);
+        list[i].index = i;
+        list[i].known = llava_tap_find(list[i].entry->name, &list[i].place);
+        if (list[i].known && kinds[list[i].place.kind].at == LLAVA_AT_VISION_LAYER &&
+            list[i].place.layer >= d->tower_layers) {
+            d->tower_layers = list[i].place.layer + 1;
+        }
+    }
+    if (list != NULL) {
+        qsort(list, *count, sizeof *list, in_flow);
+    }
+    return list;
+}
+
+static bool add_name(char ***names, size_t *count, const char *name, llava_error *e)
+{
+    char **grown = llava_realloc(e, *names, *count + 1, sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    *names = grown;
+    grown[*count] = llava_text(e, name, strlen(name));
+    *count += grown[*count] != NULL;
+    return grown[*count - (*count > 0)] != NULL;
+}
+
+/* ACTUAL's tensors that EXPECTED lacks. */
+static bool list_extra(differ *d, llava_error *e)
+{
+    llava_diff *r = &d->result;
+    bool ok = true;
+    for (size_t i = 0; ok && i < llava_port_count(d->actual); i++) {
+        const char *name = llava_port_at(d->actual, i)->name;
+        ok = llava_dump_find(d->expected, name) != NULL ||
+             add_name(&r->extra, &r->extra_count, name, e);
+    }
+    for (size_t i = 0; ok && i < llava_port_extra_count(d->actual); i++) {
+        ok = add_name(&r->extra, &r->extra_count, llava_port_extra_at(d->actual, i), e);
+    }
+    return ok;
+}
+
+static bool diff_listed(differ *d, const placed *list, size_t count, bool *required_missing,
+                        llava_error *e)
+{
+    llava_diff *r = &d->result;
+    for (size_t i = 0; i < count; i++) {
+        const llava_dump_entry *entry = list[i].entry;
+        if (d->o.taps != NULL && !llava_globs_match(&d->taps, entry->name)) {
+            continue;
+        }
+        bool required = d->o.require != NULL && llava_globs_match(&d->require, entry->name);
+        const llava_port_tensor *tensor = llava_port_find(d->actual, entry->name);
+        if (tensor == NULL) {
+            *required_missing |= required;
+            if (!add_name(&r->missing, &r->missing_count, entry->name, e)) {
+                return false;
+            }
+            continue;
+        }
+        if (!diff_tensor(d, entry, tensor, &r->tensors[r->count++], e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The whole verdict: the worst of the tensors, cannot-judge where nothing decided. */
+static void conclude(differ *d, bool required_missing)
+{
+    llava_diff *r = &d->result;
+    size_t judged = 0;
+    r->first_divergence = r->count;
+    for (size_t i = 0; i < r->count; i++) {
+        const llava_diff_tensor *t = &r->tensors[i];
+        judged += t->verdict != LLAVA_CANNOT_JUDGE;
+        if (t->verdict == LLAVA_DIFFER && r->first_divergence == r->count) {
+            r->first_divergence = i;
+        }
+        if (t->verdict != LLAVA_CANNOT_JUDGE && t->verdict > r->verdict) {
+            r->verdict = t->verdict;
+        }
+    }
+    const char *unmatched = d->o.taps == NULL ? NULL : llava_globs_unmatched(&d->taps);
+    unmatched =
+        unmatched == NULL && d->o.require != NULL ? llava_globs_unmatched(&d->require) : unmatched;
+    bool cannot = judged == 0 || required_missing || unmatched != NULL;
+    r->note = judged == 0         ? "nothing was compared"
+              : required_missing  ? "a required tap is missing"
+              : unmatched != NULL ? "a name pattern matches nothing"
+                                  : NULL;
+    if (cannot && r->verdict < LLAVA_CANNOT_JUDGE) {
+        r->verdict = LLAVA_CANNOT_JUDGE;
+    }
+}
+
+static bool diff_all(differ *d, llava_error *e)
+{
+    size_t count;
+    bool required_missing = false;
+    placed *list = sort_expected(d, &count, e);
+    d->result.tensors = list == NULL ? NULL : llava_alloc(e, count, sizeof *d->result.tensors);
+    bool ok = d->result.tensors != NULL && diff_listed(d, list, count, &required_missing, e) &&
+              list_extra(d, e);
+    free(list);
+    if (ok) {
+        conclude(d, required_missing);
+    }
+    return ok;
+}
+
+void llava_diff_free(llava_diff *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        free(r->tensors[i].name);
+    }
+    for (size_t i = 0; i < r->missing_count; i++) {
+        free(r->missing[i]);
+    }
+    for (size_t i = 0; i < r->extra_count; i++) {
+        free(r->extra[i]);
+    }
+    free(r->tensors);
+    free(r->missing);
+    free(r->extra);
+    *r = (llava_diff){0};
+}
+
+static bool write_json(const llava_diff *r, const char *path, llava_error *e)
+{
+    cJSON *json = llava_diff_json(r);
+    char *text = json == NULL ? NULL : cJSON_Print(json);
+    cJSON_Delete(json);
+    if (text == NULL) {
+        return llava_fail(e, "out of memory (JSON)");
+    }
+    llava_output *out;
+    bool ok = llava_output_open(&out, path, e);
+    if (ok) {
+        ok = llava_output_write(out, text, strlen(text), e) && llava_output_write(out, "\n", 1, e);
+        if (ok) {
+            ok = llava_output_commit(out, e);
+        } else {
+            llava_output_abort(out);
+        }
+    }
+    free(text);
+    return ok;
+}
+
+static bool report(const differ *d, llava_error *e)
+{
+    const diff_options *o = &d->o;
+    bool taken = (o->json != NULL && strcmp(o->json, "-") == 0) ||
+                 (o->junit != NULL && strcmp(o->junit, "-") == 0);
+    llava_diff_print(&d->result, taken ? stderr : stdout);
+    return (o->json == NULL || write_json(&d->result, o->json, e)) &&
+           (o->junit == NULL || llava_diff_junit(&d->result, o->junit, e));
+}
+
+static int diff(int argc, char **argv, llava_error *e)
+{
+    differ d = {0};
+    bool ok = read_options(&d.o, argc, argv, e) && open_all(&d, e);
+    if (ok) {
+        d.result.expected = d.o.expected;
+        d.result.actual = d.o.actual;
+        d.result.peer = d.o.peer;
+        ok = diff_all(&d, e) && report(&d, e);
+    }
+    llava_verdict verdict = d.result.verdict;
+    if (ok && verdict == LLAVA_CANNOT_JUDGE) {
+        llava_fail(e, "%s: %s", d.o.actual, d.result.note);
+    }
+    llava_dump_close(d.expected);
+    llava_port_close(d.actual);
+    llava_port_close(d.peer);
+    llava_globs_free(&d.taps);
+    llava_globs_free(&d.require);
+    free(d.counting.mask);
+    llava_diff_free(&d.result);
+    return !ok || verdict == LLAVA_CANNOT_JUDGE ? LLAVA_CANNOT
+           : verdict == LLAVA_DIFFER            ? LLAVA_DIFFERS
+                                                : LLAVA_DONE;
+}
+
+const llava_command llava_command_diff = {
+    "diff", diff, "EXPECTED ACTUAL [--peer PEER] [--map MAP.json] [--model DIR]",
+    "compare two dumps, tensor by tensor, in the order of the flow",
+    "\n"
+    "  EXPECTED, ACTUAL, PEER  .npz, a folder of .npy, or .safetensors; EXPECTED is the more "
+    "precise\n"
+    "                  one, normally float64; PEER an honest dump of ACTUAL's type\n"
+    "  --map MAP       the port's names and layouts: a file, or a built-in map's name\n"
+    "  --model DIR     the model, for sizes that the map names\n"
+    "  --taps GLOB[,GLOB...]     compare only these\n"
+    "  --require GLOB[,GLOB...]  these must be there\n"
+    "  --json FILE, --junit FILE  the result for machines; - is standard output\n"
+    "\n"
+    "exit status: 0 agrees (pass, warn), 1 differs, 2 cannot judge\n"
+    "\n"
+    "example:\n"
+    "  llava-ref diff golden/plain/true.npz golden/plain/bf16.npz\n"};

@@ -1,0 +1,298 @@
+/* A diff's table, JSON and JUnit. */
+#include "tools/diff.h"
+
+#include "tools/output.h"
+#include "tools/words.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the table
+ * ------------------------------------------------------------------------------------ */
+
+/* "[1,608,4096]", cut to fit. */
+static void shape_text(const llava_diff_tensor *t, char *text, size_t size)
+{
+    size_t used = 0;
+    text[used++] = '[';
+    for (int i = 0; i < t->rank && used + 24 < size; i++) {
+        int n = snprintf(text + used, size - used, "%s%zu", i == 0 ? "" : ",", t->shape[i]);
+        used += n > 0 ? (size_t)n : 0;
+    }
+    snprintf(text + used, size - used, "]");
+}
+
+/* A name in a column: escaped, cut at the front where it is too long. */
+static void print_name(FILE *to, const char *name, size_t width)
+{
+    size_t n = strlen(name);
+    if (n > width) {
+        fputs("..", to);
+        llava_print_escaped(to, name + n - (width - 2));
+    } else {
+        llava_print_escaped(to, name);
+        fprintf(to, "%*s", (int)(width - n), "");
+    }
+}
+
+static void print_tensor(FILE *to, const llava_diff_tensor *t, bool first)
+{
+    char shape[128];
+    shape_text(t, shape, sizeof shape);
+    fputs(first ? "> " : "  ", to);
+    print_name(to, t->name, 32);
+    fprintf(to, " %-20.20s", shape);
+    if (t->exact) {
+        fprintf(to, " %9llu unequal%18s", (unsigned long long)t->numbers.unequal, "");
+    } else {
+        fprintf(to, " %8.1e %8.1e %8.1e ", t->numbers.rel_l2, t->numbers.rel_max,
+                t->has_peer ? t->peer_l2 : t->bound.l2);
+        if (t->ratio < 0) {
+            fprintf(to, "%7s", "-");
+        } else {
+            fprintf(to, "%7.2g", t->ratio);
+        }
+    }
+    fprintf(to, " %s\n", llava_verdict_name(t->verdict));
+}
+
+static void print_first(FILE *to, const llava_diff_tensor *t)
+{
+    fputs("\nfirst divergence: ", to);
+    llava_print_escaped(to, t->name);
+    fprintf(to, " (%s)\n", t->why);
+    if (t->numbers.count > 0) {
+        fprintf(to, "  worst element %zu: expected %.9g, actual %.9g; %llu of %llu unequal\n",
+                t->numbers.worst_index, t->numbers.worst_expected, t->numbers.worst_actual,
+                (unsigned long long)t->numbers.unequal, (unsigned long long)t->numbers.count);
+        fprintf(to, "  worst row %zu: relative L2 %.2e", t->numbers.worst_row,
+                t->numbers.worst_row_l2);
+        if (t->numbers.worst_head_l2 > 0) {
+            fprintf(to, "; worst head %zu: %.2e", t->numbers.worst_head, t->numbers.worst_head_l2);
+        }
+        fprintf(to, "; cosine %.9f\n", t->numbers.cosine);
+    }
+    if (t->numbers.mismatched > 0) {
+        fprintf(
+            to, "  NaN: %llu expected, %llu actual; infinities: %llu, %llu\n",
+            (unsigned long long)t->numbers.nan_expected, (unsigned long long)t->numbers.nan_actual,
+            (unsigned long long)t->numbers.inf_expected, (unsigned long long)t->numbers.inf_actual);
+    }
+}
+
+static void print_names(FILE *to, const char *what, char **names, size_t count)
+{
+    for (size_t i = 0; i < count && i < 8; i++) {
+        fprintf(to, "%s ", what);
+        llava_print_escaped(to, names[i]);
+        fputc('\n', to);
+    }
+    if (count > 8) {
+        fprintf(to, "%s ... and %zu more\n", what, count - 8);
+    }
+}
+
+void llava_diff_print(const llava_diff *r, FILE *to)
+{
+    fprintf(to, "  %-32s %-20s %8s %8s %8s %7s verdict\n", "tap", "shape", "rel L2", "max/row",
+            r->peer == NULL ? "bound" : "peer L2", "ratio");
+    for (size_t i = 0; i < r->count; i++) {
+        print_tensor(to, &r->tensors[i], i == r->first_divergence);
+    }
+    print_names(to, "missing:", r->missing, r->missing_count);
+    print_names(to, "extra:", r->extra, r->extra_count);
+    if (r->first_divergence < r->count) {
+        print_first(to, &r->tensors[r->first_divergence]);
+    }
+    fprintf(to, "\n%s: %zu tensors compared, %zu missing\n", llava_verdict_name(r->verdict),
+            r->count, r->missing_count);
+}
+
+/* ---- JSON
+ * ------------------------------------------------------------------------------------------ */
+
+/* A number; null where it is NaN or infinite, which JSON has not. */
+static bool add_number(cJSON *object, const char *key, double value)
+{
+    return isfinite(value) ? cJSON_AddNumberToObject(object, key, value) != NULL
+                           : cJSON_AddNullToObject(object, key) != NULL;
+}
+
+/* Text with control characters spelt out, as contract section 9 wants it in every output. */
+static bool add_text(cJSON *object, const char *key, const char *text)
+{
+    return cJSON_AddStringToObject(object, key, text) != NULL;
+}
+
+/* A flat index as the list of its coordinates. */
+static bool add_index(cJSON *object, const char *key, const llava_diff_tensor *t, size_t flat)
+{
+    size_t at[LLAVA_ARRAY_RANK] = {0};
+    cJSON *list = cJSON_AddArrayToObject(object, key);
+    for (int i = t->rank - 1; i >= 0; i--) {
+        size_t extent = t->shape[i] == 0 ? 1 : t->shape[i];
+        at[i] = flat % extent;
+        flat /= extent;
+    }
+    for (int i = 0; list != NULL && i < t->rank; i++) {
+        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)at[i]));
+    }
+    return list != NULL;
+}
+
+static bool add_quantiles(cJSON *object, const llava_comparison *c)
+{
+    static const char *const names[LLAVA_QUANTILES] = {"0.5", "0.9", "0.99", "0.999"};
+    cJSON *quantiles = cJSON_AddObjectToObject(object, "quantiles");
+    bool ok = quantiles != NULL;
+    for (size_t i = 0; ok && i < LLAVA_QUANTILES; i++) {
+        ok = add_number(quantiles, names[i], c->quantiles[i]);
+    }
+    return ok;
+}
+
+static bool add_tensor(cJSON *list, const llava_diff_tensor *t)
+{
+    const llava_comparison *c = &t->numbers;
+    cJSON *o = cJSON_CreateObject();
+    if (o == NULL || !cJSON_AddItemToArray(list, o)) {
+        cJSON_Delete(o);
+        return false;
+    }
+    cJSON *shape = NULL;
+    bool ok = add_text(o, "name", t->name) &&
+              add_text(o, "verdict", llava_verdict_name(t->verdict)) &&
+              (shape = cJSON_AddArrayToObject(o, "shape")) != NULL;
+    for (int i = 0; ok && i < t->rank; i++) {
+        ok = cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape[i]));
+    }
+    ok = ok && add_number(o, "max_abs", c->max_abs) && add_number(o, "rel_max", c->rel_max) &&
+         add_number(o, "rel_l2", c->rel_l2) && add_number(o, "cosine", c->cosine) &&
+         add_index(o, "worst_index", t, c->worst_index) &&
+         add_number(o, "worst_expected", c->worst_expected) &&
+         add_number(o, "worst_actual", c->worst_actual) &&
+         add_number(o, "worst_row", (double)c->worst_row) &&
+         add_number(o, "worst_row_l2", c->worst_row_l2) &&
+         (c->worst_head_l2 > 0 ? add_number(o, "worst_head", (double)c->worst_head)
+                               : cJSON_AddNullToObject(o, "worst_head") != NULL) &&
+         add_number(o, "bound", t->exact ? 0 : t->bound.l2) &&
+         add_number(o, "bound_max", t->exact ? 0 : t->bound.max) &&
+         add_number(o, "ratio", t->ratio < 0 ? (double)NAN : t->ratio) &&
+         add_number(o, "peer_l2", t->has_peer ? t->peer_l2 : (double)NAN) &&
+         add_number(o, "peer_max", t->has_peer ? t->peer_max : (double)NAN) &&
+         add_number(o, "count", (double)c->count) && add_number(o, "unequal", (double)c->unequal) &&
+         add_number(o, "nan_expected", (double)c->nan_expected) &&
+         add_number(o, "nan_actual", (double)c->nan_actual) &&
+         add_number(o, "inf_expected", (double)c->inf_expected) &&
+         add_number(o, "inf_actual", (double)c->inf_actual) &&
+         add_number(o, "equal_bits", c->equal_bits) && add_quantiles(o, c) &&
+         add_text(o, "type", t->exact ? "exact" : llava_dtype_name(t->type));
+    return ok &&
+           (t->why == NULL ? cJSON_AddNullToObject(o, "why") != NULL : add_text(o, "why", t->why));
+}
+
+static bool add_names(cJSON *object, const char *key, char **names, size_t count)
+{
+    cJSON *list = cJSON_AddArrayToObject(object, key);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        cJSON_AddItemToArray(list, cJSON_CreateString(names[i]));
+    }
+    return list != NULL;
+}
+
+cJSON *llava_diff_json(const llava_diff *r)
+{
+    cJSON *root = cJSON_CreateObject(), *list = NULL;
+    bool diverges = r->first_divergence < r->count;
+    bool ok = root != NULL && add_text(root, "schema", "llava-ref.diff/1") &&
+              add_text(root, "verdict", llava_verdict_name(r->verdict)) &&
+              (diverges ? add_text(root, "first_divergence", r->tensors[r->first_divergence].name)
+                        : cJSON_AddNullToObject(root, "first_divergence") != NULL) &&
+              (list = cJSON_AddArrayToObject(root, "tensors")) != NULL;
+    for (size_t i = 0; ok && i < r->count; i++) {
+        ok = add_tensor(list, &r->tensors[i]);
+    }
+    ok = ok && add_names(root, "missing", r->missing, r->missing_count) &&
+         add_names(root, "extra", r->extra, r->extra_count);
+    if (!ok) {
+        cJSON_Delete(root);
+        return NULL;
+    }
+    return root;
+}
+
+/* ---- JUnit
+ * ----------------------------------------------------------------------------------------- */
+
+/* Text inside an XML attribute: control characters and what is not UTF-8 as '?'. */
+static bool write_xml(llava_output *out, const char *text, llava_error *e)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        unsigned char c = (unsigned char)*at;
+        const char *word = c == '&'   ? "&amp;"
+                           : c == '<' ? "&lt;"
+                           : c == '>' ? "&gt;"
+                           : c == '"' ? "&quot;"
+                                      : NULL;
+        if (word == NULL && (c < 0x20 || c >= 0x7f)) {
+            word = "?";
+        }
+        if (!llava_output_write(out, word == NULL ? at : word, word == NULL ? 1 : strlen(word),
+                                e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool write_case(llava_output *out, const llava_diff_tensor *t, llava_error *e)
+{
+    bool ok = llava_output_print(out, e, "  <testcase classname=\"llava-ref.diff\" name=\"") &&
+              write_xml(out, t->name, e);
+    if (t->verdict == LLAVA_DIFFER) {
+        return ok &&
+               llava_output_print(out, e,
+                                  "\"><failure message=\"%s\">relative L2 %.3g, bound %.3g, ratio "
+                                  "%.3g</failure></testcase>\n",
+                                  t->why, t->numbers.rel_l2, t->bound.l2, t->ratio);
+    }
+    if (t->verdict == LLAVA_CANNOT_JUDGE) {
+        return ok && llava_output_print(out, e, "\"><error message=\"%s\"/></testcase>\n", t->why);
+    }
+    return ok && llava_output_print(out, e, "\"/>\n");
+}
+
+bool llava_diff_junit(const llava_diff *r, const char *path, llava_error *e)
+{
+    llava_output *out;
+    size_t failures = 0, errors = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        failures += r->tensors[i].verdict == LLAVA_DIFFER;
+        errors += r->tensors[i].verdict == LLAVA_CANNOT_JUDGE;
+    }
+    bool cannot = r->note != NULL;
+    if (!llava_output_open(&out, path, e)) {
+        return false;
+    }
+    bool ok = llava_output_print(out, e,
+                                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite "
+                                 "name=\"llava-ref diff\" tests=\"%zu\" failures=\"%zu\" "
+                                 "errors=\"%zu\">\n",
+                                 r->count + cannot, failures, errors + cannot);
+    for (size_t i = 0; ok && i < r->count; i++) {
+        ok = write_case(out, &r->tensors[i], e);
+    }
+    if (ok && cannot) {
+        ok = llava_output_print(out, e,
+                                "  <testcase classname=\"llava-ref.diff\" name=\"verdict\"><error "
+                                "message=\"%s\"/></testcase>\n",
+                                r->note);
+    }
+    ok = ok && llava_output_print(out, e, "</testsuite>\n");
+    if (ok) {
+        return llava_output_commit(out, e);
+    }
+    llava_output_abort(out);
+    return false;
+}

@@ -1,0 +1,268 @@
+#include "replay.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- in this process
+ * ------------------------------------------------------------------------------ */
+
+typedef struct {
+    const llava_replay_spec *spec;
+    bool (*take)(void *self, const llava_tap *tap, const llava_port_tensor *tensor, llava_error *e);
+    void *self;
+} forcing;
+
+/* The port's tensor for a tap, if it is a floating one; NULL where it supplies none. */
+static const llava_port_tensor *supplied(const forcing *f, const char *name)
+{
+    const llava_port_tensor *t = llava_port_find(f->spec->port, name);
+    return t != NULL && t->floating && strcmp(name, "pixel_values") != 0 ? t : NULL;
+}
+
+static bool wants(void *self, const char *name)
+{
+    return supplied(self, name) != NULL;
+}
+
+static bool shapes_agree(const llava_tap *tap, const llava_port_tensor *t)
+{
+    bool same = tap->rank == t->rank;
+    for (int i = 0; same && i < tap->rank; i++) {
+        same = tap->shape[i] == t->shape[i];
+    }
+    return same;
+}
+
+/* Puts the port's values in place of the reference's, where the port computed any. */
+static bool replace(const forcing *f, const llava_tap *tap, const llava_port_tensor *t,
+                    llava_error *e)
+{
+    double *data = tap->data;
+    if (!t->partial) {
+        return llava_port_read(f->spec->port, t, 0, t->count, data, e);
+    }
+    double *values;
+    if (!llava_port_load(f->spec->port, t, &values, e)) {
+        return false;
+    }
+    size_t width = t->rank == 0 ? 1 : t->shape[t->rank - 1];
+    for (size_t i = 0; i < t->count; i++) {
+        if (llava_port_given(t, i / width, i % width)) {
+            data[i] = values[i];
+        }
+    }
+    free(values);
+    return true;
+}
+
+static bool take(void *self, const llava_tap *tap, llava_error *e)
+{
+    const forcing *f = self;
+    const llava_port_tensor *t = supplied(f, tap->name);
+    if (!shapes_agree(tap, t)) {
+        return llava_fail(e, "%s: %s: another shape than the model's",
+                          llava_port_path(f->spec->port), t->port_name);
+    }
+    return f->take(f->self, tap, t, e) && (!f->spec->forced || replace(f, tap, t, e));
+}
+
+bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
+                      bool (*taker)(void *self, const llava_tap *tap,
+                                    const llava_port_tensor *tensor, llava_error *e),
+                      void *self, llava_error *e)
+{
+    forcing f = {spec, taker, self};
+    llava_sink sink = {wants, take, &f};
+    llava_goal whole = {0}, step = {0};
+    llava_tap_sizes sizes = llava_session_sizes(spec->session, true);
+    sizes.batch = spec->inputs->batch;
+    sizes.length = spec->inputs->length;
+    sizes.generates = spec->generates;
+    sizes.steps = spec->generates ? spec->tokens - 1 : 0;
+    whole.last_logits = spec->generates;
+    llava_taps_goal(spec->plan, &sizes, &sink, &whole, &step);
+    if (goal == NULL) {
+        goal = &whole;
+    }
+    llava_run run = {.weights = spec->session->weights,
+                     .plan = spec->plan,
+                     .sink = &sink,
+                     .prefix = "",
+                     .error = e};
+    if (spec->generates) {
+        llava_answer answer;
+        bool ok = llava_generate(&run, &spec->session->config, goal, &step, spec->inputs,
+                                 spec->session->convention, spec->tokens, &answer);
+        if (ok) {
+            llava_answer_free(&answer);
+        }
+        return ok;
+    }
+    size_t count = spec->inputs->batch * spec->inputs->length;
+    int64_t *positions = llava_alloc(e, count, sizeof(int64_t));
+    if (positions == NULL) {
+        return false;
+    }
+    llava_positions(spec->plan, spec->inputs, spec->session->convention, positions);
+    llava_outputs out;
+    bool ok = llava_forward(&run, goal, spec->inputs, positions, NULL, &out);
+    free(positions);
+    if (ok) {
+        llava_outputs_free(&out);
+    }
+    return ok;
+}
+
+/* ---- in a child
+ * ------------------------------------------------------------------------------------- */
+
+/* What goes through the pipe: a head, the tap's name, its doubles. name_size 0: the end, with an
+ * error message in the head's place of a name if `failed`. */
+typedef struct {
+    size_t name_size;
+    bool failed;
+    int rank;
+    size_t shape[LLAVA_MAX_RANK];
+} frame;
+
+struct llava_replay {
+    int from; /* reading end */
+    pid_t child;
+    char name[LLAVA_TAP_NAME];
+    double *data;
+    size_t room;
+};
+
+static bool write_all(int to, const void *bytes, size_t n)
+{
+    const char *at = bytes;
+    while (n > 0) {
+        ssize_t done = write(to, at, n);
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done <= 0) {
+            return false;
+        }
+        at += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+static bool read_all(int from, void *bytes, size_t n)
+{
+    char *at = bytes;
+    while (n > 0) {
+        ssize_t done = read(from, at, n);
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done <= 0) {
+            return false;
+        }
+        at += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+static bool send_tap(void *self, const llava_tap *tap, const llava_port_tensor *tensor,
+                     llava_error *e)
+{
+    const int *to = self;
+    frame f = {.name_size = strlen(tap->name), .rank = tap->rank};
+    memcpy(f.shape, tap->shape, sizeof f.shape);
+    (void)tensor;
+    return (write_all(*to, &f, sizeof f) && write_all(*to, tap->name, f.name_size) &&
+            write_all(*to, tap->data, llava_tap_count(tap) * sizeof(double))) ||
+           llava_fail(e, "the diagnosis ended early");
+}
+
+/* The child's whole life. */
+static void live(const llava_replay_spec *spec, int to)
+{
+    llava_error e = {""};
+    frame end = {0};
+    end.failed = !llava_replay_run(spec, NULL, send_tap, &to, &e);
+    bool ok = write_all(to, &end, sizeof end) && write_all(to, e.text, sizeof e.text);
+    _exit(ok ? 0 : 1);
+}
+
+bool llava_replay_start(llava_replay **replay, const llava_replay_spec *spec, llava_error *e)
+{
+    int ends[2];
+    llava_replay *r = *replay = llava_alloc(e, 1, sizeof *r);
+    if (r == NULL) {
+        return false;
+    }
+    if (pipe(ends) != 0) {
+        free(r);
+        *replay = NULL;
+        return llava_fail(e, "no pipe: %s", strerror(errno));
+    }
+    r->child = fork();
+    if (r->child == 0) {
+        close(ends[0]);
+        live(spec, ends[1]);
+    }
+    close(ends[1]);
+    r->from = ends[0];
+    if (r->child < 0) {
+        close(ends[0]);
+        free(r);
+        *replay = NULL;
+        return llava_fail(e, "no second process: %s", strerror(errno));
+    }
+    return true;
+}
+
+bool llava_replay_next(llava_replay *r, llava_tap *tap, bool *end, llava_error *e)
+{
+    frame f;
+    *end = false;
+    if (!read_all(r->from, &f, sizeof f)) {
+        return llava_fail(e, "the replaying process died");
+    }
+    if (f.name_size == 0) {
+        llava_error theirs;
+        *end = read_all(r->from, theirs.text, sizeof theirs.text) && !f.failed;
+        if (!*end) {
+            *e = theirs;
+        }
+        return *end;
+    }
+    *tap = (llava_tap){.name = r->name, .dtype = LLAVA_F64, .rank = f.rank};
+    memcpy(tap->shape, f.shape, sizeof tap->shape);
+    size_t count = llava_tap_count(tap);
+    if (count > r->room) {
+        double *data = llava_realloc(e, r->data, count, sizeof(double));
+        if (data == NULL) {
+            return false;
+        }
+        r->data = data;
+        r->room = count;
+    }
+    tap->data = r->data;
+    r->name[f.name_size] = '\0';
+    return (read_all(r->from, r->name, f.name_size) &&
+            read_all(r->from, r->data, count * sizeof(double))) ||
+           llava_fail(e, "the replaying process died");
+}
+
+void llava_replay_stop(llava_replay *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    close(r->from);
+    kill(r->child, SIGKILL);
+    while (waitpid(r->child, NULL, 0) < 0 && errno == EINTR) {
+    }
+    free(r->data);
+    free(r);
+}

@@ -1,0 +1,37 @@
+/* The model run along a port's tensors: at every tap that the port supplies, the reference's own
+ * tensor is handed out and then replaced by the port's, so that each span between two supplied taps
+ * is computed from what the port had. An error shows where it is made and not where it arrives. */
+#ifndef LLAVA_REPLAY_H
+#define LLAVA_REPLAY_H
+
+#include "tools/port.h"
+#include "tools/session.h"
+
+typedef struct {
+    llava_session *session; /* config, inputs and weights */
+    const llava_inputs *inputs;
+    const llava_plan *plan;
+    llava_port *port; /* its taps are the ones handed out */
+    bool forced;      /* false: the port's tensors replace nothing (the plain reference) */
+    bool generates;   /* the port's dump is of a generation */
+    size_t tokens;    /* of it */
+} llava_replay_spec;
+
+/* Runs in this process. take: called with every tap that the port supplies as a floating tensor of
+ * the same shape, before it is replaced; false from it ends the run. goal NULL: what those taps
+ * need. */
+bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
+                      bool (*take)(void *self, const llava_tap *tap,
+                                   const llava_port_tensor *tensor, llava_error *e),
+                      void *self, llava_error *e);
+
+/* The same in a child process, its taps read here one after the other: two passes can be held
+ * against each other in the memory of one tensor each. */
+typedef struct llava_replay llava_replay;
+
+bool llava_replay_start(llava_replay **replay, const llava_replay_spec *spec, llava_error *e);
+/* The next tap; data is valid until the next call. *end: there is none. */
+bool llava_replay_next(llava_replay *replay, llava_tap *tap, bool *end, llava_error *e);
+void llava_replay_stop(llava_replay *replay);
+
+#endif
