@@ -1,0 +1,205 @@
+#include "span.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The walk back from a tap through what it is computed from. */
+typedef struct {
+    llava_span *span;
+    const llava_port *port;
+    const llava_plan *plan;
+    const llava_tap_kind *kinds;
+    size_t kind_count;
+    char prefix[32]; /* "step.3." or "" */
+    bool *seen;      /* [kind][layer] */
+    size_t layers;
+    llava_error *e;
+} walk;
+
+static bool walk_from(walk *w, size_t kind, size_t layer);
+
+static void name_of(const walk *w, size_t kind, size_t layer, char name[LLAVA_TAP_NAME])
+{
+    const char *pattern = w->kinds[kind].name;
+    const char *at = strstr(pattern, "{i}");
+    if (at == NULL) {
+        snprintf(name, LLAVA_TAP_NAME, "%s%s", w->prefix, pattern);
+    } else {
+        snprintf(name, LLAVA_TAP_NAME, "%s%.*s%zu%s", w->prefix, (int)(at - pattern), pattern,
+                 layer, at + 3);
+    }
+}
+
+static size_t kind_called(const walk *w, const char *name, size_t length)
+{
+    for (size_t k = 0; k < w->kind_count; k++) {
+        if (strlen(w->kinds[k].name) == length && strncmp(w->kinds[k].name, name, length) == 0) {
+            return k;
+        }
+    }
+    return w->kind_count;
+}
+
+static bool add_from(walk *w, const char *name)
+{
+    llava_span *s = w->span;
+    for (size_t i = 0; i < s->from_count; i++) {
+        if (strcmp(s->from[i], name) == 0) {
+            return true;
+        }
+    }
+    void *grown = llava_realloc(w->e, s->from, s->from_count + 1, sizeof *s->from);
+    if (grown == NULL) {
+        return false;
+    }
+    s->from = grown;
+    snprintf(s->from[s->from_count++], LLAVA_TAP_NAME, "%s", name);
+    return true;
+}
+
+/* A tap that is an input of this span: its end where it is supplied or given, else part of it. */
+static bool reach(walk *w, size_t kind, size_t layer)
+{
+    char name[LLAVA_TAP_NAME];
+    if (kind >= w->kind_count || w->seen[kind * w->layers + layer]) {
+        return true;
+    }
+    w->seen[kind * w->layers + layer] = true;
+    name_of(w, kind, layer, name);
+    bool input = w->kinds[kind].at <= LLAVA_AT_INPUT;
+    if (input || llava_port_find(w->port, name) != NULL) {
+        return add_from(w, name);
+    }
+    return walk_from(w, kind, layer);
+}
+
+/* {below}: the hidden state that enters a layer. */
+static bool reach_below(walk *w, size_t kind, size_t layer)
+{
+    bool text = w->kinds[kind].at == LLAVA_AT_TEXT_LAYER;
+    const char *output = text ? "text.layers.{i}.output" : "vision.layers.{i}.output";
+    const char *start = text ? "text.inputs_embeds" : "vision.pre_norm";
+    return layer > 0 ? reach(w, kind_called(w, output, strlen(output)), layer - 1)
+                     : reach(w, kind_called(w, start, strlen(start)), 0);
+}
+
+static bool reach_chosen(walk *w)
+{
+    static const char output[] = "vision.layers.{i}.output", start[] = "vision.pre_norm";
+    const llava_vision_plan *v = &w->plan->vision;
+    bool ok = true;
+    for (size_t j = 0; ok && j < v->feature_count; j++) {
+        size_t index = v->feature_layers[j];
+        ok = index > 0 ? reach(w, kind_called(w, output, strlen(output)), index - 1)
+                       : reach(w, kind_called(w, start, strlen(start)), 0);
+    }
+    return ok;
+}
+
+/* One word of a kind's `from`. */
+static bool reach_word(walk *w, size_t kind, size_t layer, const char *word, size_t length)
+{
+    static const char output[] = "text.layers.{i}.output";
+    if (strncmp(word, "{below}", length) == 0) {
+        return reach_below(w, kind, layer);
+    }
+    if (strncmp(word, "{chosen}", length) == 0) {
+        return reach_chosen(w);
+    }
+    if (strncmp(word, "{top}", length) == 0) {
+        return reach(w, kind_called(w, output, strlen(output)), w->plan->text.layers - 1);
+    }
+    size_t from = kind_called(w, word, length);
+    bool layered = from < w->kind_count && strstr(w->kinds[from].name, "{i}") != NULL;
+    return reach(w, from, layered ? layer : 0);
+}
+
+static void note_layer(llava_span *s, llava_at at, size_t layer)
+{
+    if (at == LLAVA_AT_VISION_LAYER) {
+        s->first_vision_layer = layer < s->first_vision_layer ? layer : s->first_vision_layer;
+        s->last_vision_layer = layer > s->last_vision_layer ? layer : s->last_vision_layer;
+    } else if (at == LLAVA_AT_TEXT_LAYER) {
+        s->first_text_layer = layer < s->first_text_layer ? layer : s->first_text_layer;
+        s->last_text_layer = layer > s->last_text_layer ? layer : s->last_text_layer;
+    }
+}
+
+static bool walk_from(walk *w, size_t kind, size_t layer)
+{
+    w->span->kinds[kind] = true;
+    note_layer(w->span, w->kinds[kind].at, layer);
+    const char *word = w->kinds[kind].from;
+    while (*word != '\0') {
+        size_t length = strcspn(word, " ");
+        if (!reach_word(w, kind, layer, word, length)) {
+            return false;
+        }
+        word += length;
+        word += strspn(word, " ");
+    }
+    return true;
+}
+
+static int in_flow(const void *a, const void *b)
+{
+    llava_tap_place x, y;
+    llava_tap_find(a, &x);
+    llava_tap_find(b, &y);
+    return llava_tap_compare(&x, &y);
+}
+
+bool llava_span_find(llava_span *span, const char *tap, const llava_port *port,
+                     const llava_plan *plan, llava_error *e)
+{
+    llava_tap_place place;
+    *span = (llava_span){.first_vision_layer = (size_t)-1, .first_text_layer = (size_t)-1};
+    snprintf(span->tap, sizeof span->tap, "%s", tap);
+    if (!llava_tap_find(tap, &place)) {
+        return llava_fail(e, "%s: no tap is called so", tap);
+    }
+    walk w = {.span = span, .port = port, .plan = plan, .e = e};
+    w.kind_count = llava_tap_kinds(&w.kinds);
+    w.layers = plan->vision.layers > plan->text.layers ? plan->vision.layers : plan->text.layers;
+    w.layers += 1;
+    if (place.step > 0 && strncmp(tap, "step.", 5) == 0) {
+        snprintf(w.prefix, sizeof w.prefix, "step.%zu.", place.step);
+    }
+    w.seen = llava_alloc(e, w.kind_count * w.layers, sizeof(bool));
+    bool ok = w.seen != NULL && place.layer < w.layers;
+    if (ok) {
+        w.seen[place.kind * w.layers + place.layer] = true;
+        ok = walk_from(&w, place.kind, place.layer);
+    }
+    free(w.seen);
+    if (!ok) {
+        llava_span_free(span);
+        return false;
+    }
+    if (span->from_count > 1) {
+        qsort(span->from, span->from_count, sizeof *span->from, in_flow);
+    }
+    return true;
+}
+
+void llava_span_free(llava_span *span)
+{
+    free(span->from);
+    *span = (llava_span){0};
+}
+
+bool llava_span_acts(const llava_span *span, llava_decision_id id)
+{
+    const llava_tap_kind *kinds;
+    size_t count = llava_tap_kinds(&kinds);
+    const char *const *acts = llava_decision_at(id)->acts;
+    for (size_t a = 0; acts[a] != NULL; a++) {
+        for (size_t k = 0; k < count; k++) {
+            if (span->kinds[k] && strcmp(kinds[k].name, acts[a]) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
