@@ -8,10 +8,251 @@
 #include <stdio.h>
 #include <string.h>
 
-static void print_values(const llava_decision *d)
+enum { COLUMNS = 100, LABEL = 13 };
+
+/* ---- text on a page -----------------------------------------------------------------------------
+ */
+
+/* Prints n bytes of text from `column` on, broken at blanks so that no line passes COLUMNS; further
+ * lines begin at `indent`. A word longer than a line (a link) gets a line of its own. Returns the
+ * column behind the last word. */
+static size_t wrap(size_t column, size_t indent, const char *text, size_t n)
 {
-    for (size_t v = 0; d->values[v] != NULL; v++) {
-        printf("%s%s", v == 0 ? "" : ", ", d->values[v]);
+    bool begins = true; /* nothing printed yet: no blank before the word */
+    for (size_t at = 0; at < n;) {
+        size_t length = 0;
+        while (at + length < n && text[at + length] != ' ') {
+            length++;
+        }
+        if (!begins && column + 1 + length > COLUMNS) {
+            printf("\n%*s", (int)indent, "");
+            column = indent;
+            begins = true;
+        }
+        printf("%s%.*s", begins ? "" : " ", (int)length, text + at);
+        column += length + (begins ? 0 : 1);
+        begins = false;
+        at += length + 1;
+    }
+    return column;
+}
+
+/* "  LABEL    text", wrapped. An empty label continues the one above. */
+static void field(const char *label, const char *text, size_t n)
+{
+    printf("  %-*s", LABEL - 2, label);
+    wrap(LABEL, LABEL, text, n);
+    putchar('\n');
+}
+
+/* "a, b, c" of a NULL-terminated list, ` (default)` behind the first if marked. */
+static void join(char *out, size_t size, const char *const *words, bool mark)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; words[i] != NULL && used < size; i++) {
+        int n = snprintf(out + used, size - used, "%s%s%s", i == 0 ? "" : ", ", words[i],
+                         mark && i == 0 ? " (default)" : "");
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+enum { LIST = 1024 };
+
+/* ---- decisions --------------------------------------------------------------------------------
+ */
+
+static const llava_decision *decision(size_t i)
+{
+    return llava_decision_at((llava_decision_id)i);
+}
+
+/* Each port on lines of its own, NAME in front where one is given. */
+static void print_ports(const char *label, const char *name, const char *ports)
+{
+    for (const char *at = ports, *next; at != NULL; at = next, label = "") {
+        const char *end = strstr(at, "; ");
+        size_t n = end == NULL ? strlen(at) : (size_t)(end - at), column = LABEL;
+        next = end == NULL ? NULL : end + 2;
+        printf("  %-*s", LABEL - 2, label);
+        if (name != NULL) {
+            column += (size_t)printf("%s: ", name);
+        }
+        wrap(column, LABEL + 2, at, n);
+        putchar('\n');
+    }
+}
+
+static bool has_ports(const llava_decision *d)
+{
+    return strcmp(d->ports, "no report known") != 0;
+}
+
+static void print_legend(void)
+{
+    printf("%*s(R reported, F fixed, C read in its source, X measured; numbers: docs, port bugs)\n",
+           LABEL, "");
+}
+
+static void explain_decision(const llava_decision *d)
+{
+    char list[LIST];
+    printf("%s\n", d->name);
+    join(list, sizeof list, d->values, true);
+    field("values", list, strlen(list));
+    field("what", d->what, strlen(d->what));
+    field("first seen", d->acts[0], strlen(d->acts[0]));
+    if (d->acts[1] != NULL) {
+        join(list, sizeof list, d->acts + 1, false);
+        field("acts also", list, strlen(list));
+    }
+    field("source", d->source, strlen(d->source));
+    print_ports("ports", NULL, d->ports);
+    if (has_ports(d)) {
+        print_legend();
+    }
+    printf("  %-*sllava-ref run --set %s=%s --model DIR ...\n", LABEL - 2, "try it", d->name,
+           d->values[1]);
+}
+
+/* ---- taps ---------------------------------------------------------------------------------------
+ */
+
+/* "B batch, S sequence, ..." of a kind's shape. */
+static void shape_words(const llava_tap_kind *kind, char *out, size_t size)
+{
+    static const struct {
+        const char *letter, *word;
+    } words[] = {
+        {"N", "pictures"},
+        {"P", "patches of a picture"},
+        {"T", "tower rows (patches and the class row)"},
+        {"D", "tower width"},
+        {"M", "tower MLP width"},
+        {"F", "feature rows of a picture"},
+        {"C", "tower width times chosen layers"},
+        {"B", "batch"},
+        {"S'", "keys, cached ones included"},
+        {"S", "sequence (new tokens alone in a step)"},
+        {"H", "text width"},
+        {"I", "text MLP width"},
+        {"A", "heads times head width"},
+        {"V", "vocabulary"},
+        {"G", "new tokens"},
+        {"k", "key/value heads"},
+        {"d", "head width"},
+        {"w", "pixel columns"},
+    };
+    bool pixels = kind->at == LLAVA_AT_IMAGE;
+    size_t used = (size_t)snprintf(out, size, "[%s]", kind->shape);
+    const char *separator = ": ";
+    for (const char *at = kind->shape; *at != '\0' && used < size;) {
+        size_t n = strcspn(at, ",");
+        const char *word = *at == 'h' ? (pixels ? "pixel rows" : "heads") : NULL;
+        for (size_t i = 0; word == NULL && i < sizeof words / sizeof words[0]; i++) {
+            bool same = strlen(words[i].letter) == n && strncmp(words[i].letter, at, n) == 0;
+            word = same ? words[i].word : NULL;
+        }
+        /* a letter that stands twice, T by T, is explained once */
+        size_t before = (size_t)(at - kind->shape);
+        bool again = before >= n + 1 && strncmp(at - n - 1, at, n) == 0;
+        if (word != NULL && !again) {
+            used +=
+                (size_t)snprintf(out + used, size - used, "%s%.*s %s", separator, (int)n, at, word);
+            separator = ", ";
+        }
+        at += n + (at[n] == ',');
+    }
+}
+
+/* Does the decision act at this tap; is it where it is first seen? */
+static bool acts_at(const llava_decision *d, const char *name, bool *first)
+{
+    for (size_t a = 0; d->acts[a] != NULL; a++) {
+        if (llava_tap_matches(d->acts[a], name)) {
+            *first = a == 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_decisions_at(const char *name)
+{
+    const char *label = "decisions";
+    bool first;
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
+        const llava_decision *d = decision(i);
+        if (!acts_at(d, name, &first)) {
+            continue;
+        }
+        char values[LIST], line[2 * LIST];
+        join(values, sizeof values, d->values, false);
+        snprintf(line, sizeof line, "%s: %s%s", d->name, values, first ? " (first seen here)" : "");
+        field(label, line, strlen(line));
+        label = "";
+    }
+    if (label[0] != '\0') {
+        field(label, "none acts here", 14);
+    }
+}
+
+static void print_ports_at(const char *name)
+{
+    const char *label = "port bugs";
+    bool first;
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
+        const llava_decision *d = decision(i);
+        if (acts_at(d, name, &first) && has_ports(d)) {
+            print_ports(label, d->name, d->ports);
+            label = "";
+        }
+    }
+    if (label[0] != '\0') {
+        field(label, "no report known", 15);
+    } else {
+        print_legend();
+    }
+}
+
+/* name: as it was asked for, so that step.1.position_ids shows what acts in steps alone. */
+static void explain_tap(const llava_tap_kind *kind, const char *name)
+{
+    char shape[LIST];
+    shape_words(kind, shape, sizeof shape);
+    printf("%s%s\n", strncmp(name, "step.", 5) == 0 ? "step.{g}." : "", kind->name);
+    field("shape", shape, strlen(shape));
+    field("formula", kind->formula, strlen(kind->formula));
+    field("source", kind->source, strlen(kind->source));
+    print_decisions_at(name);
+    print_ports_at(name);
+}
+
+/* Is `name` a tap of this kind? Decoding steps have the language model's alone. */
+static bool is_kind(const llava_tap_kind *kind, const char *name)
+{
+    bool in_step = strcmp(kind->name, "position_ids") == 0 ||
+                   (kind->at >= LLAVA_AT_EMBED && kind->at <= LLAVA_AT_LOGITS);
+    return llava_tap_matches(kind->name, name) && (in_step || strncmp(name, "step.", 5) != 0);
+}
+
+/* ---- the list -----------------------------------------------------------------------------------
+ */
+
+static void list_decisions(const char *first)
+{
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
+        const llava_decision *d = decision(i);
+        if (strcmp(d->acts[0], first) != 0) {
+            continue;
+        }
+        char values[LIST];
+        join(values, sizeof values, d->values, false);
+        printf("    %-26s ", d->name);
+        wrap(31, 31, values, strlen(values));
+        printf("\n%*s", 31, "");
+        wrap(31, 31, d->source, strlen(d->source));
+        putchar('\n');
     }
 }
 
@@ -19,40 +260,96 @@ static int list_all(void)
 {
     const llava_tap_kind *kinds;
     size_t count = llava_tap_kinds(&kinds);
-    puts("taps, in the order of the flow:");
+    puts("Taps in the order of the flow and, below each, the decisions that are first seen there:\n"
+         "their values, the default first, and where the right one stands.\n");
     for (size_t k = 0; k < count; k++) {
-        printf("  %-32s [%s]\n", kinds[k].name, kinds[k].shape);
-    }
-    puts("\ndecisions, the right value first:");
-    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
-        const llava_decision *d = llava_decision_at((llava_decision_id)i);
-        printf("  %-24s ", d->name);
-        print_values(d);
-        putchar('\n');
+        printf("%-32s [%s]\n", kinds[k].name, kinds[k].shape);
+        list_decisions(kinds[k].name);
+        if (strcmp(kinds[k].name, "logits") == 0) {
+            printf("%-32s [B,1]; step.{g}.NAME: text taps and logits of decoding step g\n",
+                   "step.{g}.position_ids");
+            list_decisions("step.{g}.position_ids");
+        }
     }
     return LLAVA_DONE;
 }
 
-/* Is `word` this kind's name, with a number or {i} for the layer, perhaps behind "step.G."? */
-static bool is_kind(const llava_tap_kind *kind, const char *word)
+/* ---- unknown words ------------------------------------------------------------------------------
+ */
+
+enum { NAMES = 256 };
+
+/* All names of taps and decisions, NULL behind them. */
+static void all_names(const char *names[NAMES])
+{
+    const llava_tap_kind *kinds;
+    size_t count = llava_tap_kinds(&kinds), n = 0;
+    for (size_t k = 0; k < count && n < NAMES - 1; k++) {
+        names[n++] = kinds[k].name;
+    }
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT && n < NAMES - 1; i++) {
+        names[n++] = decision(i)->name;
+    }
+    names[n] = NULL;
+}
+
+/* The word with its step taken away and its layer's number as {i}, to be compared with names. */
+static void plain_word(const char *word, char *out, size_t size)
 {
     if (strncmp(word, "step.", 5) == 0) {
-        word += 5;
-        word += strspn(word, "0123456789g");
-        word += *word == '.';
+        const char *behind = strchr(word + 5, '.');
+        word = behind == NULL ? word : behind + 1;
     }
-    const char *name = kind->name;
-    const char *layer = strstr(name, "{i}");
-    size_t before = layer == NULL ? strlen(name) : (size_t)(layer - name);
-    if (layer == NULL) {
-        return strcmp(word, name) == 0;
-    }
-    if (strncmp(word, name, before) != 0) {
-        return false;
-    }
+    const char *layers = strstr(word, "layers.");
+    size_t before = layers == NULL ? strlen(word) : (size_t)(layers - word) + 7;
     size_t digits = strspn(word + before, "0123456789");
-    size_t skip = strncmp(word + before, "{i}", 3) == 0 ? 3 : word[before] == 'i' ? 1 : digits;
-    return skip > 0 && strcmp(word + before + skip, layer + 3) == 0;
+    snprintf(out, size, "%.*s%s%s", (int)before, word, digits > 0 ? "{i}" : "",
+             word + before + digits);
+}
+
+static int unknown(const char *word, llava_error *e)
+{
+    const char *names[NAMES];
+    char plain[64];
+    all_names(names);
+    plain_word(word, plain, sizeof plain);
+    const char *near = NULL;
+    for (size_t i = 0; near == NULL && plain[0] != '\0' && names[i] != NULL; i++) {
+        near = strstr(names[i], plain) != NULL ? names[i] : NULL; /* cls_position alone */
+    }
+    if (near == NULL && strlen(word) < sizeof plain) {
+        near = llava_did_you_mean(plain, names);
+    }
+    if (near != NULL) {
+        llava_fail(e, "%s: neither a tap nor a decision (did you mean %s?)", word, near);
+    } else {
+        llava_fail(e, "%s: neither a tap nor a decision (llava-ref explain lists them)", word);
+    }
+    return LLAVA_CANNOT;
+}
+
+/* ---- the command --------------------------------------------------------------------------------
+ */
+
+/* vision.pre_norm is both a tap and a decision: both are explained. */
+static int explain_word(const char *word, llava_error *e)
+{
+    const llava_tap_kind *kinds;
+    size_t count = llava_tap_kinds(&kinds), found = 0;
+    for (size_t k = 0; k < count; k++) {
+        if (is_kind(&kinds[k], word)) {
+            explain_tap(&kinds[k], word);
+            found++;
+        }
+    }
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
+        if (strcmp(decision(i)->name, word) == 0) {
+            printf("%s", found > 0 ? "\n" : "");
+            explain_decision(decision(i));
+            found++;
+        }
+    }
+    return found > 0 ? LLAVA_DONE : unknown(word, e);
 }
 
 static int explain(int argc, char **argv, llava_error *e)
@@ -62,32 +359,12 @@ static int explain(int argc, char **argv, llava_error *e)
     if (!llava_options_read(argc, argv, NULL, 0, &operands, e)) {
         return LLAVA_CANNOT;
     }
-    if (word == NULL) {
-        return list_all();
-    }
-    const llava_tap_kind *kinds;
-    size_t count = llava_tap_kinds(&kinds);
-    for (size_t k = 0; k < count; k++) {
-        if (is_kind(&kinds[k], word)) {
-            printf("%s  [%s]\n  %s\n  source: %s\n", kinds[k].name, kinds[k].shape,
-                   kinds[k].formula, kinds[k].source);
-            return LLAVA_DONE;
-        }
-    }
-    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
-        const llava_decision *d = llava_decision_at((llava_decision_id)i);
-        if (strcmp(d->name, word) == 0) {
-            printf("%s: ", d->name);
-            print_values(d);
-            printf("\n  %s\n  source: %s\n  ports: %s\n", d->what, d->source, d->ports);
-            return LLAVA_DONE;
-        }
-    }
-    llava_fail(e, "%s: neither a tap nor a decision (llava-ref explain lists them)", word);
-    return LLAVA_CANNOT;
+    return word == NULL ? list_all() : explain_word(word, e);
 }
 
 const llava_command llava_command_explain = {
     "explain", explain, "[TAP|DECISION]",
     "the formula, shape, source and known port bugs of a tap or a decision",
-    "\nWithout an argument: the list.\n\nexample:\n  llava-ref explain vision.cls_position\n"};
+    "\nWithout an argument: the list, in the order of the flow.\n\nexamples:\n"
+    "  llava-ref explain vision.cls_position\n  llava-ref explain text.layers.3.attn.q_rope\n"
+    "  llava-ref explain step.1.logits\n"};
