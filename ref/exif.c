@@ -16,8 +16,8 @@ typedef struct {
 
 static uint16_t read_u16(tiff_reader *r)
 {
-    uint16_t x = llava_cursor_u16(&r->c);
-    return r->big_endian ? (uint16_t)(x << 8 | x >> 8) : x;
+    unsigned x = llava_cursor_u16(&r->c);
+    return (uint16_t)(r->big_endian ? x << 8 | x >> 8 : x);
 }
 
 static uint32_t read_u32(tiff_reader *r)
