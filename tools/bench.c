@@ -1,0 +1,490 @@
+/* llava-ref bench: time and rate of each stage, beside what one core of this machine can do. */
+#include "tools/command.h"
+#include "tools/dump_writer.h"
+#include "tools/json_out.h"
+#include "tools/options.h"
+#include "tools/peak.h"
+#include "tools/session.h"
+#include "tools/stage_clock.h"
+#include "tools/stage_work.h"
+#include "tools/words.h"
+
+#include "ref/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCHEMA "llava-ref.bench/1"
+
+typedef struct {
+    llava_request request;
+    size_t path; /* 0 plain, 1 fast */
+    size_t runs;
+    const char *json, *compare;
+} bench_options;
+
+typedef struct {
+    bool ran;
+    llava_instant least; /* of all runs, CPU and wall each by itself */
+    llava_stage_work work;
+    double earlier; /* seconds in the file of --compare; 0: none */
+} stage_result;
+
+typedef struct {
+    bench_options options;
+    char machine[160];
+    llava_peak peak;
+    char model_sha256[65], inputs_sha256[65];
+    cJSON *earlier; /* NULL without --compare */
+    stage_result stages[LLAVA_BENCH_STAGES];
+} bench;
+
+static bool read_options(bench_options *o, int argc, char **argv, llava_error *e)
+{
+    static const char *const paths[] = {"plain", "fast", NULL};
+    llava_option options[LLAVA_REQUEST_OPTIONS + 4] = {
+        {.name = "--path", .kind = LLAVA_OPTION_CHOICE, .target = &o->path, .choices = paths},
+        {.name = "--runs", .kind = LLAVA_OPTION_COUNT, .target = &o->runs},
+        {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
+        {.name = "--compare", .kind = LLAVA_OPTION_TEXT, .target = &o->compare},
+    };
+    size_t count = 4;
+    llava_operands none = {0};
+    llava_request_options(&o->request, options, &count);
+    if (!llava_options_read(argc, argv, options, count, &none, e)) {
+        return false;
+    }
+    if (o->path == 1) {
+        return llava_fail(e, "--path fast: not in this version");
+    }
+    o->runs = o->runs == 0 ? 3 : o->runs;
+    return true;
+}
+
+/* ---- the machine --------------------------------------------------------------------------------
+ */
+
+/* The first processor as Linux describes it: name and numbers, or those of an ARM core, which has
+ * no name. */
+static void name_machine(char *text, size_t room)
+{
+    static const char *const keys[] = {"model name", "cpu family",      "model",
+                                       "stepping",   "CPU implementer", "CPU part"};
+    enum { KEYS = sizeof keys / sizeof keys[0] };
+    char values[KEYS][64] = {""}, line[256];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL && line[0] != '\n') {
+        const char *value = strstr(line, ": ");
+        size_t length = strcspn(line, "\t:");
+        for (size_t i = 0; value != NULL && i < KEYS; i++) {
+            if (strlen(keys[i]) == length && strncmp(line, keys[i], length) == 0) {
+                snprintf(values[i], sizeof values[i], "%.*s", (int)strcspn(value + 2, "\n"),
+                         value + 2);
+            }
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    snprintf(text, room, "%s", values[0][0] == '\0' ? "processor without a name" : values[0]);
+    for (size_t i = 1; i < KEYS; i++) {
+        size_t used = strlen(text);
+        if (values[i][0] != '\0') {
+            snprintf(text + used, room - used, ", %s %s", keys[i], values[i]);
+        }
+    }
+}
+
+/* ---- an earlier measurement ---------------------------------------------------------------------
+ */
+
+/* Is the member `key` of the earlier file, a string, what it is now? */
+static bool same_text(const bench *b, const char *key, const char *now, llava_error *e)
+{
+    const char *path = b->options.compare, *then = NULL;
+    if (!llava_json_string(path, b->earlier, key, &then, e)) {
+        return false;
+    }
+    if (then == NULL || strcmp(then, now) != 0) {
+        return llava_fail(e, "%s: %s: '%.100s' there, '%.100s' here: not comparable", path, key,
+                          then == NULL ? "nothing" : then, now);
+    }
+    return true;
+}
+
+static bool open_earlier(bench *b, llava_error *e)
+{
+    const char *path = b->options.compare, *schema = NULL;
+    if (path == NULL) {
+        return true;
+    }
+    b->earlier = llava_json_read(path, e);
+    if (b->earlier == NULL) {
+        return false;
+    }
+    if (!cJSON_IsObject(b->earlier)) {
+        return llava_fail(e, "%s: not a measurement of %s", path, SCHEMA);
+    }
+    if (!llava_json_string(path, b->earlier, "schema", &schema, e)) {
+        return false;
+    }
+    if (schema == NULL || strcmp(schema, SCHEMA) != 0) {
+        return llava_fail(e, "%s: schema: '%.100s' is not %s", path,
+                          schema == NULL ? "nothing" : schema, SCHEMA);
+    }
+    return same_text(b, "machine.name", b->machine, e);
+}
+
+static bool take_earlier_stage(bench *b, const cJSON *item, llava_error *e)
+{
+    const char *path = b->options.compare, *name = NULL;
+    double seconds = 0;
+    if (!cJSON_IsObject(item)) {
+        return llava_fail(e, "%s: stages: an element is no object", path);
+    }
+    if (!llava_json_string(path, item, "name", &name, e) ||
+        !llava_json_double(path, item, "seconds", &seconds, e)) {
+        return false;
+    }
+    for (size_t i = 0; name != NULL && i < LLAVA_BENCH_STAGES; i++) {
+        if (strcmp(name, llava_bench_stage_name((llava_bench_stage)i)) == 0) {
+            b->stages[i].earlier = seconds;
+        }
+    }
+    return true;
+}
+
+/* The earlier file's seconds, once it is known that it measured the same thing. */
+static bool take_earlier(bench *b, llava_error *e)
+{
+    const char *path = b->options.compare;
+    const llava_request *q = &b->options.request;
+    size_t generate = 0;
+    const cJSON *stages = NULL, *item;
+    if (b->earlier == NULL) {
+        return true;
+    }
+    if (!same_text(b, "path", "plain", e) ||
+        !same_text(b, "dtype", llava_dtype_name((llava_dtype)q->dtype), e) ||
+        !same_text(b, "model", b->model_sha256, e) ||
+        !same_text(b, "inputs", b->inputs_sha256, e) ||
+        !llava_json_size(path, b->earlier, "generate", &generate, e) ||
+        !llava_json_array(path, b->earlier, "stages", &stages, e)) {
+        return false;
+    }
+    if (generate != q->generate) {
+        return llava_fail(e, "%s: generate: %zu there, %zu here: not comparable", path, generate,
+                          q->generate);
+    }
+    cJSON_ArrayForEach(item, stages)
+    {
+        if (!take_earlier_stage(b, item, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- one run ------------------------------------------------------------------------------------
+ */
+
+/* What the dump stage writes: the states between the blocks, into the null device. So the disk is
+ * not in the measurement, and nothing is left behind. */
+typedef struct {
+    llava_dump_writer *writer;
+    double bytes;
+} dumping;
+
+static bool dump_wants(void *self, const char *name)
+{
+    (void)self;
+    const char *dot = strrchr(name, '.');
+    return strncmp(name, "step.", 5) != 0 &&
+           (strcmp(name, "vision.features") == 0 || strcmp(name, "projector.out") == 0 ||
+            strcmp(name, "text.inputs_embeds") == 0 || strcmp(name, "text.norm") == 0 ||
+            (dot != NULL && strcmp(dot, ".output") == 0));
+}
+
+static bool dump_take(void *self, const llava_tap *tap, llava_error *e)
+{
+    dumping *d = self;
+    d->bytes += (double)llava_dump_writer_bytes(tap);
+    return llava_dump_writer_put(d->writer, tap, e);
+}
+
+/* The pass itself, as run would make it without --taps: logits of the last position only. */
+static bool run_model(const llava_session *s, llava_run *r)
+{
+    const llava_inputs *in = &s->inputs;
+    size_t most = s->request->generate;
+    llava_tap_sizes sizes = llava_session_sizes(s, false);
+    llava_goal goal = {.last_logits = true}, step = {0};
+    llava_taps_goal(&s->plan, &sizes, NULL, &goal, &step);
+    if (most > 0) {
+        llava_answer answer;
+        bool ok = llava_generate(r, &s->config, &goal, &step, in, s->convention, most, &answer);
+        if (ok) {
+            llava_answer_free(&answer);
+        }
+        return ok;
+    }
+    int64_t *positions = llava_alloc(r->error, in->batch * in->length, sizeof(int64_t));
+    if (positions == NULL) {
+        return false;
+    }
+    llava_outputs out;
+    llava_positions(&s->plan, in, s->convention, positions);
+    bool ok = llava_forward(r, &goal, in, positions, NULL, &out);
+    free(positions);
+    if (ok) {
+        llava_outputs_free(&out);
+    }
+    return ok;
+}
+
+static bool timed_pass(llava_session *s, llava_stage_clock *clock, dumping *d, llava_error *e)
+{
+    llava_instant from = llava_instant_now();
+    if (!llava_dump_writer_open(&d->writer, "/dev/null", false, NULL, e)) {
+        return false;
+    }
+    llava_instant opened = llava_instant_now();
+    llava_sink inner = {dump_wants, dump_take, d};
+    llava_sink sink = llava_stage_clock_sink(clock, llava_instant_now, &inner);
+    llava_run r = {
+        .weights = s->weights, .plan = &s->plan, .sink = &sink, .prefix = "", .error = e};
+    if (!run_model(s, &r)) {
+        llava_dump_writer_abort(d->writer);
+        return false;
+    }
+    llava_stage_clock_end(clock);
+    llava_instant closing = clock->last;
+    bool ok = llava_dump_writer_commit(d->writer, e);
+    llava_stage_clock_add(clock, LLAVA_BENCH_DUMP, closing);
+    clock->spent[LLAVA_BENCH_DUMP].cpu += opened.cpu - from.cpu;
+    clock->spent[LLAVA_BENCH_DUMP].wall += opened.wall - from.wall;
+    return ok;
+}
+
+/* Keeps the least of what the runs took; a step's mean for decode. */
+static void keep_least(bench *b, const llava_stage_clock *clock, size_t run)
+{
+    for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
+        stage_result *stage = &b->stages[i];
+        llava_instant spent = clock->spent[i];
+        if (i == LLAVA_BENCH_DECODE && clock->steps > 0) {
+            spent.cpu /= (double)clock->steps;
+            spent.wall /= (double)clock->steps;
+        }
+        if (run == 0 || spent.cpu < stage->least.cpu) {
+            stage->least.cpu = spent.cpu;
+        }
+        if (run == 0 || spent.wall < stage->least.wall) {
+            stage->least.wall = spent.wall;
+        }
+        stage->ran = clock->ran[i];
+    }
+}
+
+/* Whose measurement it is; an earlier one of something else is refused before the time is spent. */
+static bool identify(bench *b, llava_session *s, llava_error *e)
+{
+    memcpy(b->inputs_sha256, s->inputs_sha256, sizeof b->inputs_sha256);
+    return llava_session_model_sha256(s, b->model_sha256, e) && take_earlier(b, e);
+}
+
+static void count_work(bench *b, const llava_session *s, size_t steps, double dumped)
+{
+    llava_stage_work work[LLAVA_BENCH_STAGES];
+    llava_stage_work_count(work, &s->plan, s->weights, &s->inputs, steps);
+    work[LLAVA_BENCH_DUMP].bytes = dumped;
+    for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
+        b->stages[i].work = work[i];
+    }
+}
+
+/* One run from opening the files on, so that a page of the file that is touched for the first time
+ * is paid for in every run. */
+static bool one_run(bench *b, size_t run, llava_error *e)
+{
+    llava_session s;
+    llava_stage_clock clock;
+    dumping d = {0};
+    llava_instant from = llava_instant_now();
+    if (!llava_session_open(&s, &b->options.request, e)) {
+        return false;
+    }
+    bool ok = llava_session_weights(&s, e);
+    llava_instant loaded = llava_instant_now();
+    ok = ok && (run > 0 || identify(b, &s, e)) && timed_pass(&s, &clock, &d, e);
+    if (ok) {
+        clock.ran[LLAVA_BENCH_LOAD] = true;
+        clock.spent[LLAVA_BENCH_LOAD] =
+            (llava_instant){loaded.cpu - from.cpu, loaded.wall - from.wall};
+        keep_least(b, &clock, run);
+        count_work(b, &s, clock.steps, d.bytes);
+    }
+    llava_session_close(&s);
+    return ok;
+}
+
+/* ---- what comes out -----------------------------------------------------------------------------
+ */
+
+/* amount / seconds in 1e9, or 0 where it is not known. */
+static double rate(double amount, double seconds)
+{
+    return amount > 0 && seconds > 0 ? amount / seconds * 1e-9 : 0;
+}
+
+static void print_number(FILE *to, const char *format, int width, double x)
+{
+    if (x > 0) {
+        fprintf(to, format, width, x);
+    } else {
+        fprintf(to, "%*s", width, "-");
+    }
+}
+
+static void print_table(const bench *b, FILE *to)
+{
+    const llava_request *q = &b->options.request;
+    fprintf(to, "machine: ");
+    llava_print_escaped(to, b->machine);
+    fprintf(to,
+            "\none core: %.1f Gflop/s (float64, multiply and add apart, %zu lanes), reads %.1f "
+            "GB/s\npath plain, dtype %s, 1 thread, least of %zu runs\n\n",
+            b->peak.gflops, b->peak.lanes, b->peak.gbps, llava_dtype_name((llava_dtype)q->dtype),
+            b->options.runs);
+    fprintf(to, "%-15s%12s%12s%10s%9s%9s%s\n", "stage", "CPU s", "wall s", "Gflop/s", "of peak",
+            "GB/s", b->earlier == NULL ? "" : "    ratio");
+    for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
+        const stage_result *s = &b->stages[i];
+        double seconds = s->ran ? s->least.cpu : 0, gflops = rate(s->work.flop, seconds);
+        fprintf(to, "%-15s", llava_bench_stage_name((llava_bench_stage)i));
+        print_number(to, "%*.6f", 12, seconds);
+        print_number(to, "%*.6f", 12, s->ran ? s->least.wall : 0);
+        print_number(to, "%*.2f", 10, gflops);
+        print_number(to, "%*.3f", 9, b->peak.gflops > 0 ? gflops / b->peak.gflops : 0);
+        print_number(to, "%*.2f", 9, rate(s->work.bytes, seconds));
+        if (b->earlier != NULL) {
+            print_number(to, "%*.3f", 9, s->earlier > 0 ? seconds / s->earlier : 0);
+        }
+        fputc('\n', to);
+    }
+}
+
+/* A number, or null where it is 0: not known, or the stage was not run. */
+static bool add_known(cJSON *to, const char *key, double x)
+{
+    return (x > 0 ? cJSON_AddNumberToObject(to, key, x) : cJSON_AddNullToObject(to, key)) != NULL;
+}
+
+static bool add_stage(const bench *b, cJSON *stages, size_t i)
+{
+    const stage_result *s = &b->stages[i];
+    double seconds = s->ran ? s->least.cpu : 0, gflops = rate(s->work.flop, seconds);
+    double peak = b->peak.gflops;
+    cJSON *item = cJSON_CreateObject();
+    if (item == NULL || !cJSON_AddItemToArray(stages, item)) {
+        cJSON_Delete(item);
+        return false;
+    }
+    return cJSON_AddStringToObject(item, "name", llava_bench_stage_name((llava_bench_stage)i)) &&
+           add_known(item, "seconds", seconds) &&
+           add_known(item, "wall_seconds", s->ran ? s->least.wall : 0) &&
+           add_known(item, "gflops", gflops) &&
+           add_known(item, "of_peak", peak > 0 ? gflops / peak : 0) &&
+           add_known(item, "gbps", rate(s->work.bytes, seconds)) &&
+           (b->earlier == NULL ||
+            add_known(item, "ratio", s->earlier > 0 ? seconds / s->earlier : 0));
+}
+
+/* The whole tree, or NULL where memory is out. */
+static cJSON *make_json(const bench *b)
+{
+    const llava_request *q = &b->options.request;
+    cJSON *json = cJSON_CreateObject();
+    bool ok = json != NULL && cJSON_AddStringToObject(json, "schema", SCHEMA) &&
+              cJSON_AddStringToObject(json, "program", "llava-ref " LLAVA_VERSION) &&
+              cJSON_AddStringToObject(json, "path", "plain") &&
+              cJSON_AddStringToObject(json, "dtype", llava_dtype_name((llava_dtype)q->dtype)) &&
+              cJSON_AddNumberToObject(json, "threads", 1) &&
+              cJSON_AddNumberToObject(json, "runs", (double)b->options.runs) &&
+              cJSON_AddNumberToObject(json, "generate", (double)q->generate) &&
+              cJSON_AddStringToObject(json, "model", b->model_sha256) &&
+              cJSON_AddStringToObject(json, "inputs", b->inputs_sha256);
+    cJSON *machine = ok ? cJSON_AddObjectToObject(json, "machine") : NULL;
+    ok = machine != NULL && cJSON_AddStringToObject(machine, "name", b->machine) &&
+         cJSON_AddNumberToObject(machine, "peak_gflops", b->peak.gflops) &&
+         cJSON_AddNumberToObject(machine, "read_gbps", b->peak.gbps) &&
+         cJSON_AddNumberToObject(machine, "lanes", (double)b->peak.lanes);
+    cJSON *stages = ok ? cJSON_AddArrayToObject(json, "stages") : NULL;
+    ok = stages != NULL;
+    for (size_t i = 0; ok && i < LLAVA_BENCH_STAGES; i++) {
+        ok = add_stage(b, stages, i);
+    }
+    if (!ok) {
+        cJSON_Delete(json);
+        return NULL;
+    }
+    return json;
+}
+
+static bool write_results(const bench *b, llava_error *e)
+{
+    bool taken = b->options.json != NULL && strcmp(b->options.json, "-") == 0;
+    if (b->options.json != NULL) {
+        cJSON *json = make_json(b);
+        bool ok = llava_json_write(json, b->options.json, e);
+        cJSON_Delete(json);
+        if (!ok) {
+            return false;
+        }
+    }
+    print_table(b, taken ? stderr : stdout);
+    return true;
+}
+
+static bool measure(bench *b, llava_error *e)
+{
+    name_machine(b->machine, sizeof b->machine);
+    if (!open_earlier(b, e)) {
+        return false;
+    }
+    for (size_t run = 0; run < b->options.runs; run++) {
+        if (!one_run(b, run, e)) {
+            return false;
+        }
+    }
+    return llava_peak_measure(&b->peak, e) && write_results(b, e);
+}
+
+static int run_bench(int argc, char **argv, llava_error *e)
+{
+    bench b = {0};
+    bool ok = read_options(&b.options, argc, argv, e) && measure(&b, e);
+    cJSON_Delete(b.earlier);
+    llava_request_free(&b.options.request);
+    return ok ? LLAVA_DONE : LLAVA_CANNOT;
+}
+
+const llava_command llava_command_bench = {
+    "bench", run_bench, "--model DIR --inputs IN.npz [--generate N] [--runs R] [--json F]",
+    "time and rate of each stage, beside this machine's own measured peak",
+    "\n"
+    "  --runs R                runs, of which the least time of each stage counts (3)\n"
+    "  --generate N            also decode, at most N tokens; the stage `decode` is one token\n"
+    "  --dtype f64|f32|bf16|f16  as for run, and so the other options that choose what is run\n"
+    "  --json FILE             the table for programs (llava-ref.bench/1); - for stdout\n"
+    "  --compare FILE          ratio of each stage's seconds to those of an earlier --json;\n"
+    "                          another machine, model or input: refused\n"
+    "\n"
+    "Seconds are CPU seconds of the process. Gflop/s counts 2 for each multiply and add of a\n"
+    "product; `of peak` divides by what one core reaches with separate multiplies and adds in\n"
+    "float64, which is what the plain path computes with. GB/s counts each weight once, as it\n"
+    "lies in the file. docs/performance.md says what each stage takes in.\n"
+    "\n"
+    "example:\n"
+    "  llava-ref bench --model golden/generate/model --inputs golden/generate/inputs.npz\n"};

@@ -1,0 +1,123 @@
+#include "tools/stage_work.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The work of multiplying `rows` rows with the weights NAME for layers 0 .. layers; a %zu in the
+ * name is the layer's number. A weight that is absent adds nothing. */
+static llava_stage_work product(const llava_checkpoint *weights, double rows, size_t layers,
+                                const char *const *names)
+{
+    llava_stage_work sum = {0, 0};
+    for (size_t i = 0; i < layers; i++) {
+        for (const char *const *format = names; *format != NULL; format++) {
+            char name[160];
+            const char *number = strstr(*format, "{i}");
+            int before = number == NULL ? (int)strlen(*format) : (int)(number - *format);
+            if (number == NULL) {
+                snprintf(name, sizeof name, "%s", *format);
+            } else {
+                snprintf(name, sizeof name, "%.*s%zu%s", before, *format, i, number + 3);
+            }
+            const llava_weight *w = llava_checkpoint_find(weights, name);
+            if (w != NULL) {
+                sum.flop += 2 * rows * (double)w->count;
+                sum.bytes += (double)w->count * (double)llava_dtype_size(w->dtype);
+            }
+        }
+    }
+    return sum;
+}
+
+static llava_stage_work plus(llava_stage_work a, llava_stage_work b)
+{
+    return (llava_stage_work){a.flop + b.flop, a.bytes + b.bytes};
+}
+
+/* Two products, q k^T and p v, of every layer. */
+static llava_stage_work attention(double batch, double queries, double keys, double heads,
+                                  double kv_heads, double d, double layers)
+{
+    return (llava_stage_work){
+        .flop = 2 * 2 * batch * heads * queries * keys * d * layers,
+        .bytes = 2 * 8 * batch * kv_heads * keys * d * layers,
+    };
+}
+
+static void count_vision(llava_stage_work *work, const llava_plan *plan,
+                         const llava_checkpoint *weights, double pictures)
+{
+#define TOWER "vision_tower.vision_model."
+    static const char *const patches[] = {TOWER "embeddings.patch_embedding.weight", NULL};
+    static const char *const layers[] = {
+        TOWER "encoder.layers.{i}.self_attn.q_proj.weight",
+        TOWER "encoder.layers.{i}.self_attn.k_proj.weight",
+        TOWER "encoder.layers.{i}.self_attn.v_proj.weight",
+        TOWER "encoder.layers.{i}.self_attn.out_proj.weight",
+        TOWER "encoder.layers.{i}.mlp.fc1.weight",
+        TOWER "encoder.layers.{i}.mlp.fc2.weight",
+        NULL,
+    };
+    static const char *const projector[] = {"multi_modal_projector.linear_1.weight",
+                                            "multi_modal_projector.linear_2.weight", NULL};
+#undef TOWER
+    const llava_vision_plan *v = &plan->vision;
+    work[LLAVA_BENCH_VISION_LINEAR] =
+        plus(product(weights, pictures * (double)v->patches, 1, patches),
+             product(weights, pictures * (double)v->rows, v->layers_needed, layers));
+    work[LLAVA_BENCH_VISION] =
+        plus(work[LLAVA_BENCH_VISION_LINEAR],
+             attention(pictures, (double)v->rows, (double)v->rows, (double)v->heads,
+                       (double)v->heads, (double)v->head_dim, (double)v->layers_needed));
+    work[LLAVA_BENCH_PROJECTOR] =
+        product(weights, pictures * (double)v->feature_rows, 1, projector);
+}
+
+/* One pass of the language model's layers over `rows` new positions of each sample. */
+static llava_stage_work layers_of(const llava_plan *plan, const llava_checkpoint *weights,
+                                  double rows)
+{
+#define LAYER "language_model.model.layers.{i}."
+    static const char *const names[] = {
+        LAYER "self_attn.q_proj.weight", LAYER "self_attn.k_proj.weight",
+        LAYER "self_attn.v_proj.weight", LAYER "self_attn.o_proj.weight",
+        LAYER "mlp.gate_proj.weight",    LAYER "mlp.up_proj.weight",
+        LAYER "mlp.down_proj.weight",    NULL,
+    };
+#undef LAYER
+    return product(weights, rows, plan->text.layers, names);
+}
+
+static llava_stage_work text_attention(const llava_plan *plan, double batch, double queries,
+                                       double keys)
+{
+    const llava_text_plan *t = &plan->text;
+    return attention(batch, queries, keys, (double)t->heads, (double)t->kv_heads,
+                     (double)t->head_dim, (double)t->layers);
+}
+
+/* The head on one row of each sample. */
+static llava_stage_work head(const llava_plan *plan, const llava_checkpoint *weights, double rows)
+{
+    static const char *const own[] = {"language_model.lm_head.weight", NULL};
+    static const char *const tied[] = {"language_model.model.embed_tokens.weight", NULL};
+    bool has = !plan->text.tied_head || llava_checkpoint_find(weights, own[0]) != NULL;
+    return product(weights, rows, 1, has ? own : tied);
+}
+
+void llava_stage_work_count(llava_stage_work work[LLAVA_BENCH_STAGES], const llava_plan *plan,
+                            const llava_checkpoint *weights, const llava_inputs *in, size_t steps)
+{
+    double batch = (double)in->batch, length = (double)in->length;
+    memset(work, 0, LLAVA_BENCH_STAGES * sizeof *work);
+    count_vision(work, plan, weights, (double)in->pictures);
+    work[LLAVA_BENCH_TEXT_LINEAR] = layers_of(plan, weights, batch * length);
+    work[LLAVA_BENCH_TEXT_ATTENTION] = text_attention(plan, batch, length, length);
+    work[LLAVA_BENCH_TEXT] = plus(work[LLAVA_BENCH_TEXT_LINEAR], work[LLAVA_BENCH_TEXT_ATTENTION]);
+    work[LLAVA_BENCH_LOGITS] = head(plan, weights, batch);
+    /* step g sees length + g keys: their mean over g = 1 .. steps */
+    double keys = length + ((double)steps + 1) / 2;
+    work[LLAVA_BENCH_DECODE] =
+        plus(plus(layers_of(plan, weights, batch), text_attention(plan, batch, 1, keys)),
+             work[LLAVA_BENCH_LOGITS]);
+}
