@@ -741,18 +741,31 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
         {
             .name = "numerics.weights",
             .values = {"stored", "f16", "bf16", "int8", "int8-block32", NULL},
-            .acts = (const char
-                         *const[]){"vision.patch_embed", "vision.layers.{i}.attn.q",
-                                   "vision.layers.{i}.attn.k", "vision.layers.{i}.attn.v",
-                                   "vision.layers.{i}.attn.out", "vision.layers.{i}.mlp.fc1",
-                                   "vision.layers.{i}.mlp.out", "projector.fc1", "projector.out",
-                                   "text.layers.{i}.attn.q", "text.layers.{i}.attn.k",
-                                   "text.layers.{i}.attn.v", "text.layers.{i}.attn.out",
-                                   "text.layers.{i}.mlp.gate", "text.layers.{i}.mlp.up",
-                                   "text.layers.{i}.mlp.out", "logits", NULL},
-            .what = "The type in which a port keeps the matrices. f16, bf16: converted; int8: one "
-                    "scale a row; int8-block32: a float16 scale for 32 numbers, llama.cpp's q8_0. "
-                    "Vectors and table rows keep theirs.",
+            .acts = (const char *const[]){"vision.patch_embed",
+                                          "vision.embed",
+                                          "vision.layers.{i}.attn.q",
+                                          "vision.layers.{i}.attn.k",
+                                          "vision.layers.{i}.attn.v",
+                                          "vision.layers.{i}.attn.out",
+                                          "vision.layers.{i}.mlp.fc1",
+                                          "vision.layers.{i}.mlp.out",
+                                          "projector.fc1",
+                                          "projector.out",
+                                          "text.embed",
+                                          "text.layers.{i}.attn.q",
+                                          "text.layers.{i}.attn.k",
+                                          "text.layers.{i}.attn.v",
+                                          "text.layers.{i}.attn.out",
+                                          "text.layers.{i}.mlp.gate",
+                                          "text.layers.{i}.mlp.up",
+                                          "text.layers.{i}.mlp.out",
+                                          "logits",
+                                          NULL},
+            .what = "The type in which a port keeps the matrices, tables of tokens and positions "
+                    "included. "
+                    "f16, bf16: converted; int8: one scale a row; int8-block32: a float16 scale "
+                    "for 32 numbers, "
+                    "llama.cpp's q8_0. Vectors keep theirs.",
             .source = "contract 5; spec 1.7",
             .ports = "SGLang: the tower is float16 whatever the model (R 45) "
                      "https://github.com/sgl-project/sglang/issues/262; "

@@ -14,7 +14,7 @@
 
 /* Row `id` of the token table. The inputs' own ids are checked before a run; the image token and
  * the pad id come from the configuration and are refused here, where they are used. */
-static bool token_row(llava_run *r, int64_t id, double *row)
+static bool token_row(llava_run *r, const llava_numerics *n, int64_t id, double *row)
 {
     const llava_text_plan *t = &r->plan->text;
     llava_weight table;
@@ -27,7 +27,7 @@ static bool token_row(llava_run *r, int64_t id, double *row)
                                r->error)) {
         return false;
     }
-    llava_weight_vector(&r->plan->numerics, &table, (size_t)id * t->hidden, t->hidden, row);
+    llava_weight_row(n, &table, (size_t)id, t->hidden, row);
     return true;
 }
 
@@ -39,7 +39,7 @@ bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds)
         llava_round_all(r->plan->numerics.storage, embeds, in->batch * in->length * width);
     }
     for (size_t i = 0; in->input_ids != NULL && i < in->batch * in->length; i++) {
-        if (!token_row(r, in->input_ids[i], embeds + i * width)) {
+        if (!token_row(r, &r->plan->numerics, in->input_ids[i], embeds + i * width)) {
             return false;
         }
     }
@@ -64,8 +64,11 @@ static bool find_places(llava_run *r, const llava_inputs *in, const double *embe
     size_t width = r->plan->text.hidden;
     llava_scratch_block *mark = llava_scratch_mark(r);
     double *row = llava_scratch(r, 1, width);
+    llava_numerics stored = r->plan->numerics; /* embeddings given come from the model's table */
+    stored.weights = LLAVA_WEIGHTS_STORED;
     *found = 0;
-    if (row == NULL || (in->input_ids == NULL && !token_row(r, r->plan->image_token, row))) {
+    if (row == NULL ||
+        (in->input_ids == NULL && !token_row(r, &stored, r->plan->image_token, row))) {
         return false;
     }
     for (size_t i = 0; i < in->batch * in->length; i++) {

@@ -92,7 +92,7 @@ static bool embed(llava_run *r, const double *patches, size_t pictures, double *
         bool is_class = v->class_position != LLAVA_CLASS_ABSENT && t == class_at;
         size_t patch = v->class_position == LLAVA_CLASS_FIRST ? t - 1 : t;
         if (v->positions != LLAVA_POSITIONS_ABSENT) {
-            llava_weight_vector(n, &table, position_row(v, t) * width, width, position);
+            llava_weight_row(n, &table, position_row(v, t), width, position);
         }
         for (size_t picture = 0; picture < pictures; picture++) {
             const double *from =

@@ -43,10 +43,15 @@ bool llava_linear(const llava_numerics *n, double *y, const double *x, size_t ro
 /* x[i] rounded as a port rounds what enters a product. */
 void llava_round_input(llava_rounding rounding, double *x, size_t count);
 
-/* n elements of a weight from `first`, rounded to storage (vectors: norm weights, biases, rows of
- * tables; the matrix roundings of numerics.weights do not apply). */
+/* n elements of a weight from `first`, rounded to storage (vectors: norm weights, biases; the
+ * matrix roundings of numerics.weights do not apply). */
 void llava_weight_vector(const llava_numerics *n, const llava_weight *w, size_t first, size_t count,
                          double *out);
+
+/* Row `row` of a table [.., width] of tokens or positions, a matrix like any other: rounded as
+ * numerics.weights says, then to storage. */
+void llava_weight_row(const llava_numerics *n, const llava_weight *w, size_t row, size_t width,
+                      double *out);
 
 /* ---- norms ------------------------------------------------------------------------------- */
 

@@ -290,6 +290,12 @@ bool llava_linear(const llava_numerics *n, double *y, const double *x, size_t ro
     return ok;
 }
 
+void llava_weight_row(const llava_numerics *n, const llava_weight *w, size_t row, size_t width,
+                      double *out)
+{
+    weight_piece(n, w, width, row, 0, width, out);
+}
+
 void llava_weight_vector(const llava_numerics *n, const llava_weight *w, size_t first, size_t count,
                          double *out)
 {
