@@ -762,10 +762,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                                           "logits",
                                           NULL},
             .what = "The type in which a port keeps the matrices, tables of tokens and positions "
-                    "included. "
-                    "f16, bf16: converted; int8: one scale a row; int8-block32: a float16 scale "
-                    "for 32 numbers, "
-                    "llama.cpp's q8_0. Vectors keep theirs.",
+                    "included. f16, bf16: converted; int8: one scale a row; int8-block32: a "
+                    "float16 scale for 32 numbers, llama.cpp's q8_0. Vectors keep theirs.",
             .source = "contract 5; spec 1.7",
             .ports = "SGLang: the tower is float16 whatever the model (R 45) "
                      "https://github.com/sgl-project/sglang/issues/262; "
