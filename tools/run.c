@@ -40,6 +40,47 @@ typedef struct {
 /* ---- what is asked for -------------------------------------------------------------------------
  */
 
+/* A decision that acts only where this run never comes would be taken in vain. */
+static bool acts_in_vain(const llava_request *q, const char *start, const char *why, llava_error *e)
+{
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
+        const llava_decision *d = llava_decision_at((llava_decision_id)i);
+        if (q->choices.value[i] != 0 && strncmp(d->name, start, strlen(start)) == 0) {
+            llava_fail(e, "--set %s=%s: no effect here: %s", d->name,
+                       d->values[q->choices.value[i]], why);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool choices_check(const llava_request *q, llava_error *e)
+{
+    if (q->inputs != NULL && (acts_in_vain(q, "image.", "--inputs holds no picture files", e) ||
+                              acts_in_vain(q, "tokens.", "--inputs holds no text", e))) {
+        return false;
+    }
+    return q->generate > 0 || !acts_in_vain(q, "cache.", "there is no --generate", e);
+}
+
+/* Does what --dump, --taps, --hash and --compress say go together? */
+static bool outputs_check(const run_options *o, llava_error *e)
+{
+    if (o->taps != NULL && o->dump == NULL && o->hash == NULL) {
+        return llava_fail(e, "--taps: names what --dump or --hash takes, and neither is given");
+    }
+    if ((o->dump != NULL && o->dump[0] == '\0') || (o->hash != NULL && o->hash[0] == '\0')) {
+        return llava_fail(e, "--dump, --hash: an empty name");
+    }
+    if (o->dump != NULL && o->hash != NULL && strcmp(o->dump, o->hash) == 0) {
+        return llava_fail(e, "--dump and --hash: both would be %s", o->dump);
+    }
+    if (o->compress && (o->dump == NULL || strchr(o->dump, '\0')[-1] == '/')) {
+        return llava_fail(e, "--compress: packs an archive, and --dump names none");
+    }
+    return true;
+}
+
 static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
 {
     static const char *const paths[] = {"plain", "fast", NULL};
@@ -59,14 +100,7 @@ static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
     if (o->path == 1) {
         return llava_fail(e, "--path fast: not in this version");
     }
-    if (o->taps != NULL && o->dump == NULL && o->hash == NULL) {
-        return llava_fail(e, "--taps: names what --dump or --hash takes, and neither is given");
-    }
-    if (o->dump != NULL && o->hash != NULL && strcmp(o->dump, "-") == 0 &&
-        strcmp(o->hash, "-") == 0) {
-        return llava_fail(e, "--dump - and --hash -: standard output holds one of them");
-    }
-    return true;
+    return outputs_check(o, e) && choices_check(&o->request, e);
 }
 
 /* ---- sinks -------------------------------------------------------------------------------------
@@ -149,7 +183,7 @@ static bool open_sinks(running *r, llava_error *e)
         return true;
     }
     if (o->taps != NULL && !llava_globs_parse(&r->globs, o->taps, e)) {
-        return false;
+        return llava_fail_in(e, "--taps");
     }
     survey s = {.globs = o->taps == NULL ? NULL : &r->globs};
     llava_tap_sizes sizes = llava_session_sizes(&r->session, o->taps != NULL);
@@ -281,7 +315,7 @@ static void print_logits(running *r, const llava_outputs *out)
         for (size_t i = 0; i < count; i++) {
             const char *text =
                 names ? llava_tokenizer_text_of(r->session.tokenizer, (int64_t)top[i]) : NULL;
-            fprintf(to, "%8zu  %24.17g  ", top[i], row[top[i]]);
+            fprintf(to, "%8zu  %24.17g%s", top[i], row[top[i]], text == NULL ? "" : "  ");
             llava_print_escaped(to, text == NULL ? "" : text);
             fputc('\n', to);
         }

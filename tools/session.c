@@ -33,11 +33,23 @@ static bool add_choice(void *self, const char *word, llava_error *e)
     return llava_choose(&q->choices, word, e);
 }
 
+/* No choice among words: whether it was given at all counts, too. */
+static bool set_positions(void *self, const char *word, llava_error *e)
+{
+    llava_request *q = self;
+    if (q->positions_given) {
+        return llava_fail(e, "--positions: given twice");
+    }
+    q->positions_given = true;
+    q->positions = strcmp(word, "generate") == 0 ? 1 : 0;
+    return q->positions == 1 || strcmp(word, "forward") == 0 ||
+           llava_fail(e, "--positions %s: not one of forward, generate", word);
+}
+
 void llava_request_options(llava_request *q, llava_option *options, size_t *count)
 {
     static const char *const dtypes[] = {"f64", "f32", "f16", "bf16", NULL};
     static const char *const numerics[] = {"true", "hf", NULL};
-    static const char *const positions[] = {"default", "forward", "generate", NULL};
     const llava_option table[LLAVA_REQUEST_OPTIONS] = {
         {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &q->model},
         {.name = "--inputs", .kind = LLAVA_OPTION_TEXT, .target = &q->inputs},
@@ -50,10 +62,7 @@ void llava_request_options(llava_request *q, llava_option *options, size_t *coun
          .kind = LLAVA_OPTION_CHOICE,
          .target = &q->numerics,
          .choices = numerics},
-        {.name = "--positions",
-         .kind = LLAVA_OPTION_CHOICE,
-         .target = &q->positions,
-         .choices = positions},
+        {.name = "--positions", .kind = LLAVA_OPTION_EACH, .target = q, .each = set_positions},
         {.name = "--set", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_choice},
     };
     memcpy(options + *count, table, sizeof table);
@@ -70,6 +79,9 @@ static bool request_check(const llava_request *q, llava_error *e)
 {
     if (q->model == NULL) {
         return llava_fail(e, "--model DIR is missing");
+    }
+    if (q->model[0] == '\0' || (q->inputs != NULL && q->inputs[0] == '\0')) {
+        return llava_fail(e, "%s: an empty name", q->model[0] == '\0' ? "--model" : "--inputs");
     }
     int texts = (q->prompt != NULL) + (q->chat != NULL);
     if (q->inputs != NULL && (q->image_count > 0 || texts > 0)) {
@@ -247,10 +259,12 @@ static bool open_inputs(llava_session *s, llava_error *e)
     bool ok;
     if (q->inputs != NULL) {
         llava_file file;
-        ok = llava_inputs_read(&s->inputs, q->inputs, e) && llava_file_map(&file, q->inputs, e);
+        /* mapped first: a folder of .npy, which a dump may be, is no inputs file */
+        ok = llava_file_map(&file, q->inputs, e);
         if (ok) {
             llava_sha256_add(&sha, file.bytes, file.size);
             llava_file_unmap(&file);
+            ok = llava_inputs_read(&s->inputs, q->inputs, e);
         }
     } else {
         const char *text = q->chat != NULL ? q->chat : q->prompt;
@@ -276,7 +290,7 @@ bool llava_session_open(llava_session *s, const llava_request *q, llava_error *e
         ok = llava_fail(e, "%s/generation_config.json: %s: only plain greedy decoding is supported",
                         q->model, s->config.unsupported_generation);
     }
-    bool cumulative = q->positions == 2 || (q->positions == 0 && q->generate > 0);
+    bool cumulative = q->positions_given ? q->positions == 1 : q->generate > 0;
     s->convention = cumulative ? LLAVA_POSITIONS_GENERATE : LLAVA_POSITIONS_FORWARD;
     if (ok) {
         ok = llava_inputs_check(&s->inputs, &s->plan, e) ||

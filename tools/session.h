@@ -17,7 +17,7 @@ typedef struct {
     size_t generate; /* 0: not asked for */
     size_t dtype;    /* llava_dtype */
     size_t numerics; /* 0 true, 1 hf */
-    size_t positions;
+    size_t positions; /* 0 forward, 1 generate */
     bool positions_given;
     llava_choices choices;
 } llava_request;
