@@ -23,5 +23,6 @@ extern const llava_command llava_command_explain;
 extern const llava_command llava_command_inspect;
 extern const llava_command llava_command_bench;
 extern const llava_command llava_command_diff;
+extern const llava_command llava_command_diagnose;
 
 #endif

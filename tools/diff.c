@@ -470,22 +470,9 @@ void llava_diff_free(llava_diff *r)
 static bool write_json(const llava_diff *r, const char *path, llava_error *e)
 {
     cJSON *json = llava_diff_json(r);
-    char *text = json == NULL ? NULL : cJSON_Print(json);
+    bool ok =
+        json != NULL ? llava_output_json(json, path, e) : llava_fail(e, "out of memory (JSON)");
     cJSON_Delete(json);
-    if (text == NULL) {
-        return llava_fail(e, "out of memory (JSON)");
-    }
-    llava_output *out;
-    bool ok = llava_output_open(&out, path, e);
-    if (ok) {
-        ok = llava_output_write(out, text, strlen(text), e) && llava_output_write(out, "\n", 1, e);
-        if (ok) {
-            ok = llava_output_commit(out, e);
-        } else {
-            llava_output_abort(out);
-        }
-    }
-    free(text);
     return ok;
 }
 

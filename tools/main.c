@@ -20,6 +20,7 @@ static const llava_command command_help = {"help", help, "[COMMAND]", "explain a
 static const llava_command *const commands[] = {
     &llava_command_run,
     &llava_command_diff,
+    &llava_command_diagnose,
     &llava_command_inspect,
     &llava_command_explain,
     &llava_command_bench,

@@ -279,7 +279,7 @@ static bool open_inputs(llava_session *s, llava_error *e)
 /* ---- the session --------------------------------------------------------------------------------
  */
 
-bool llava_session_open(llava_session *s, const llava_request *q, llava_error *e)
+bool llava_session_prepare(llava_session *s, const llava_request *q, llava_error *e)
 {
     *s = (llava_session){.request = q};
     bool ok = request_check(q, e) && llava_config_read(&s->config, q->model, e) &&
@@ -292,18 +292,26 @@ bool llava_session_open(llava_session *s, const llava_request *q, llava_error *e
     }
     bool cumulative = q->positions_given ? q->positions == 1 : q->generate > 0;
     s->convention = cumulative ? LLAVA_POSITIONS_GENERATE : LLAVA_POSITIONS_FORWARD;
-    if (ok) {
-        ok = llava_inputs_check(&s->inputs, &s->plan, e) ||
-             llava_fail_in(e, q->inputs != NULL ? q->inputs : q->model);
-    }
-    if (ok && s->inputs.pixel_values == NULL &&
-        llava_count_image_tokens(&s->inputs, &s->plan) > 0) {
-        llava_warn("image tokens without a picture: they keep their token rows");
-    }
     if (!ok) {
         llava_session_close(s);
     }
     return ok;
+}
+
+bool llava_session_open(llava_session *s, const llava_request *q, llava_error *e)
+{
+    if (!llava_session_prepare(s, q, e)) {
+        return false;
+    }
+    if (!llava_inputs_check(&s->inputs, &s->plan, e)) {
+        llava_fail_in(e, q->inputs != NULL ? q->inputs : q->model);
+        llava_session_close(s);
+        return false;
+    }
+    if (s->inputs.pixel_values == NULL && llava_count_image_tokens(&s->inputs, &s->plan) > 0) {
+        llava_warn("image tokens without a picture: they keep their token rows");
+    }
+    return true;
 }
 
 void llava_session_close(llava_session *s)

@@ -14,9 +14,9 @@ typedef struct {
     const char *model, *inputs, *prompt, *chat;
     const char **images; /* [image_count] */
     size_t image_count;
-    size_t generate; /* 0: not asked for */
-    size_t dtype;    /* llava_dtype */
-    size_t numerics; /* 0 true, 1 hf */
+    size_t generate;  /* 0: not asked for */
+    size_t dtype;     /* llava_dtype */
+    size_t numerics;  /* 0 true, 1 hf */
     size_t positions; /* 0 forward, 1 generate */
     bool positions_given;
     llava_choices choices;
@@ -44,6 +44,8 @@ typedef struct {
 /* Reads everything but the weights: configuration, plan, inputs (pictures processed, text
  * tokenised). */
 bool llava_session_open(llava_session *session, const llava_request *request, llava_error *e);
+/* The same without asking whether ids and pictures go together. */
+bool llava_session_prepare(llava_session *session, const llava_request *request, llava_error *e);
 /* Opens the weights, checks that they are as many layers as the configuration says. */
 bool llava_session_weights(llava_session *session, llava_error *e);
 /* Is there a tokenizer.json? */

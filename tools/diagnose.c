@@ -1,0 +1,759 @@
+/* llava-ref diagnose: where a port departs from the model, and why.
+ *
+ * 1. What goes in (ids, mask, positions, pixel values) is compared; from there on the port's is
+ * used.
+ * 2. The model is replayed from the port's own tensors twice, in float64 and in the port's own type
+ *    with its roundings: the first tells the error made in each span (local), the second how much
+ *    of it honest rounding explains (noise).
+ * 3. Rounding steps of the port that hold in every span (numerics.*) become part of the model it is
+ *    held against, and 2 is repeated: a fault may show only then.
+ * 4. In each span that is still wrong, every decision that acts there is tried, then pairs. */
+#include "tools/diagnose.h"
+
+#include "tools/command.h"
+#include "tools/output.h"
+#include "tools/replay.h"
+#include "tools/trial.h"
+#include "tools/words.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    llava_request request;
+    const char *dump, *map, *json, *html;
+} diagnose_options;
+
+typedef struct {
+    diagnose_options o;
+    llava_session session;
+    llava_port *port;
+    llava_inputs inputs; /* the session's, the port's own in their place where it supplies them */
+    llava_counting counting;
+    llava_choices base; /* the roundings found to hold everywhere */
+    llava_trial trial;
+    llava_diagnosis result;
+} diagnoser;
+
+static bool read_options(diagnose_options *o, int argc, char **argv, llava_error *e)
+{
+    llava_option options[LLAVA_REQUEST_OPTIONS + 4] = {
+        {.name = "--dump", .kind = LLAVA_OPTION_TEXT, .target = &o->dump},
+        {.name = "--map", .kind = LLAVA_OPTION_TEXT, .target = &o->map},
+        {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
+        {.name = "--html", .kind = LLAVA_OPTION_TEXT, .target = &o->html},
+    };
+    size_t count = 4;
+    llava_operands none = {0};
+    llava_request_options(&o->request, options, &count);
+    return llava_options_read(argc, argv, options, count, &none, e) &&
+           (o->dump != NULL || llava_fail(e, "--dump PORT is missing"));
+}
+
+/* ---- what goes in
+ * ----------------------------------------------------------------------------------- */
+
+/* The port's integers of [B, S], or NULL in *ids where it supplies none. */
+static bool load_ids(diagnoser *d, const char *name, int64_t **ids, size_t *batch, size_t *length,
+                     llava_error *e)
+{
+    const llava_port_tensor *t = llava_port_find(d->port, name);
+    *ids = NULL;
+    if (t == NULL || t->floating || t->rank != 2 || t->partial) {
+        return true;
+    }
+    *batch = t->shape[0];
+    *length = t->shape[1];
+    return llava_port_load_integers(d->port, t, ids, e);
+}
+
+static bool copy_ids(int64_t **to, const int64_t *from, size_t count, llava_error *e)
+{
+    if (from == NULL) {
+        return true;
+    }
+    *to = llava_alloc(e, count, sizeof(int64_t));
+    if (*to != NULL) {
+        memcpy(*to, from, count * sizeof(int64_t));
+    }
+    return *to != NULL;
+}
+
+/* A copy of the run's inputs, for the port's own to be put in. */
+static bool copy_inputs(diagnoser *d, llava_error *e)
+{
+    const llava_inputs *from = &d->session.inputs;
+    llava_inputs *to = &d->inputs;
+    size_t count = from->batch * from->length;
+    size_t pixels = from->pictures * 3 * from->height * from->width;
+    *to = *from;
+    to->input_ids = to->attention_mask = to->position_ids = to->labels = to->answer = NULL;
+    to->inputs_embeds = to->pixel_values = NULL;
+    bool ok = copy_ids(&to->input_ids, from->input_ids, count, e) &&
+              copy_ids(&to->attention_mask, from->attention_mask, count, e) &&
+              copy_ids(&to->position_ids, from->position_ids, count, e);
+    if (ok && from->pixel_values != NULL) {
+        to->pixel_values = llava_alloc(e, pixels, sizeof(double));
+        ok = to->pixel_values != NULL;
+        if (ok) {
+            memcpy(to->pixel_values, from->pixel_values, pixels * sizeof(double));
+        }
+    }
+    if (ok && from->inputs_embeds != NULL) {
+        size_t wide = count * from->embeds_width;
+        to->inputs_embeds = llava_alloc(e, wide, sizeof(double));
+        ok = to->inputs_embeds != NULL;
+        if (ok) {
+            memcpy(to->inputs_embeds, from->inputs_embeds, wide * sizeof(double));
+        }
+    }
+    return ok;
+}
+
+static llava_judged *add_judged(diagnoser *d, const char *name, int rank, const size_t *shape,
+                                llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    llava_judged *grown = llava_realloc(e, r->taps, r->count + 1, sizeof *grown);
+    if (grown == NULL) {
+        return NULL;
+    }
+    r->taps = grown;
+    llava_judged *j = &grown[r->count];
+    *j = (llava_judged){.rank = rank, .total = -1};
+    memcpy(j->shape, shape, (size_t)rank * sizeof *shape);
+    j->name = llava_text(e, name, strlen(name));
+    r->count += j->name != NULL;
+    return j->name == NULL ? NULL : j;
+}
+
+/* Ids that must be equal. other: a second right answer, or NULL. */
+static bool judge_ids(diagnoser *d, const char *name, const int64_t *right, const int64_t *other,
+                      size_t batch, size_t length, const int64_t *theirs, size_t their_batch,
+                      size_t their_length, llava_error *e)
+{
+    size_t shape[2] = {their_batch, their_length}, unequal = 0, unlike = 0;
+    llava_judged *j = add_judged(d, name, 2, shape, e);
+    if (j == NULL) {
+        return false;
+    }
+    j->exact = true;
+    bool same = batch == their_batch && length == their_length;
+    for (size_t i = 0; same && i < batch * length; i++) {
+        bool counts = strcmp(name, "position_ids") != 0 || d->inputs.attention_mask == NULL ||
+                      d->inputs.attention_mask[i] != 0;
+        unequal += counts && right[i] != theirs[i];
+        unlike += counts && other != NULL && other[i] != theirs[i];
+    }
+    size_t wrong = other != NULL && unlike < unequal ? unlike : unequal;
+    j->local.count = their_batch * their_length;
+    j->local.unequal = same ? wrong : j->local.count;
+    j->local.rel_l2 = same && wrong == 0 ? 0 : 1;
+    j->wrong = j->local.unequal > 0;
+    return true;
+}
+
+/* position_ids: without --positions, either convention is honest. */
+static bool judge_positions(diagnoser *d, const int64_t *theirs, llava_error *e)
+{
+    size_t batch = d->inputs.batch, length = d->inputs.length;
+    int64_t *forward = llava_alloc(e, batch * length, sizeof(int64_t));
+    int64_t *generate = llava_alloc(e, batch * length, sizeof(int64_t));
+    bool ok = forward != NULL && generate != NULL;
+    if (ok) {
+        bool said = d->o.request.positions != 0;
+        llava_convention own = d->session.convention;
+        llava_positions(&d->session.plan, &d->inputs, said ? own : LLAVA_POSITIONS_FORWARD,
+                        forward);
+        llava_positions(&d->session.plan, &d->inputs, said ? own : LLAVA_POSITIONS_GENERATE,
+                        generate);
+        ok = judge_ids(d, "position_ids", forward, generate, batch, length, theirs, batch, length,
+                       e);
+    }
+    free(forward);
+    free(generate);
+    return ok;
+}
+
+static bool take_ids(diagnoser *d, llava_error *e)
+{
+    llava_inputs *in = &d->inputs;
+    int64_t *ids, *mask, *positions, *ones = NULL;
+    size_t batch = in->batch, length = in->length;
+    if (!load_ids(d, "input_ids", &ids, &batch, &length, e)) {
+        return false;
+    }
+    bool ok = true;
+    if (ids != NULL && in->input_ids != NULL) {
+        ok = judge_ids(d, "input_ids", in->input_ids, NULL, in->batch, in->length, ids, batch,
+                       length, e);
+        if (batch != in->batch || length != in->length) {
+            free(in->attention_mask);
+            free(in->position_ids);
+            in->attention_mask = in->position_ids = NULL;
+        }
+        free(in->input_ids);
+        in->input_ids = ids;
+        in->batch = batch;
+        in->length = length;
+    } else {
+        free(ids);
+    }
+    ok = ok && load_ids(d, "attention_mask", &mask, &batch, &length, e);
+    if (ok && mask != NULL && batch == in->batch && length == in->length) {
+        ones = llava_alloc(e, batch * length, sizeof(int64_t));
+        for (size_t i = 0; ones != NULL && i < batch * length; i++) {
+            ones[i] = in->attention_mask == NULL ? 1 : in->attention_mask[i];
+        }
+        ok = ones != NULL &&
+             judge_ids(d, "attention_mask", ones, NULL, batch, length, mask, batch, length, e);
+        free(ones);
+        free(in->attention_mask);
+        in->attention_mask = mask;
+    } else if (ok) {
+        free(mask);
+    }
+    ok = ok && load_ids(d, "position_ids", &positions, &batch, &length, e);
+    if (ok && positions != NULL && batch == in->batch && length == in->length) {
+        ok = judge_positions(d, positions, e);
+        free(in->position_ids);
+        in->position_ids = positions;
+    } else if (ok) {
+        free(positions);
+    }
+    return ok;
+}
+
+/* The tokens that the port generated, for its own steps to be replayed. */
+static bool take_answer(diagnoser *d, llava_error *e)
+{
+    size_t batch, length;
+    llava_inputs *in = &d->inputs;
+    if (!load_ids(d, "generated_ids", &in->answer, &batch, &length, e)) {
+        return false;
+    }
+    if (in->answer != NULL && (batch != in->batch || length == 0)) {
+        free(in->answer);
+        in->answer = NULL;
+    }
+    in->answer_length = in->answer == NULL ? 0 : length;
+    return true;
+}
+
+/* pixel_values: judged, then the port's own are what the tower is replayed from. */
+static bool take_pixels(diagnoser *d, llava_error *e)
+{
+    llava_inputs *in = &d->inputs;
+    const llava_port_tensor *t = llava_port_find(d->port, "pixel_values");
+    if (t == NULL || in->pixel_values == NULL || !t->floating) {
+        return true;
+    }
+    size_t shape[4] = {in->pictures, 3, in->height, in->width};
+    llava_judged *j = add_judged(d, "pixel_values", t->rank, t->shape, e);
+    double *theirs;
+    if (j == NULL || !llava_port_load(d->port, t, &theirs, e)) {
+        return false;
+    }
+    bool same = t->rank == 4 && memcmp(t->shape, shape, sizeof shape) == 0;
+    bool ok = true;
+    j->type = llava_narrowest(theirs, t->count);
+    /* two float32 operations behind u8 values: an ulp or two, whatever their order */
+    j->noise = 2 * llava_unit(j->type == LLAVA_F64 ? LLAVA_F32 : j->type);
+    j->noise_max = 4 * j->noise;
+    if (same) {
+        ok = llava_compare(&d->counting, "pixel_values", 4, shape, in->pixel_values, theirs,
+                           &j->local, e);
+        j->wrong =
+            !llava_explained(j->local.rel_l2, j->local.rel_max, j) || j->local.mismatched > 0;
+        free(in->pixel_values);
+        in->pixel_values = theirs;
+    } else {
+        j->wrong = true;
+        j->local.rel_l2 = 1;
+        free(theirs);
+    }
+    return ok;
+}
+
+/* ---- replaying
+ * --------------------------------------------------------------------------------------- */
+
+/* The type that most of the port's tensors were computed in, and whether a float64 port has float32
+ * islands: probabilities and rotary tables that are float32 numbers. */
+static bool measure_types(diagnoser *d, llava_error *e)
+{
+    size_t votes[4] = {0}, islands = 0, tables = 0;
+    for (size_t i = 0; i < llava_port_count(d->port); i++) {
+        const llava_port_tensor *t = llava_port_at(d->port, i);
+        size_t n = t->count < 4096 ? t->count : 4096;
+        double values[4096];
+        if (!t->floating || n == 0) {
+            continue;
+        }
+        if (!llava_port_read(d->port, t, 0, n, values, e)) {
+            return false;
+        }
+        llava_dtype type = llava_narrowest(values, n);
+        bool table = strstr(t->name, ".probs") != NULL || strstr(t->name, ".rope.") != NULL;
+        if (table) {
+            tables++;
+            islands += type != LLAVA_F64;
+        } else if (strcmp(t->name, "pixel_values") != 0) {
+            votes[type]++;
+        }
+    }
+    d->result.type = LLAVA_F64;
+    for (llava_dtype type = LLAVA_F64; type <= LLAVA_BF16; type++) {
+        if (votes[type] > votes[d->result.type]) {
+            d->result.type = type;
+        }
+    }
+    d->result.islands = d->result.type == LLAVA_F64 && tables > 0 && islands == tables;
+    return true;
+}
+
+/* The plan of the port itself: its type, and with the islands and float32 sums that an honest port
+ * of such a type has. */
+static bool typed_plan(const diagnoser *d, llava_plan *plan, llava_error *e)
+{
+    bool narrow = d->result.type != LLAVA_F64;
+    bool ok = llava_plan_make(plan, &d->session.config, &d->base, d->result.type,
+                              narrow || d->result.islands, e);
+    plan->numerics.sums_f32 = narrow;
+    return ok;
+}
+
+/* Where both are NaN, computed from the port's own tensors, the NaN came from before. */
+static void forgive_nan(double *mine, double *typed, double *theirs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (theirs[i] != theirs[i] && (mine[i] != mine[i] || typed[i] != typed[i])) {
+            mine[i] = typed[i] = theirs[i] = 0;
+        }
+    }
+}
+
+/* One tap of both replays against the port's. */
+static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *typed, llava_error *e)
+{
+    const llava_port_tensor *t = llava_port_find(d->port, mine->name);
+    llava_judged *j = add_judged(d, mine->name, mine->rank, mine->shape, e);
+    double *theirs;
+    if (j == NULL || !llava_port_load(d->port, t, &theirs, e)) {
+        return false;
+    }
+    llava_comparison noise;
+    forgive_nan(mine->data, typed->data, theirs, t->count);
+    j->type = llava_narrowest(theirs, t->count);
+    bool ok = llava_compare_only(&d->counting, t, mine->data, theirs, &j->local, e) &&
+              llava_compare_only(&d->counting, t, mine->data, typed->data, &noise, e);
+    free(theirs);
+    if (!ok) {
+        return false;
+    }
+    /* the tensor's own rounding is always there; the floor in float64 is a sum's usual error */
+    double own = j->type == LLAVA_F64 ? 2.5e-13 : 0.5 * llava_unit(j->type);
+    j->noise = fmax(own, noise.rel_l2);
+    j->noise_max = fmax(4 * own, noise.rel_max);
+    j->wrong = j->local.mismatched > 0 || !llava_explained(j->local.rel_l2, j->local.rel_max, j);
+    return true;
+}
+
+static bool replay_both(diagnoser *d, llava_replay *mine, llava_replay *typed, llava_error *e)
+{
+    for (;;) {
+        llava_tap a, b;
+        bool end_a, end_b;
+        if (!llava_replay_next(mine, &a, &end_a, e) || !llava_replay_next(typed, &b, &end_b, e)) {
+            return false;
+        }
+        if (end_a || end_b) {
+            return true;
+        }
+        if (!judge_tap(d, &a, &b, e)) {
+            return false;
+        }
+    }
+}
+
+/* Local errors and noise of every span, in the order of the flow. */
+static bool replay(diagnoser *d, llava_error *e)
+{
+    llava_plan plan, narrow;
+    llava_replay *mine = NULL, *typed = NULL;
+    if (!llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, false, e) ||
+        !typed_plan(d, &narrow, e)) {
+        return false;
+    }
+    llava_replay_spec spec = d->trial.spec;
+    spec.plan = &plan;
+    bool ok = llava_replay_start(&mine, &spec, e);
+    spec.plan = &narrow;
+    ok = ok && llava_replay_start(&typed, &spec, e) && replay_both(d, mine, typed, e);
+    llava_replay_stop(mine);
+    llava_replay_stop(typed);
+    return ok;
+}
+
+/* Total errors: the port against the plain reference, where something was found. */
+static bool measure_totals(diagnoser *d, llava_error *e)
+{
+    llava_plan plan;
+    llava_choices right = {0};
+    llava_replay *plain = NULL;
+    llava_replay_spec spec = d->trial.spec;
+    bool same =
+        d->inputs.batch == d->session.inputs.batch && d->inputs.length == d->session.inputs.length;
+    if (d->result.finding_count == 0 || !same) {
+        return true;
+    }
+    if (!llava_plan_make(&plan, &d->session.config, &right, LLAVA_F64, false, e)) {
+        return false;
+    }
+    llava_inputs in = d->session.inputs;
+    in.answer = d->inputs.answer;
+    in.answer_length = d->inputs.answer_length;
+    spec.plan = &plan;
+    spec.inputs = &in;
+    spec.forced = false;
+    bool ok = llava_replay_start(&plain, &spec, e), end = false;
+    for (size_t i = 0; ok && !end;) {
+        llava_tap tap;
+        ok = llava_replay_next(plain, &tap, &end, e);
+        while (ok && !end && i < d->result.count && strcmp(d->result.taps[i].name, tap.name) != 0) {
+            i++;
+        }
+        if (ok && !end && i < d->result.count) {
+            const llava_port_tensor *t = llava_port_find(d->port, tap.name);
+            double *theirs;
+            llava_comparison total;
+            ok = llava_port_load(d->port, t, &theirs, e);
+            if (ok) {
+                ok = llava_compare_only(&d->counting, t, tap.data, theirs, &total, e);
+                d->result.taps[i].total = total.mismatched > 0 ? (double)INFINITY : total.rel_l2;
+                free(theirs);
+            }
+        }
+    }
+    llava_replay_stop(plain);
+    return ok;
+}
+
+/* ---- findings
+ * ------------------------------------------------------------------------------------- */
+
+static llava_finding *add_finding(diagnoser *d, size_t judged, llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    llava_finding *grown = llava_realloc(e, r->findings, r->finding_count + 1, sizeof *grown);
+    if (grown == NULL) {
+        return NULL;
+    }
+    r->findings = grown;
+    llava_finding *f = &grown[r->finding_count];
+    *f = (llava_finding){.judged = judged, .confidence = LLAVA_UNKNOWN};
+    if (!llava_span_find(&f->span, r->taps[judged].name, d->port, &d->session.plan, e)) {
+        return NULL;
+    }
+    r->finding_count++;
+    return f;
+}
+
+/* Does an earlier finding's cause explain this tap too? Then it is one fault, not two. */
+static bool join_earlier(diagnoser *d, size_t judged, const llava_span *span, bool *joined,
+                         llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    *joined = false;
+    for (size_t i = 0; i < r->finding_count && !*joined; i++) {
+        llava_finding *f = &r->findings[i];
+        llava_cause cause = f->causes[0];
+        if (f->cause_count == 0 || !llava_span_acts(span, cause.id[0])) {
+            continue;
+        }
+        if (!llava_trial_cause(&d->trial, span, &cause, e)) {
+            return false;
+        }
+        const llava_judged *j = &r->taps[judged];
+        if (!llava_explained(cause.error, cause.error_max, j)) {
+            continue;
+        }
+        size_t *grown = llava_realloc(e, f->also, f->also_count + 1, sizeof *grown);
+        if (grown == NULL) {
+            return false;
+        }
+        f->also = grown;
+        f->also[f->also_count++] = judged;
+        *joined = true;
+    }
+    return true;
+}
+
+/* Where in the tensor: rows and heads that stand out. */
+static void locate(const llava_judged *j, char *where, size_t size)
+{
+    const llava_comparison *c = &j->local;
+    where[0] = '\0';
+    if (j->exact || c->count == 0) {
+        return;
+    }
+    size_t used =
+        (size_t)snprintf(where, size, "worst row %zu (%.1e)", c->worst_row, c->worst_row_l2);
+    if (c->worst_head_l2 > 4 * c->rel_l2 / 3 && used < size) {
+        snprintf(where + used, size - used, ", worst head %zu (%.1e)", c->worst_head,
+                 c->worst_head_l2);
+    }
+}
+
+static bool find_causes(diagnoser *d, llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    for (size_t i = 0; i < r->count; i++) {
+        llava_span span;
+        bool joined = false;
+        if (!r->taps[i].wrong) {
+            continue;
+        }
+        if (!llava_span_find(&span, r->taps[i].name, d->port, &d->session.plan, e)) {
+            return false;
+        }
+        bool ok = join_earlier(d, i, &span, &joined, e);
+        llava_span_free(&span);
+        if (!ok) {
+            return false;
+        }
+        if (joined) {
+            continue;
+        }
+        llava_finding *f = add_finding(d, i, e);
+        if (f == NULL || !llava_trial_search(&d->trial, &r->taps[i], f, e)) {
+            return false;
+        }
+        locate(&r->taps[i], f->where, sizeof f->where);
+    }
+    return true;
+}
+
+static bool is_rounding(llava_decision_id id)
+{
+    return strncmp(llava_decision_at(id)->name, "numerics.", 9) == 0;
+}
+
+/* Does a rounding hold in every span in which it acts? Right spans must stay right with it. */
+static bool holds_everywhere(diagnoser *d, const llava_cause *cause, bool *holds, llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    *holds = true;
+    for (size_t i = 0; i < r->count && *holds; i++) {
+        const llava_judged *j = &r->taps[i];
+        llava_span span;
+        if (j->exact || j->wrong || strcmp(j->name, "pixel_values") == 0) {
+            continue;
+        }
+        if (!llava_span_find(&span, j->name, d->port, &d->session.plan, e)) {
+            return false;
+        }
+        llava_cause tried = *cause;
+        bool acts = llava_span_acts(&span, cause->id[0]);
+        bool ok = !acts || llava_trial_cause(&d->trial, &span, &tried, e);
+        llava_span_free(&span);
+        if (!ok) {
+            return false;
+        }
+        *holds = !acts || llava_explained(tried.error, tried.error_max, j);
+    }
+    return true;
+}
+
+/* Moves the first rounding among the findings' causes that holds everywhere into the base that the
+ * port is held against; *moved says whether there was one. */
+static bool adopt_rounding(diagnoser *d, bool *moved, llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    *moved = false;
+    for (size_t i = 0; i < r->finding_count && !*moved; i++) {
+        for (size_t c = 0; c < r->findings[i].cause_count && !*moved; c++) {
+            for (size_t k = 0; k < r->findings[i].causes[c].count && !*moved; k++) {
+                const llava_cause *from = &r->findings[i].causes[c];
+                llava_cause one = {.id = {from->id[k]}, .value = {from->value[k]}, .count = 1};
+                one.error = from->error;
+                if (!is_rounding(one.id[0]) || d->base.value[one.id[0]] != 0) {
+                    continue;
+                }
+                if (!holds_everywhere(d, &one, moved, e)) {
+                    return false;
+                }
+                if (*moved && r->rounding_count < 16) {
+                    d->base.value[one.id[0]] = one.value[0];
+                    r->rounding[r->rounding_count++] = one;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+static void forget_findings(llava_diagnosis *r)
+{
+    for (size_t i = 0; i < r->finding_count; i++) {
+        llava_span_free(&r->findings[i].span);
+        free(r->findings[i].also);
+    }
+    free(r->findings);
+    r->findings = NULL;
+    r->finding_count = 0;
+}
+
+static void forget_taps(llava_diagnosis *r, size_t keep)
+{
+    while (r->count > keep) {
+        free(r->taps[--r->count].name);
+    }
+}
+
+void llava_diagnosis_free(llava_diagnosis *r)
+{
+    forget_findings(r);
+    forget_taps(r, 0);
+    free(r->taps);
+    *r = (llava_diagnosis){0};
+}
+
+/* ---- the whole
+ * -------------------------------------------------------------------------------------- */
+
+static bool take_inputs(diagnoser *d, llava_error *e)
+{
+    bool ok = copy_inputs(d, e) && take_pixels(d, e) && take_ids(d, e) && take_answer(d, e);
+    if (!ok) {
+        return false;
+    }
+    d->counting.batch = d->inputs.batch;
+    d->counting.length = d->inputs.length;
+    return copy_ids(&d->counting.mask, d->inputs.attention_mask, d->inputs.batch * d->inputs.length,
+                    e) &&
+           (d->counting.mask != NULL || (d->counting.length = 0, true));
+}
+
+/* Is there a step tap among the port's? Then its dump is of a generation. */
+static size_t port_steps(const diagnoser *d)
+{
+    size_t steps = 0;
+    for (size_t i = 0; i < llava_port_count(d->port); i++) {
+        llava_tap_place place;
+        const char *name = llava_port_at(d->port, i)->name;
+        if (strncmp(name, "step.", 5) == 0 && llava_tap_find(name, &place)) {
+            steps = place.step > steps ? place.step : steps;
+        }
+    }
+    return steps;
+}
+
+static void conclude(diagnoser *d)
+{
+    llava_diagnosis *r = &d->result;
+    bool found = false;
+    for (size_t i = 0; i < r->count; i++) {
+        llava_judged *j = &r->taps[i];
+        found |= j->wrong;
+        j->inherited = found && !j->wrong && j->total > 10 * j->noise;
+    }
+    r->verdict = r->count == 0          ? LLAVA_CANNOT_JUDGE
+                 : r->finding_count > 0 ? LLAVA_DIFFER
+                                        : LLAVA_PASS;
+    r->note = r->count == 0 ? "it holds no tap of this model" : NULL;
+}
+
+static bool examine(diagnoser *d, llava_error *e)
+{
+    size_t inputs_judged, steps = port_steps(d);
+    bool moved = true;
+    if (!measure_types(d, e) || !take_inputs(d, e)) {
+        return false;
+    }
+    inputs_judged = d->result.count;
+    d->trial = (llava_trial){
+        .spec = {.session = &d->session,
+                 .inputs = &d->inputs,
+                 .port = d->port,
+                 .forced = true,
+                 .generates = steps > 0 && d->inputs.answer != NULL,
+                 .tokens = d->inputs.answer_length},
+        .counting = &d->counting,
+        .base = &d->base,
+    };
+    llava_error fits;
+    if (!llava_inputs_check(&d->inputs, &d->session.plan, &fits)) {
+        /* the port's ids and pictures do not go together: only the findings so far stand */
+        llava_warn(fits.text);
+        return find_causes(d, e);
+    }
+    while (moved) {
+        forget_findings(&d->result);
+        forget_taps(&d->result, inputs_judged);
+        if (!replay(d, e) || !find_causes(d, e) || !adopt_rounding(d, &moved, e)) {
+            return false;
+        }
+    }
+    return measure_totals(d, e);
+}
+
+static bool open_all(diagnoser *d, llava_error *e)
+{
+    const diagnose_options *o = &d->o;
+    return llava_session_open(&d->session, &o->request, e) &&
+           llava_session_weights(&d->session, e) &&
+           llava_port_open(&d->port, o->dump, o->map, &d->session.plan, e);
+}
+
+static bool write_json(const llava_diagnosis *r, const char *path, llava_error *e)
+{
+    cJSON *json = llava_diagnosis_json(r);
+    bool ok =
+        json != NULL ? llava_output_json(json, path, e) : llava_fail(e, "out of memory (JSON)");
+    cJSON_Delete(json);
+    return ok;
+}
+
+static int diagnose(int argc, char **argv, llava_error *e)
+{
+    diagnoser d = {0};
+    bool ok = read_options(&d.o, argc, argv, e) && open_all(&d, e) && examine(&d, e);
+    if (ok) {
+        d.result.port = d.o.dump;
+        conclude(&d);
+        bool taken = d.o.json != NULL && strcmp(d.o.json, "-") == 0;
+        llava_diagnosis_print(&d.result, taken ? stderr : stdout);
+        ok = d.o.json == NULL || write_json(&d.result, d.o.json, e);
+    }
+    llava_verdict verdict = d.result.verdict;
+    if (ok && verdict == LLAVA_CANNOT_JUDGE) {
+        llava_fail(e, "%s: %s", d.o.dump, d.result.note);
+    }
+    llava_diagnosis_free(&d.result);
+    llava_port_close(d.port);
+    llava_inputs_free(&d.inputs);
+    free(d.counting.mask);
+    llava_session_close(&d.session);
+    llava_request_free(&d.o.request);
+    return !ok || verdict == LLAVA_CANNOT_JUDGE ? LLAVA_CANNOT
+           : verdict == LLAVA_DIFFER            ? LLAVA_DIFFERS
+                                                : LLAVA_DONE;
+}
+
+const llava_command llava_command_diagnose = {
+    "diagnose", diagnose,
+    "--model DIR (--inputs IN.npz | --image FILE... --prompt TEXT) --dump PORT [--map MAP]",
+    "find where a port departs from the model, and why",
+    "\n"
+    "  --dump PORT     the port's dump: all taps or a few\n"
+    "  --map MAP       the port's names and layouts: a file, or a built-in map's name\n"
+    "  --positions forward|generate  only this convention is right (else either is)\n"
+    "  --json FILE     the result for machines; - is standard output\n"
+    "\n"
+    "exit status: 0 nothing but rounding, 1 something found, 2 cannot judge\n"
+    "\n"
+    "example:\n"
+    "  llava-ref diagnose --model golden/plain/model --inputs golden/plain/inputs.npz \\\n"
+    "    --dump golden/plain/bf16.npz\n"};

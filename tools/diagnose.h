@@ -1,0 +1,69 @@
+/* The result of a diagnosis (contract section 7), for the text, JSON and HTML. */
+#ifndef LLAVA_DIAGNOSE_H
+#define LLAVA_DIAGNOSE_H
+
+#include "tools/bounds.h"
+#include "tools/diff.h"
+#include "tools/span.h"
+
+enum { LLAVA_MOST_CHOICES = 3, LLAVA_MOST_CAUSES = 8 };
+
+/* One or several decisions taken the wrong way, and the error that remains in a span with them. */
+typedef struct {
+    llava_decision_id id[LLAVA_MOST_CHOICES];
+    unsigned char value[LLAVA_MOST_CHOICES];
+    size_t count;
+    double error, error_max; /* relative L2; max |d| relative to the row's largest */
+} llava_cause;
+
+typedef enum { LLAVA_CERTAIN, LLAVA_LIKELY, LLAVA_UNKNOWN } llava_confidence;
+
+/* One tap that the port supplies, judged on the span that leads to it. */
+typedef struct {
+    char *name;
+    int rank;
+    size_t shape[LLAVA_ARRAY_RANK];
+    bool exact;              /* integers, pictures */
+    llava_dtype type;        /* of the port's values, as measured */
+    llava_comparison local;  /* the port's tensor against the span computed from its own */
+    double noise, noise_max; /* what honest rounding in the port's type makes of the span */
+    double total;            /* relative L2 against the plain reference; negative: not known */
+    bool wrong;              /* local error above the noise */
+    bool inherited;          /* off only because of what came before */
+} llava_judged;
+
+typedef struct {
+    size_t judged;                         /* index of the first wrong tap */
+    llava_span span;                       /* what it was computed from */
+    llava_cause causes[LLAVA_MOST_CAUSES]; /* best first */
+    size_t cause_count;                    /* 0: no known cause explains it */
+    llava_confidence confidence;
+    size_t *also; /* further taps that the same cause explains */
+    size_t also_count;
+    char where[160]; /* localisation in words: row, head */
+} llava_finding;
+
+typedef struct {
+    const char *port;
+    llava_verdict verdict;
+    const char *note;         /* why it cannot be judged, or NULL */
+    llava_dtype type;         /* the port's */
+    bool islands;             /* float32 islands inside float64 */
+    llava_cause rounding[16]; /* numerics.* decisions that hold everywhere; one choice each */
+    size_t rounding_count;
+    llava_judged *taps; /* in the order of the flow */
+    size_t count;
+    llava_finding *findings;
+    size_t finding_count;
+} llava_diagnosis;
+
+void llava_diagnosis_print(const llava_diagnosis *d, FILE *to);
+cJSON *llava_diagnosis_json(const llava_diagnosis *d);
+void llava_diagnosis_free(llava_diagnosis *d);
+
+/* "certain", "likely", "unknown". */
+const char *llava_confidence_name(llava_confidence confidence);
+/* "NAME=VALUE + NAME=VALUE". */
+void llava_cause_text(const llava_cause *cause, char *text, size_t size);
+
+#endif

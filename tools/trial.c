@@ -1,0 +1,302 @@
+#include "trial.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool llava_explained(double error, double error_max, const llava_judged *judged)
+{
+    return error <= 4 * judged->noise && error_max <= 8 * judged->noise_max;
+}
+
+/* ---- one trial
+ * --------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *target;
+    llava_trial *trial;
+    llava_cause *cause;
+    bool reached;
+} aim;
+
+/* Looks at the target alone, and stops there. */
+static bool look(void *self, const llava_tap *tap, const llava_port_tensor *tensor, llava_error *e)
+{
+    aim *a = self;
+    if (strcmp(tap->name, a->target) != 0) {
+        return true;
+    }
+    double *theirs;
+    llava_comparison c;
+    if (!llava_port_load(a->trial->spec.port, tensor, &theirs, e)) {
+        return false;
+    }
+    double *mine = tap->data;
+    for (size_t i = 0; i < tensor->count; i++) {
+        if (theirs[i] != theirs[i] && mine[i] != mine[i]) {
+            theirs[i] = mine[i] = 0; /* inherited */
+        }
+    }
+    bool ok = llava_compare_only(a->trial->counting, tensor, mine, theirs, &c, e);
+    free(theirs);
+    if (ok) {
+        a->cause->error = c.mismatched > 0 ? (double)INFINITY : c.rel_l2;
+        a->cause->error_max = c.mismatched > 0 ? (double)INFINITY : c.rel_max;
+        a->reached = true;
+        llava_fail(e, "reached");
+    }
+    return false;
+}
+
+/* Only the layer that the span lies in, where the port supplies the hidden state that enters it. */
+static const llava_goal *short_goal(const llava_trial *trial, const llava_span *span,
+                                    llava_goal *goal)
+{
+    char below[LLAVA_TAP_NAME];
+    llava_tap_place place;
+    const llava_tap_kind *kinds;
+    llava_tap_kinds(&kinds);
+    if (trial->spec.generates || !llava_tap_find(span->tap, &place)) {
+        return NULL;
+    }
+    llava_at at = kinds[place.kind].at;
+    bool text = span->first_text_layer <= span->last_text_layer;
+    bool vision = span->first_vision_layer <= span->last_vision_layer;
+    *goal = (llava_goal){0};
+    if (at == LLAVA_AT_TEXT_LAYER && text && !vision && span->first_text_layer > 0) {
+        snprintf(below, sizeof below, "text.layers.%zu.output", span->first_text_layer - 1);
+        goal->rope = goal->text = true;
+        goal->text_first = span->first_text_layer;
+        goal->text_layers = place.layer + 1;
+    } else if (at == LLAVA_AT_VISION_LAYER && vision && span->first_vision_layer > 0) {
+        snprintf(below, sizeof below, "vision.layers.%zu.output", span->first_vision_layer - 1);
+        goal->vision = true;
+        goal->vision_first = span->first_vision_layer;
+        goal->vision_layers = place.layer + 1;
+    } else {
+        return NULL;
+    }
+    return llava_port_find(trial->spec.port, below) != NULL ? goal : NULL;
+}
+
+/* Choices of a cause on top of the base. */
+static llava_choices choices_of(const llava_trial *trial, const llava_cause *cause)
+{
+    llava_choices c = *trial->base;
+    for (size_t i = 0; i < cause->count; i++) {
+        c.value[cause->id[i]] = cause->value[i];
+    }
+    return c;
+}
+
+/* Integer and picture stages are tried on what goes in, not by replaying. */
+static bool try_input(llava_trial *trial, const llava_span *span, const llava_plan *plan,
+                      const llava_choices *choices, llava_cause *cause, bool *done, llava_error *e)
+{
+    llava_session *s = trial->spec.session;
+    const llava_inputs *in = trial->spec.inputs;
+    *done = true;
+    if (strcmp(span->tap, "position_ids") == 0) {
+        size_t count = in->batch * in->length, unequal = 0;
+        llava_inputs free_positions = *in;
+        const int64_t *theirs = in->position_ids;
+        free_positions.position_ids = NULL;
+        int64_t *mine = llava_alloc(e, count, sizeof(int64_t));
+        if (mine == NULL) {
+            return false;
+        }
+        llava_positions(plan, &free_positions, s->convention, mine);
+        for (size_t i = 0; i < count; i++) {
+            bool counts = in->attention_mask == NULL || in->attention_mask[i] != 0;
+            unequal += counts && mine[i] != theirs[i];
+        }
+        free(mine);
+        cause->error = cause->error_max = unequal > 0;
+        return true;
+    }
+    if (strcmp(span->tap, "pixel_values") == 0 || strcmp(span->tap, "input_ids") == 0) {
+        return llava_try_inputs(s, choices, span->tap, in, &cause->error, &cause->error_max, e);
+    }
+    *done = false;
+    return true;
+}
+
+bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *cause,
+                       llava_error *e)
+{
+    llava_choices choices = choices_of(trial, cause);
+    llava_plan plan;
+    llava_goal goal;
+    llava_error refused;
+    bool done;
+    cause->error = cause->error_max = (double)INFINITY;
+    if (!llava_plan_make(&plan, &trial->spec.session->config, &choices, LLAVA_F64, false,
+                         &refused)) {
+        return true; /* this decision has nothing to act on in this model */
+    }
+    if (!try_input(trial, span, &plan, &choices, cause, &done, e) || done) {
+        return done;
+    }
+    aim a = {.target = span->tap, .trial = trial, .cause = cause};
+    llava_replay_spec spec = trial->spec;
+    spec.plan = &plan;
+    llava_error stopped = {""};
+    llava_replay_run(&spec, short_goal(trial, span, &goal), look, &a, &stopped);
+    /* a trial that cannot run to the target (another shape, a missing weight) explains nothing */
+    return true;
+}
+
+/* ---- the search
+ * --------------------------------------------------------------------------------------- */
+
+typedef struct {
+    llava_cause *list;
+    size_t count, room;
+} causes;
+
+static bool add_cause(causes *c, const llava_cause *cause, llava_error *e)
+{
+    if (c->count == c->room) {
+        size_t room = c->room == 0 ? 64 : 2 * c->room;
+        llava_cause *grown = llava_realloc(e, c->list, room, sizeof *grown);
+        if (grown == NULL) {
+            return false;
+        }
+        c->list = grown;
+        c->room = room;
+    }
+    c->list[c->count++] = *cause;
+    return true;
+}
+
+static int by_error(const void *a, const void *b)
+{
+    const llava_cause *x = a, *y = b;
+    return x->error < y->error ? -1 : x->error > y->error;
+}
+
+/* Every value of every decision that acts in the span; those that change nothing are left out. */
+static bool try_singles(llava_trial *trial, const llava_judged *judged, const llava_span *span,
+                        causes *found, llava_error *e)
+{
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
+        llava_decision_id id = (llava_decision_id)i;
+        if (!llava_span_acts(span, id) || trial->base->value[id] != 0) {
+            continue;
+        }
+        for (unsigned char v = 1; llava_decision_at(id)->values[v] != NULL; v++) {
+            llava_cause cause = {.id = {id}, .value = {v}, .count = 1};
+            if (!llava_trial_cause(trial, span, &cause, e)) {
+                return false;
+            }
+            bool changes =
+                cause.error != judged->local.rel_l2 || cause.error_max != judged->local.rel_max;
+            if (isfinite(cause.error) && changes && !add_cause(found, &cause, e)) {
+                return false;
+            }
+        }
+    }
+    if (found->count > 1) {
+        qsort(found->list, found->count, sizeof *found->list, by_error);
+    }
+    return true;
+}
+
+static bool names(const llava_cause *cause, llava_decision_id id)
+{
+    for (size_t i = 0; i < cause->count; i++) {
+        if (cause->id[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The best WIDE of `seeds`, each with each of `singles`. */
+static bool extend(llava_trial *trial, const llava_span *span, const causes *seeds, size_t wide,
+                   const causes *singles, causes *found, llava_error *e)
+{
+    for (size_t i = 0; i < seeds->count && i < wide; i++) {
+        for (size_t j = 0; j < singles->count; j++) {
+            llava_cause cause = seeds->list[i];
+            if (names(&cause, singles->list[j].id[0])) {
+                continue;
+            }
+            cause.id[cause.count] = singles->list[j].id[0];
+            cause.value[cause.count++] = singles->list[j].value[0];
+            if (!llava_trial_cause(trial, span, &cause, e) ||
+                (isfinite(cause.error) && !add_cause(found, &cause, e))) {
+                return false;
+            }
+        }
+    }
+    if (found->count > 1) {
+        qsort(found->list, found->count, sizeof *found->list, by_error);
+    }
+    return true;
+}
+
+/* Same decisions and values, in whatever order? */
+static bool same_cause(const llava_cause *a, const llava_cause *b)
+{
+    if (a->count != b->count) {
+        return false;
+    }
+    for (size_t i = 0; i < a->count; i++) {
+        bool there = false;
+        for (size_t j = 0; j < b->count; j++) {
+            there |= a->id[i] == b->id[j] && a->value[i] == b->value[j];
+        }
+        if (!there) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Puts what brings the span down to the noise into the finding. */
+static void keep_explaining(const causes *found, const llava_judged *judged, llava_finding *f)
+{
+    for (size_t i = 0; i < found->count && f->cause_count < LLAVA_MOST_CAUSES; i++) {
+        const llava_cause *c = &found->list[i];
+        /* an error that hardly shrank was near the noise before: that explains nothing */
+        if (!llava_explained(c->error, c->error_max, judged) ||
+            !(c->error <= judged->local.rel_l2 / 2 || judged->local.mismatched > 0)) {
+            continue;
+        }
+        bool known = false;
+        for (size_t k = 0; k < f->cause_count; k++) {
+            known |= same_cause(&f->causes[k], c);
+        }
+        if (!known) {
+            f->causes[f->cause_count++] = *c;
+        }
+    }
+    f->confidence = f->cause_count == 0   ? LLAVA_UNKNOWN
+                    : f->cause_count == 1 ? LLAVA_CERTAIN
+                                          : LLAVA_LIKELY;
+}
+
+bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_finding *f,
+                        llava_error *e)
+{
+    enum { WIDE = 12 };
+    causes singles = {0}, pairs = {0}, triples = {0};
+    bool picture = strcmp(judged->name, "pixel_values") == 0;
+    bool ok = try_singles(trial, judged, &f->span, &singles, e);
+    if (ok) {
+        keep_explaining(&singles, judged, f);
+    }
+    if (ok && f->cause_count == 0) {
+        ok = extend(trial, &f->span, &singles, WIDE, &singles, &pairs, e);
+        keep_explaining(&pairs, judged, f);
+    }
+    if (ok && f->cause_count == 0 && picture) {
+        ok = extend(trial, &f->span, &pairs, WIDE, &singles, &triples, e);
+        keep_explaining(&triples, judged, f);
+    }
+    free(singles.list);
+    free(pairs.list);
+    free(triples.list);
+    return ok;
+}

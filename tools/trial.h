@@ -1,0 +1,33 @@
+/* Trying decisions on a span: which one, taken the wrong way, makes the reference produce what the
+ * port has? */
+#ifndef LLAVA_TRIAL_H
+#define LLAVA_TRIAL_H
+
+#include "tools/diagnose.h"
+#include "tools/replay.h"
+
+typedef struct {
+    llava_replay_spec spec; /* plan is set for each trial */
+    const llava_counting *counting;
+    const llava_choices *base; /* roundings that the port has everywhere */
+} llava_trial;
+
+/* Is an error no more than honest rounding? At most 4 times the noise in L2, 8 times in max. */
+bool llava_explained(double error, double error_max, const llava_judged *judged);
+
+/* The error that remains in the span with this cause's decisions, into cause->error, error_max.
+ * A decision that the model refuses (no effect here) leaves infinity. */
+bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *cause,
+                       llava_error *e);
+
+/* The error that remains in pixel_values or input_ids when picture and prompt go through these
+ * choices; infinity where they can't, or where the inputs came from a file. */
+bool llava_try_inputs(const llava_session *session, const llava_choices *choices, const char *tap,
+                      const llava_inputs *theirs, double *error, double *error_max, llava_error *e);
+
+/* Tries every decision that acts in the finding's span, in every value, then pairs; fills causes,
+ * cause_count and confidence. */
+bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_finding *finding,
+                        llava_error *e);
+
+#endif
