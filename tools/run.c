@@ -396,7 +396,8 @@ static bool run_model(running *r, llava_error *e)
     llava_goal goal = {.last_logits = answers, .loss = answers && !generates && sizes.labels};
     llava_goal step = {0};
     llava_taps_goal(&s->plan, &sizes, r->listens ? &r->sink : NULL, &goal, &step);
-    if (reads_weights(&goal) && !llava_session_weights(s, e)) {
+    if (reads_weights(&goal) &&
+        !(llava_session_weights(s, e) && llava_session_check_weights(s, &goal, e))) {
         return false;
     }
     if (!llava_session_put_pictures(s, r->listens ? &r->sink : NULL, e)) {

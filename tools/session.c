@@ -5,6 +5,7 @@
 #include "ref/png.h"
 #include "ref/prompt.h"
 #include "tools/inputs_file.h"
+#include "tools/needed.h"
 #include "tools/sha256.h"
 #include "tools/words.h"
 
@@ -367,6 +368,33 @@ bool llava_session_weights(llava_session *s, llava_error *e)
                           s->request->model, s->config.text.layers, s->config.text.layers);
     }
     return true;
+}
+
+typedef struct {
+    const llava_session *session;
+    const llava_goal *goal;
+    llava_error *e;
+} checking;
+
+/* Is this weight there, in its shape, if the goal reads its part? */
+static bool check_weight(void *self, const llava_needed *weight)
+{
+    const checking *c = self;
+    const llava_goal *g = c->goal;
+    bool pictures = c->session->inputs.pictures > 0;
+    bool read = (weight->part == LLAVA_PART_VISION && pictures && g->vision) ||
+                (weight->part == LLAVA_PART_PROJECTOR && pictures && g->projector) ||
+                (weight->part == LLAVA_PART_TEXT && g->text);
+    llava_weight found;
+    return !read || weight->optional ||
+           llava_checkpoint_need(c->session->weights, &found, weight->name, weight->rank,
+                                 weight->shape, c->e);
+}
+
+bool llava_session_check_weights(const llava_session *s, const llava_goal *goal, llava_error *e)
+{
+    checking c = {s, goal, e};
+    return llava_needed_list(&s->plan, check_weight, &c);
 }
 
 /* Tower layers that the weights hold. */

@@ -48,6 +48,10 @@ bool llava_session_open(llava_session *session, const llava_request *request, ll
 bool llava_session_prepare(llava_session *session, const llava_request *request, llava_error *e);
 /* Opens the weights, checks that they are as many layers as the configuration says. */
 bool llava_session_weights(llava_session *session, llava_error *e);
+/* Is every weight that the goal reads there, in the shape that the configuration asks for? Asked
+ * before anything is computed: a missing last layer must not show after an hour. */
+bool llava_session_check_weights(const llava_session *session, const llava_goal *goal,
+                                 llava_error *e);
 /* Is there a tokenizer.json? */
 bool llava_session_has_tokenizer(const llava_session *session);
 /* Opens the tokenizer, if it isn't open yet. */
