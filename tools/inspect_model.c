@@ -8,6 +8,7 @@
 #include "tools/words.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,6 +135,12 @@ static void put_sizes(model *m, cJSON *object, const char *const *keys, const si
     }
 }
 
+/* -1 stands for "none", which JSON has a word for: NaN is written as null. */
+static double id_or_null(int64_t id)
+{
+    return id < 0 ? NAN : (double)id;
+}
+
 static void put_config(model *m)
 {
     static const char *const vision_keys[] = {"layers",     "layers_needed", "hidden",      "heads",
@@ -165,8 +172,8 @@ static void put_config(model *m)
     llava_inspect_put_text(of, config, "projector_act", llava_act_name(m->plan.projector_act));
     llava_inspect_put_number(of, config, "image_tokens", (double)v->feature_rows);
     llava_inspect_put_number(of, config, "image_id", (double)m->config.image_token);
-    llava_inspect_put_number(of, config, "pad_id", (double)m->config.pad_id);
-    llava_inspect_put_number(of, config, "bos_id", (double)m->config.bos_id);
+    llava_inspect_put_number(of, config, "pad_id", id_or_null(m->config.pad_id));
+    llava_inspect_put_number(of, config, "bos_id", id_or_null(m->config.bos_id));
     cJSON *layers = llava_inspect_put_array(of, config, "feature_layers");
     for (size_t i = 0; layers != NULL && i < v->feature_count; i++) {
         cJSON_AddItemToArray(layers, cJSON_CreateNumber((double)v->feature_layers[i]));
