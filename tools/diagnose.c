@@ -11,6 +11,7 @@
 #include "tools/diagnose.h"
 
 #include "tools/command.h"
+#include "tools/json_out.h"
 #include "tools/output.h"
 #include "tools/replay.h"
 #include "tools/trial.h"

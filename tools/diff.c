@@ -5,6 +5,7 @@
 #include "tools/command.h"
 #include "tools/names.h"
 #include "tools/options.h"
+#include "tools/json_out.h"
 #include "tools/output.h"
 #include "tools/port.h"
 #include "tools/sinks.h"

@@ -412,22 +412,3 @@ bool llava_output_room(const char *path, uint64_t bytes, llava_error *e)
     return llava_fail(e, "%s: no room on the disk (%" PRIu64 " MB needed, %" PRIu64 " MB free)",
                       path, bytes / 1000000 + 1, (uint64_t)disk.f_bavail * block / 1000000);
 }
-
-bool llava_output_json(const cJSON *json, const char *path, llava_error *e)
-{
-    llava_output *out;
-    char *text = cJSON_Print(json);
-    if (text == NULL) {
-        return llava_fail(e, "out of memory (JSON)");
-    }
-    bool ok = llava_output_open(&out, path, e);
-    if (ok &&
-        !(llava_output_write(out, text, strlen(text), e) && llava_output_write(out, "\n", 1, e))) {
-        llava_output_abort(out);
-        ok = false;
-    } else if (ok) {
-        ok = llava_output_commit(out, e);
-    }
-    cJSON_free(text);
-    return ok;
-}

@@ -13,8 +13,6 @@
 
 #include "ref/error.h"
 
-#include <cjson/cJSON.h>
-
 #include <stdint.h>
 
 typedef struct llava_output llava_output;
@@ -33,9 +31,6 @@ const char *llava_output_name(const llava_output *output);
 bool llava_output_commit(llava_output *output, llava_error *e);
 /* Removes the temporary file and frees output (NULL is fine). */
 void llava_output_abort(llava_output *output);
-
-/* A whole JSON document and a newline. */
-bool llava_output_json(const cJSON *json, const char *path, llava_error *e);
 
 /* A folder built aside and renamed. The target must not exist, or be an empty folder. */
 typedef struct llava_folder llava_folder;
