@@ -711,8 +711,7 @@ static bool open_all(diagnoser *d, llava_error *e)
 static bool write_json(const llava_diagnosis *r, const char *path, llava_error *e)
 {
     cJSON *json = llava_diagnosis_json(r);
-    bool ok =
-        json != NULL ? llava_output_json(json, path, e) : llava_fail(e, "out of memory (JSON)");
+    bool ok = llava_json_write(json, path, e);
     cJSON_Delete(json);
     return ok;
 }

@@ -471,8 +471,7 @@ void llava_diff_free(llava_diff *r)
 static bool write_json(const llava_diff *r, const char *path, llava_error *e)
 {
     cJSON *json = llava_diff_json(r);
-    bool ok =
-        json != NULL ? llava_output_json(json, path, e) : llava_fail(e, "out of memory (JSON)");
+    bool ok = llava_json_write(json, path, e);
     cJSON_Delete(json);
     return ok;
 }
