@@ -68,7 +68,11 @@ static bool reach(walk *w, size_t kind, size_t layer)
     w->seen[kind * w->layers + layer] = true;
     name_of(w, kind, layer, name);
     bool input = w->kinds[kind].at <= LLAVA_AT_INPUT;
-    if (input || llava_port_find(w->port, name) != NULL) {
+    bool given = llava_port_find(w->port, name) != NULL;
+    if (input && !given && strcmp(name, "position_ids") == 0) {
+        w->span->kinds[kind] = true; /* the port's positions are not known: they may be wrong */
+    }
+    if (input || given) {
         return add_from(w, name);
     }
     return walk_from(w, kind, layer);
