@@ -1,5 +1,6 @@
 /* llava-ref diff: two dumps held against each other, tensor by tensor (contract section 6). */
 #include "tools/diff.h"
+#include "tools/effects.h"
 
 #include "ref/json.h"
 #include "tools/command.h"
@@ -25,7 +26,8 @@ typedef struct {
     llava_port *actual, *peer;
     llava_counting counting;
     llava_globs taps, require;
-    size_t tower_layers; /* as EXPECTED's names show */
+    size_t tower_layers;  /* as EXPECTED's names show */
+    llava_honest *honest; /* --model: an honest port, replayed from EXPECTED; NULL: none */
     llava_diff result;
 } differ;
 
@@ -245,6 +247,11 @@ static bool judge_numbers(differ *d, const llava_dump_entry *entry, llava_diff_t
 {
     size_t width = t->rank == 0 ? 1 : t->shape[t->rank - 1];
     t->bound = llava_bound_alone(entry->name, width, d->tower_layers, expected_type, t->type);
+    llava_bound replayed;
+    if (d->honest != NULL && expected_type == LLAVA_F64 &&
+        llava_honest_bound(d->honest, entry->name, &replayed)) {
+        t->bound = replayed;
+    }
     t->ratio = -1;
     if (t->numbers.mismatched > 0) {
         judge(t, LLAVA_DIFFER, "NaN or infinity");
@@ -314,6 +321,47 @@ static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_po
 
 /* ---- all tensors
  * ---------------------------------------------------------------------------------- */
+
+/* The type that most of ACTUAL's tensors were computed in. */
+static bool port_type(differ *d, llava_dtype *type, llava_error *e)
+{
+    size_t votes[LLAVA_BF16 + 1] = {0};
+    *type = LLAVA_F64;
+    for (size_t i = 0; i < llava_port_count(d->actual); i++) {
+        const llava_port_tensor *t = llava_port_at(d->actual, i);
+        llava_dtype one;
+        if (!t->floating || t->count == 0 || strcmp(t->name, "pixel_values") == 0) {
+            continue;
+        }
+        if (!measure_port_type(d->actual, t, &one, e)) {
+            return false;
+        }
+        votes[one]++;
+    }
+    for (llava_dtype t = LLAVA_F64; t <= LLAVA_BF16; t++) {
+        *type = votes[t] > votes[*type] ? t : *type;
+    }
+    return true;
+}
+
+/* With --model: how far an honest port of ACTUAL's type gets, and what each wrong decision does. */
+static bool replay_model(differ *d, llava_error *e)
+{
+    llava_dtype type;
+    llava_error why;
+    if (d->o.model == NULL) {
+        return true;
+    }
+    if (!port_type(d, &type, e)) {
+        return false;
+    }
+    if (!llava_honest_open(&d->honest, d->o.model, d->o.expected, type, &why)) {
+        llava_warn(why.text);
+        llava_warn("--model: EXPECTED cannot be replayed; the bounds come from types and shapes");
+        return true;
+    }
+    return llava_effects_measure(d->honest, &d->result.effects, &d->result.effect_count, e);
+}
 
 /* EXPECTED's tensors in the order of the flow; names that are no taps come last, as they lie. */
 typedef struct {
@@ -462,6 +510,7 @@ void llava_diff_free(llava_diff *r)
     for (size_t i = 0; i < r->extra_count; i++) {
         free(r->extra[i]);
     }
+    free(r->effects);
     free(r->tensors);
     free(r->missing);
     free(r->extra);
@@ -494,7 +543,7 @@ static int diff(int argc, char **argv, llava_error *e)
         d.result.expected = d.o.expected;
         d.result.actual = d.o.actual;
         d.result.peer = d.o.peer;
-        ok = diff_all(&d, e) && report(&d, e);
+        ok = replay_model(&d, e) && diff_all(&d, e) && report(&d, e);
     }
     llava_verdict verdict = d.result.verdict;
     if (ok && verdict == LLAVA_CANNOT_JUDGE) {
@@ -503,6 +552,7 @@ static int diff(int argc, char **argv, llava_error *e)
     llava_dump_close(d.expected);
     llava_port_close(d.actual);
     llava_port_close(d.peer);
+    llava_honest_close(d.honest);
     llava_globs_free(&d.taps);
     llava_globs_free(&d.require);
     free(d.counting.mask);
@@ -520,7 +570,9 @@ const llava_command llava_command_diff = {
     "precise\n"
     "                  one, normally float64; PEER an honest dump of ACTUAL's type\n"
     "  --map MAP       the port's names and layouts: a file, or a built-in map's name\n"
-    "  --model DIR     the model, for sizes that the map names\n"
+    "  --model DIR     replay the model from EXPECTED: bounds from an honest port of ACTUAL's "
+    "type, and\n"
+    "                  what each wrong decision would have done beside them\n"
     "  --taps GLOB[,GLOB...]     compare only these\n"
     "  --require GLOB[,GLOB...]  these must be there\n"
     "  --json FILE, --junit FILE  the result for machines; - is standard output\n"

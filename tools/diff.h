@@ -33,12 +33,26 @@ typedef struct {
     const char *why;          /* one phrase where the verdict is not pass */
 } llava_diff_tensor;
 
+/* An effect no larger than this, relative to the tensor, is float64's own rounding: none. */
+#define LLAVA_NO_EFFECT 1e-14
+
+/* What one wrong decision would do to EXPECTED's tensors, with --model. */
+typedef struct {
+    llava_decision_id id;
+    unsigned char value;
+    char tap[LLAVA_TAP_NAME]; /* where it first shows */
+    double error, error_max;  /* relative L2 and max, made there */
+    llava_bound bound;        /* of that tap: an effect below it would not be seen there */
+} llava_effect;
+
 typedef struct {
     const char *expected, *actual, *peer; /* paths */
     llava_verdict verdict;
     llava_diff_tensor *tensors; /* in the order of the flow */
     size_t count;
     size_t first_divergence; /* index of the first that differs; count: none */
+    llava_effect *effects;   /* with --model */
+    size_t effect_count;
     char **missing, **extra;
     size_t missing_count, extra_count;
     const char *note; /* why it cannot be judged, or NULL */

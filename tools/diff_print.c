@@ -93,6 +93,37 @@ static void print_names(FILE *to, const char *what, char **names, size_t count)
     }
 }
 
+/* Decisions whose effect, where it first shows, is below the bound: this comparison can't see them.
+ */
+static void print_effects(const llava_diff *r, FILE *to)
+{
+    size_t hidden = 0, none = 0;
+    for (size_t i = 0; i < r->effect_count; i++) {
+        const llava_effect *x = &r->effects[i];
+        const llava_decision *d = llava_decision_at(x->id);
+        if (x->error <= LLAVA_NO_EFFECT) {
+            none++;
+            continue;
+        }
+        if (x->error > x->bound.l2 || x->error_max > x->bound.max) {
+            continue;
+        }
+        if (hidden++ == 0) {
+            fputs("\nnot visible here (effect where it first shows, and the bound there):\n", to);
+        }
+        fprintf(to, "  %s=%s  %.1e of %.1e at %s\n", d->name, d->values[x->value], x->error,
+                x->bound.l2, x->tap);
+    }
+    if (r->effect_count > 0) {
+        fprintf(
+            to,
+            "%sof %zu wrong decisions %zu would show above the bounds, %zu would not, %zu change "
+            "nothing on these data\n",
+            hidden == 0 ? "\n" : "", r->effect_count, r->effect_count - hidden - none, hidden,
+            none);
+    }
+}
+
 void llava_diff_print(const llava_diff *r, FILE *to)
 {
     fprintf(to, "  %-32s %-20s %8s %8s %8s %7s verdict\n", "tap", "shape", "rel L2", "max/row",
@@ -105,6 +136,7 @@ void llava_diff_print(const llava_diff *r, FILE *to)
     if (r->first_divergence < r->count) {
         print_first(to, &r->tensors[r->first_divergence]);
     }
+    print_effects(r, to);
     fprintf(to, "\n%s: %zu tensors compared, %zu missing\n", llava_verdict_name(r->verdict),
             r->count, r->missing_count);
 }
@@ -201,6 +233,20 @@ static bool add_names(cJSON *object, const char *key, char **names, size_t count
     return list != NULL;
 }
 
+static bool add_effect(cJSON *list, const llava_effect *x)
+{
+    const llava_decision *d = llava_decision_at(x->id);
+    cJSON *o = cJSON_CreateObject();
+    if (o == NULL || !cJSON_AddItemToArray(list, o)) {
+        cJSON_Delete(o);
+        return false;
+    }
+    return add_text(o, "decision", d->name) && add_text(o, "value", d->values[x->value]) &&
+           add_text(o, "tap", x->tap) && add_number(o, "error", x->error) &&
+           add_number(o, "error_max", x->error_max) && add_number(o, "bound", x->bound.l2) &&
+           add_number(o, "bound_max", x->bound.max);
+}
+
 cJSON *llava_diff_json(const llava_diff *r)
 {
     cJSON *root = cJSON_CreateObject(), *list = NULL;
@@ -212,6 +258,10 @@ cJSON *llava_diff_json(const llava_diff *r)
               (list = cJSON_AddArrayToObject(root, "tensors")) != NULL;
     for (size_t i = 0; ok && i < r->count; i++) {
         ok = add_tensor(list, &r->tensors[i]);
+    }
+    cJSON *effects = ok && r->effect_count > 0 ? cJSON_AddArrayToObject(root, "effects") : NULL;
+    for (size_t i = 0; effects != NULL && i < r->effect_count; i++) {
+        ok = ok && add_effect(effects, &r->effects[i]);
     }
     ok = ok && add_names(root, "missing", r->missing, r->missing_count) &&
          add_names(root, "extra", r->extra, r->extra_count);

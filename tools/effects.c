@@ -1,0 +1,255 @@
+#include "effects.h"
+
+#include "tools/replay.h"
+#include "tools/trial.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    char name[LLAVA_TAP_NAME];
+    llava_bound bound;
+} honest_tap;
+
+struct llava_honest {
+    llava_request request;
+    llava_session session;
+    llava_port *port; /* the dump, as a port that is right */
+    llava_counting counting;
+    honest_tap *taps;
+    size_t count;
+};
+
+/* ---- the inputs that the dump itself holds
+ * ---------------------------------------------------------- */
+
+static bool load_ids(llava_honest *h, const char *name, int64_t **ids, llava_error *e)
+{
+    llava_inputs *in = &h->session.inputs;
+    const llava_port_tensor *t = llava_port_find(h->port, name);
+    if (t == NULL || t->floating || t->rank != 2) {
+        return true;
+    }
+    if (in->batch == 0) {
+        in->batch = t->shape[0];
+        in->length = t->shape[1];
+    }
+    if (t->shape[0] != in->batch || t->shape[1] != in->length) {
+        return llava_fail(e, "%s: %s: its shape is not input_ids'", llava_port_path(h->port), name);
+    }
+    return llava_port_load_integers(h->port, t, ids, e);
+}
+
+static bool load_inputs(llava_honest *h, llava_error *e)
+{
+    llava_inputs *in = &h->session.inputs;
+    if (!load_ids(h, "input_ids", &in->input_ids, e)) {
+        return false;
+    }
+    if (in->input_ids == NULL) {
+        return llava_fail(e, "%s: no input_ids in it, which --model needs to replay it",
+                          llava_port_path(h->port));
+    }
+    const llava_port_tensor *pixels = llava_port_find(h->port, "pixel_values");
+    if (pixels != NULL && pixels->floating && pixels->rank == 4) {
+        in->pictures = pixels->shape[0];
+        in->height = pixels->shape[2];
+        in->width = pixels->shape[3];
+        if (!llava_port_load(h->port, pixels, &in->pixel_values, e)) {
+            return false;
+        }
+    }
+    return load_ids(h, "attention_mask", &in->attention_mask, e) &&
+           load_ids(h, "position_ids", &in->position_ids, e) &&
+           llava_inputs_check(in, &h->session.plan, e);
+}
+
+static llava_replay_spec spec_of(llava_honest *h, const llava_plan *plan, bool forced)
+{
+    return (llava_replay_spec){.session = &h->session,
+                               .inputs = &h->session.inputs,
+                               .plan = plan,
+                               .port = h->port,
+                               .forced = forced};
+}
+
+/* ---- an honest port
+ * ---------------------------------------------------------------------------------- */
+
+static bool measure_tap(void *self, const llava_tap *tap, const llava_port_tensor *t,
+                        llava_error *e)
+{
+    llava_honest *h = self;
+    honest_tap *grown = llava_realloc(e, h->taps, h->count + 1, sizeof *grown);
+    double *right;
+    llava_comparison c;
+    if (grown == NULL) {
+        return false;
+    }
+    h->taps = grown;
+    if (!llava_port_load(h->port, t, &right, e)) {
+        return false;
+    }
+    bool ok =
+        llava_compare(&h->counting, tap->name, tap->rank, tap->shape, right, tap->data, &c, e);
+    free(right);
+    if (ok && c.mismatched == 0) {
+        honest_tap *one = &h->taps[h->count++];
+        snprintf(one->name, sizeof one->name, "%s", tap->name);
+        one->bound = (llava_bound){4 * c.rel_l2, 8 * c.rel_max};
+    }
+    return ok;
+}
+
+static bool run_honest(llava_honest *h, llava_dtype type, llava_error *e)
+{
+    llava_plan plan;
+    llava_choices right = {0};
+    bool narrow = type != LLAVA_F64;
+    if (!llava_plan_make(&plan, &h->session.config, &right, type, narrow, e)) {
+        return false;
+    }
+    plan.numerics.sums_f32 = narrow;
+    llava_replay_spec spec = spec_of(h, &plan, false);
+    return llava_replay_run(&spec, NULL, measure_tap, h, e);
+}
+
+bool llava_honest_open(llava_honest **honest, const char *model, const char *expected,
+                       llava_dtype type, llava_error *e)
+{
+    llava_choices right = {0};
+    llava_honest *h = *honest = llava_alloc(e, 1, sizeof *h);
+    if (h == NULL) {
+        return false;
+    }
+    h->request.model = model;
+    h->session.request = &h->request;
+    bool ok = llava_config_read(&h->session.config, model, e) &&
+              llava_plan_make(&h->session.plan, &h->session.config, &right, LLAVA_F64, false, e) &&
+              llava_port_open(&h->port, expected, NULL, &h->session.plan, e) && load_inputs(h, e);
+    if (ok) {
+        h->counting.batch = h->session.inputs.batch;
+        h->counting.length =
+            h->session.inputs.attention_mask == NULL ? 0 : h->session.inputs.length;
+        h->counting.mask = h->session.inputs.attention_mask;
+        ok = llava_session_weights(&h->session, e) && run_honest(h, type, e);
+    }
+    if (!ok) {
+        llava_honest_close(h);
+        *honest = NULL;
+    }
+    return ok;
+}
+
+bool llava_honest_bound(const llava_honest *h, const char *name, llava_bound *bound)
+{
+    for (size_t i = 0; i < h->count; i++) {
+        if (strcmp(h->taps[i].name, name) == 0 && h->taps[i].bound.l2 > 0) {
+            *bound = h->taps[i].bound;
+            return true;
+        }
+    }
+    return false;
+}
+
+void llava_honest_close(llava_honest *h)
+{
+    if (h == NULL) {
+        return;
+    }
+    llava_port_close(h->port);
+    llava_session_close(&h->session);
+    free(h->taps);
+    free(h);
+}
+
+/* ---- wrong decisions
+ * --------------------------------------------------------------------------------- */
+
+/* The span of tap i, and whether the decision acts in it; freed where not. */
+static bool span_of(llava_honest *h, size_t i, llava_decision_id id, llava_span *span, bool *acts,
+                    llava_error *e)
+{
+    if (!llava_span_find(span, h->taps[i].name, h->port, &h->session.plan, e)) {
+        return false;
+    }
+    *acts = llava_span_acts(span, id);
+    if (!*acts) {
+        llava_span_free(span);
+    }
+    return true;
+}
+
+static bool add_effect(llava_effect **effects, size_t *count, const llava_effect *one,
+                       llava_error *e)
+{
+    llava_effect *grown = llava_realloc(e, *effects, *count + 1, sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    *effects = grown;
+    grown[(*count)++] = *one;
+    return true;
+}
+
+/* One wrong value in one span. */
+static bool measure_value(llava_honest *h, const llava_span *span, llava_decision_id id,
+                          unsigned char value, llava_effect *effect, llava_error *e)
+{
+    llava_choices right = {0};
+    llava_trial trial = {.spec = spec_of(h, NULL, true), .counting = &h->counting, .base = &right};
+    llava_cause cause = {.id = {id}, .value = {value}, .count = 1};
+    bool ok = llava_trial_cause(&trial, span, &cause, e);
+    *effect = (llava_effect){
+        .id = id, .value = value, .error = cause.error, .error_max = cause.error_max};
+    snprintf(effect->tap, sizeof effect->tap, "%s", span->tap);
+    llava_honest_bound(h, span->tap, &effect->bound);
+    return ok;
+}
+
+/* Every wrong value of one decision, at the first tap that it changes: the first at which it acts,
+ * or the last (a missing last layer acts on every layer's taps by name, and changes the last ones).
+ */
+static bool measure_decision(llava_honest *h, llava_decision_id id, llava_effect **effects,
+                             size_t *count, llava_error *e)
+{
+    llava_span first = {0}, last = {0};
+    size_t from = 0, to = h->count;
+    bool acts = false, ok = true;
+    for (; ok && from < h->count && !acts; from++) {
+        ok = span_of(h, from, id, &first, &acts, e);
+    }
+    if (!ok || !acts) {
+        return ok;
+    }
+    for (acts = false; ok && to > 0 && !acts; to--) {
+        ok = span_of(h, to - 1, id, &last, &acts, e);
+    }
+    for (unsigned char v = 1; ok && llava_decision_at(id)->values[v] != NULL; v++) {
+        llava_effect one, other;
+        ok = measure_value(h, &first, id, v, &one, e);
+        if (ok && !(one.error > LLAVA_NO_EFFECT)) {
+            ok = measure_value(h, &last, id, v, &other, e);
+            one = ok && other.error > LLAVA_NO_EFFECT ? other : one;
+        }
+        ok = ok && (!isfinite(one.error) || add_effect(effects, count, &one, e));
+    }
+    llava_span_free(&first);
+    llava_span_free(&last);
+    return ok;
+}
+
+bool llava_effects_measure(llava_honest *h, llava_effect **effects, size_t *count, llava_error *e)
+{
+    *effects = NULL;
+    *count = 0;
+    for (size_t i = LLAVA_VISION_PATCH_ORDER; i < LLAVA_DECISION_COUNT; i++) {
+        if (!measure_decision(h, (llava_decision_id)i, effects, count, e)) {
+            free(*effects);
+            *effects = NULL;
+            return false;
+        }
+    }
+    return true;
+}
