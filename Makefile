@@ -32,7 +32,7 @@ TOOLS_C := $(filter-out tools/main.c,$(wildcard tools/*.c))
 TEST_C  := $(wildcard tests/test_*.c)
 
 REF_O     := $(REF_C:%.c=$(BUILD)/%.o)
-TOOLS_O   := $(TOOLS_C:%.c=$(BUILD)/%.o)
+TOOLS_O   := $(TOOLS_C:%.c=$(BUILD)/%.o) $(BUILD)/tools/maps.o
 TESTS     := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
 SUPPORT_O := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(TEST_C),$(wildcard tests/*.c)))
 
@@ -45,6 +45,16 @@ $(BUILD)/flags: force
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(COMPILE) -MMD -MP -c -o $@ $<
+
+# The name maps of --map NAME travel inside the program.
+MAPS := $(wildcard tools/maps/*.json)
+$(BUILD)/tools/maps.c: $(MAPS) tools/embed_maps.sh
+	@mkdir -p $(@D)
+	@sh tools/embed_maps.sh $(MAPS) > $@.new && mv $@.new $@
+
+$(BUILD)/tools/maps.o: $(BUILD)/tools/maps.c $(BUILD)/flags
 	@echo "  CC   $<"
 	@$(COMPILE) -MMD -MP -c -o $@ $<
 
