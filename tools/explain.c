@@ -3,6 +3,7 @@
 
 #include "ref/decisions.h"
 #include "ref/taps.h"
+#include "tools/json_out.h"
 #include "tools/options.h"
 
 #include <stdio.h>
@@ -352,19 +353,83 @@ static int explain_word(const char *word, llava_error *e)
     return found > 0 ? LLAVA_DONE : unknown(word, e);
 }
 
+/* ---- for machines
+ * -------------------------------------------------------------------------------- */
+
+/* An array of strings that ends with NULL. */
+static bool add_words(cJSON *object, const char *key, const char *const *words)
+{
+    cJSON *list = cJSON_AddArrayToObject(object, key);
+    for (size_t i = 0; list != NULL && words[i] != NULL; i++) {
+        cJSON_AddItemToArray(list, cJSON_CreateString(words[i]));
+    }
+    return list != NULL;
+}
+
+static bool add_tap(cJSON *list, const llava_tap_kind *kind)
+{
+    cJSON *o = cJSON_CreateObject();
+    return o != NULL && cJSON_AddItemToArray(list, o) &&
+           cJSON_AddStringToObject(o, "name", kind->name) != NULL &&
+           cJSON_AddStringToObject(o, "shape", kind->shape) != NULL &&
+           cJSON_AddStringToObject(o, "from", kind->from) != NULL &&
+           cJSON_AddStringToObject(o, "formula", kind->formula) != NULL &&
+           cJSON_AddStringToObject(o, "source", kind->source) != NULL;
+}
+
+static bool add_decision(cJSON *list, const llava_decision *d)
+{
+    cJSON *o = cJSON_CreateObject();
+    return o != NULL && cJSON_AddItemToArray(list, o) &&
+           cJSON_AddStringToObject(o, "name", d->name) != NULL &&
+           add_words(o, "values", d->values) && add_words(o, "acts", d->acts) &&
+           cJSON_AddStringToObject(o, "what", d->what) != NULL &&
+           cJSON_AddStringToObject(o, "source", d->source) != NULL &&
+           cJSON_AddStringToObject(o, "ports", d->ports) != NULL;
+}
+
+static int explain_json(llava_error *e)
+{
+    const llava_tap_kind *kinds;
+    size_t count = llava_tap_kinds(&kinds);
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddStringToObject(root, "schema", "llava-ref.explain/1");
+    cJSON *taps = cJSON_AddArrayToObject(root, "taps");
+    cJSON *decisions = cJSON_AddArrayToObject(root, "decisions");
+    bool ok = decisions != NULL;
+    for (size_t k = 0; ok && k < count; k++) {
+        ok = add_tap(taps, &kinds[k]);
+    }
+    for (size_t i = 0; ok && i < LLAVA_DECISION_COUNT; i++) {
+        ok = add_decision(decisions, decision(i));
+    }
+    ok = ok ? llava_json_write(root, "-", e) : llava_fail(e, "out of memory (JSON)");
+    cJSON_Delete(root);
+    return ok ? LLAVA_DONE : LLAVA_CANNOT;
+}
+
 static int explain(int argc, char **argv, llava_error *e)
 {
     const char *word = NULL;
+    bool json = false;
+    llava_option options[] = {
+        {.name = "--json", .kind = LLAVA_OPTION_FLAG, .target = &json},
+    };
     llava_operands operands = {.words = &word, .most = 1};
-    if (!llava_options_read(argc, argv, NULL, 0, &operands, e)) {
+    if (!llava_options_read(argc, argv, options, 1, &operands, e)) {
         return LLAVA_CANNOT;
     }
-    return word == NULL ? list_all() : explain_word(word, e);
+    if (json && word != NULL) {
+        llava_fail(e, "explain --json: writes the whole list, and takes no %s", word);
+        return LLAVA_CANNOT;
+    }
+    return json ? explain_json(e) : word == NULL ? list_all() : explain_word(word, e);
 }
 
 const llava_command llava_command_explain = {
-    "explain", explain, "[TAP|DECISION]",
+    "explain", explain, "[TAP|DECISION] | --json",
     "the formula, shape, source and known port bugs of a tap or a decision",
-    "\nWithout an argument: the list, in the order of the flow.\n\nexamples:\n"
+    "\nWithout an argument: the list, in the order of the flow; --json: all of it for "
+    "machines.\n\nexamples:\n"
     "  llava-ref explain vision.cls_position\n  llava-ref explain text.layers.3.attn.q_rope\n"
     "  llava-ref explain step.1.logits\n"};
