@@ -64,7 +64,7 @@ static void needed_weights_are_those_a_run_reads(void **state)
         char model[64], inputs[64];
         llava_error e = {""};
         llava_session s;
-        llava_checkpoint *fresh;
+        llava_checkpoint *fresh = NULL;
         snprintf(model, sizeof model, "golden/%s/model", cases[i]);
         snprintf(inputs, sizeof inputs, "golden/%s/inputs.npz", cases[i]);
         llava_request request = {.model = model, .inputs = inputs};
