@@ -341,14 +341,22 @@ static void forgive_nan(double *mine, double *typed, double *theirs, size_t n)
 static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *typed, llava_error *e)
 {
     const llava_port_tensor *t = llava_port_find(d->port, mine->name);
-    llava_judged *j = add_judged(d, mine->name, mine->rank, mine->shape, e);
+    llava_judged *j = add_judged(d, mine->name, t->rank, t->shape, e);
     double *theirs;
+    if (j != NULL && !llava_replay_same_shape(mine, t)) {
+        j->wrong = j->other_shape = true;
+        j->local.rel_l2 = j->local.rel_max = (double)INFINITY;
+        return true;
+    }
     if (j == NULL || !llava_port_load(d->port, t, &theirs, e)) {
         return false;
     }
     llava_comparison noise;
     forgive_nan(mine->data, typed->data, theirs, t->count);
     j->type = llava_narrowest(theirs, t->count);
+    if (llava_unit(j->type) > llava_unit(d->result.type)) {
+        j->type = d->result.type; /* one narrow tensor among wider ones is a step to be explained */
+    }
     bool ok = llava_compare_only(&d->counting, t, mine->data, theirs, &j->local, e) &&
               llava_compare_only(&d->counting, t, mine->data, typed->data, &noise, e);
     free(theirs);
@@ -437,6 +445,9 @@ static bool measure_totals(diagnoser *d, llava_error *e)
             const llava_port_tensor *t = llava_port_find(d->port, tap.name);
             double *theirs;
             llava_comparison total;
+            if (!llava_replay_same_shape(&tap, t)) {
+                continue;
+            }
             ok = llava_port_load(d->port, t, &theirs, e);
             if (ok) {
                 ok = llava_compare_only(&d->counting, t, tap.data, theirs, &total, e);
@@ -504,6 +515,9 @@ static void locate(const llava_judged *j, char *where, size_t size)
 {
     const llava_comparison *c = &j->local;
     where[0] = '\0';
+    if (j->other_shape) {
+        snprintf(where, size, "another shape than the model's");
+    }
     if (j->exact || c->count == 0) {
         return;
     }
@@ -513,6 +527,20 @@ static void locate(const llava_judged *j, char *where, size_t size)
         snprintf(where + used, size - used, ", worst head %zu (%.1e)", c->worst_head,
                  c->worst_head_l2);
     }
+}
+
+/* Is it computed from a tensor of another shape than the model's? Then the reference's own stood in
+ * for that, and what is wrong here came from before. */
+static bool behind_other_shape(const llava_diagnosis *r, const llava_span *span)
+{
+    for (size_t i = 0; i < span->from_count; i++) {
+        for (size_t k = 0; k < r->count; k++) {
+            if (r->taps[k].other_shape && strcmp(r->taps[k].name, span->from[i]) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 static bool find_causes(diagnoser *d, llava_error *e)
@@ -528,11 +556,12 @@ static bool find_causes(diagnoser *d, llava_error *e)
             return false;
         }
         bool ok = join_earlier(d, i, &span, &joined, e);
+        r->taps[i].inherited = !joined && behind_other_shape(r, &span);
         llava_span_free(&span);
         if (!ok) {
             return false;
         }
-        if (joined) {
+        if (joined || r->taps[i].inherited) {
             continue;
         }
         llava_finding *f = add_finding(d, i, e);
@@ -666,7 +695,7 @@ static void conclude(diagnoser *d)
     for (size_t i = 0; i < r->count; i++) {
         llava_judged *j = &r->taps[i];
         found |= j->wrong;
-        j->inherited = found && !j->wrong && j->total > 10 * j->noise;
+        j->inherited |= found && !j->wrong && j->total > 10 * j->noise;
     }
     r->verdict = r->count == 0          ? LLAVA_CANNOT_JUDGE
                  : r->finding_count > 0 ? LLAVA_DIFFER
@@ -698,6 +727,9 @@ static bool examine(diagnoser *d, llava_error *e)
         llava_warn(fits.text);
         return find_causes(d, e);
     }
+    if (d->session.weights == NULL) { /* nothing behind pictures and ids is supplied */
+        return find_causes(d, e);
+    }
     while (moved) {
         forget_findings(&d->result);
         forget_taps(&d->result, inputs_judged);
@@ -708,12 +740,27 @@ static bool examine(diagnoser *d, llava_error *e)
     return measure_totals(d, e);
 }
 
+/* Does the port supply anything behind the picture stage and the ids? */
+static bool needs_weights(const diagnoser *d)
+{
+    const llava_tap_kind *kinds;
+    llava_tap_kinds(&kinds);
+    for (size_t i = 0; i < llava_port_count(d->port); i++) {
+        llava_tap_place place;
+        if (llava_tap_find(llava_port_at(d->port, i)->name, &place) &&
+            kinds[place.kind].at > LLAVA_AT_INPUT) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool open_all(diagnoser *d, llava_error *e)
 {
     const diagnose_options *o = &d->o;
     return llava_session_open(&d->session, &o->request, e) &&
-           llava_session_weights(&d->session, e) &&
-           llava_port_open(&d->port, o->dump, o->map, &d->session.plan, e);
+           llava_port_open(&d->port, o->dump, o->map, &d->session.plan, e) &&
+           (!needs_weights(d) || llava_session_weights(&d->session, e));
 }
 
 static bool write_json(const llava_diagnosis *r, const char *path, llava_error *e)

@@ -28,7 +28,8 @@ typedef struct {
     llava_comparison local;  /* the port's tensor against the span computed from its own */
     double noise, noise_max; /* what honest rounding in the port's type makes of the span */
     double total;            /* relative L2 against the plain reference; negative: not known */
-    bool wrong;              /* local error above the noise */
+    bool other_shape;        /* than the model's: nothing was compared */
+    bool wrong;              /* local error above the noise, or another shape */
     bool inherited;          /* off only because of what came before */
 } llava_judged;
 

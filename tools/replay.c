@@ -28,7 +28,7 @@ static bool wants(void *self, const char *name)
     return supplied(self, name) != NULL;
 }
 
-static bool shapes_agree(const llava_tap *tap, const llava_port_tensor *t)
+bool llava_replay_same_shape(const llava_tap *tap, const llava_port_tensor *t)
 {
     bool same = tap->rank == t->rank;
     for (int i = 0; same && i < tap->rank; i++) {
@@ -63,11 +63,8 @@ static bool take(void *self, const llava_tap *tap, llava_error *e)
 {
     const forcing *f = self;
     const llava_port_tensor *t = supplied(f, tap->name);
-    if (!shapes_agree(tap, t)) {
-        return llava_fail(e, "%s: %s: another shape than the model's",
-                          llava_port_path(f->spec->port), t->port_name);
-    }
-    return f->take(f->self, tap, t, e) && (!f->spec->forced || replace(f, tap, t, e));
+    bool force = f->spec->forced && llava_replay_same_shape(tap, t);
+    return f->take(f->self, tap, t, e) && (!force || replace(f, tap, t, e));
 }
 
 bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,

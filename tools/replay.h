@@ -17,9 +17,12 @@ typedef struct {
     size_t tokens;    /* of it */
 } llava_replay_spec;
 
-/* Runs in this process. take: called with every tap that the port supplies as a floating tensor of
- * the same shape, before it is replaced; false from it ends the run. goal NULL: what those taps
- * need. */
+/* Has the port's tensor the shape that the model's tap has? */
+bool llava_replay_same_shape(const llava_tap *tap, const llava_port_tensor *t);
+
+/* Runs in this process. take: called with every tap that the port supplies as a floating tensor,
+ * before it is replaced; false from it ends the run. A tensor of another shape replaces nothing:
+ * what comes after it is computed from the reference's own. goal NULL: what those taps need. */
 bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
                       bool (*take)(void *self, const llava_tap *tap,
                                    const llava_port_tensor *tensor, llava_error *e),

@@ -28,6 +28,9 @@ static bool look(void *self, const llava_tap *tap, const llava_port_tensor *tens
     }
     double *theirs;
     llava_comparison c;
+    if (!llava_replay_same_shape(tap, tensor)) {
+        return llava_fail(e, "another shape");
+    }
     if (!llava_port_load(a->trial->spec.port, tensor, &theirs, e)) {
         return false;
     }
