@@ -164,7 +164,7 @@ static bool judge_positions(diagnoser *d, const int64_t *theirs, llava_error *e)
     int64_t *generate = llava_alloc(e, batch * length, sizeof(int64_t));
     bool ok = forward != NULL && generate != NULL;
     if (ok) {
-        bool said = d->o.request.positions != 0;
+        bool said = d->o.request.positions_given;
         llava_convention own = d->session.convention;
         llava_positions(&d->session.plan, &d->inputs, said ? own : LLAVA_POSITIONS_FORWARD,
                         forward);
