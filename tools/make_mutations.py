@@ -24,23 +24,13 @@ TYPES = ["f32", "bf16", "f16"]
 
 def arguments(case):
     words = json.loads((ROOT / "golden" / case / "case.json").read_text())["arguments"]
-    words = [w for w in words]
     if "--taps" in words:
         at = words.index("--taps")
         del words[at : at + 2]
     return words
 
 
-def run(program, case, *more, check=True):
-    done = subprocess.run(
-        [program, "run", *arguments(case), *more], cwd=ROOT / "golden" / case, capture_output=True, text=True
-    )
-    if check and done.returncode != 0:
-        sys.exit(f"{case}: {done.stderr}")
-    return done.returncode == 0
-
-
-def without_generation(case, more):
+def without_generation(case):
     """The mutation table is about one forward pass."""
     words = arguments(case)
     if "--generate" in words:
@@ -52,7 +42,7 @@ def without_generation(case, more):
 def effects(program, case, folder):
     """{(decision, value): (tap, effect, {type: seen})} of one model."""
     right = folder / f"{case}.npz"
-    words = without_generation(case, [])
+    words = without_generation(case)
     here = ROOT / "golden" / case
     subprocess.run([program, "run", *words, "--dump", right], cwd=here, check=True, capture_output=True)
     model = words[words.index("--model") + 1]
@@ -76,7 +66,7 @@ def effects(program, case, folder):
 
 def input_effects(program, case, folder, decisions):
     """The same for pixel_values and input_ids: relative L2, or the number of ids that differ."""
-    words = [w for w in without_generation(case, [])]
+    words = without_generation(case)
     here = ROOT / "golden" / case
     right = folder / "right-inputs.npz"
     taps = ["--taps", "pixel_values,input_ids"]
