@@ -38,6 +38,8 @@ typedef struct {
     llava_span span;                       /* what it was computed from */
     llava_cause causes[LLAVA_MOST_CAUSES]; /* best first */
     size_t cause_count;                    /* 0: no known cause explains it */
+    llava_cause rest[LLAVA_MOST_CAUSES];   /* the best of those that do not explain it */
+    size_t rest_count;
     llava_confidence confidence;
     size_t *also; /* further taps that the same cause explains */
     size_t also_count;

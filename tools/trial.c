@@ -257,22 +257,31 @@ static bool same_cause(const llava_cause *a, const llava_cause *b)
     return true;
 }
 
-/* Puts what brings the span down to the noise into the finding. */
+static void keep(llava_cause *list, size_t *count, const llava_cause *cause)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (same_cause(&list[i], cause)) {
+            return;
+        }
+    }
+    if (*count < LLAVA_MOST_CAUSES) {
+        list[(*count)++] = *cause;
+    }
+}
+
+/* Puts what brings the span down to the noise into the finding, and the best of the others beside
+ * it. */
 static void keep_explaining(const causes *found, const llava_judged *judged, llava_finding *f)
 {
-    for (size_t i = 0; i < found->count && f->cause_count < LLAVA_MOST_CAUSES; i++) {
+    f->rest_count = 0;
+    for (size_t i = 0; i < found->count; i++) {
         const llava_cause *c = &found->list[i];
         /* an error that hardly shrank was near the noise before: that explains nothing */
-        if (!llava_explained(c->error, c->error_max, judged) ||
-            !(c->error <= judged->local.rel_l2 / 2 || judged->local.mismatched > 0)) {
-            continue;
-        }
-        bool known = false;
-        for (size_t k = 0; k < f->cause_count; k++) {
-            known |= same_cause(&f->causes[k], c);
-        }
-        if (!known) {
-            f->causes[f->cause_count++] = *c;
+        if (llava_explained(c->error, c->error_max, judged) &&
+            (c->error <= judged->local.rel_l2 / 2 || judged->local.mismatched > 0)) {
+            keep(f->causes, &f->cause_count, c);
+        } else {
+            keep(f->rest, &f->rest_count, c);
         }
     }
     f->confidence = f->cause_count == 0   ? LLAVA_UNKNOWN
