@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLE = 65536 };
+enum { SAMPLE = 16384 };
 
 /* Sums over one row, or over many. */
 typedef struct {

@@ -26,7 +26,7 @@ typedef struct {
     double worst_row_l2;  /* its |d|_2 relative to its own |expected|_2 */
     size_t worst_head;    /* for [B,S,h,d] and [B,h,S,S'] taps */
     double worst_head_l2; /* |d|_2 / |expected|_2 of that head; 0: no heads */
-    double quantiles[LLAVA_QUANTILES]; /* of |d|, from at most 65536 evenly spaced elements */
+    double quantiles[LLAVA_QUANTILES]; /* of |d|, from at most 16384 evenly spaced elements */
     double equal_bits; /* median over the same elements of -log2(|d| / |expected|), at most 53 */
 } llava_comparison;
 
