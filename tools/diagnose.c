@@ -13,6 +13,7 @@
 #include "tools/command.h"
 #include "tools/json_out.h"
 #include "tools/output.h"
+#include "tools/picture_trial.h"
 #include "tools/replay.h"
 #include "tools/trial.h"
 #include "tools/words.h"
@@ -244,13 +245,55 @@ static bool take_answer(diagnoser *d, llava_error *e)
     return true;
 }
 
+/* The port's stages of the pictures, each held against what the reference makes of the one before.
+ */
+static bool judge_pictures(diagnoser *d, llava_error *e)
+{
+    static const llava_choices right = {0};
+    for (size_t i = 0; d->session.pictures != NULL && i < llava_port_count(d->port); i++) {
+        const llava_port_tensor *t = llava_port_at(d->port, i);
+        if (strncmp(t->name, "image.", 6) != 0) {
+            continue;
+        }
+        llava_judged *j = add_judged(d, t->name, t->rank, t->shape, e);
+        bool made;
+        if (j == NULL || !llava_picture_compare(&d->session, &right, d->port, d->port, t->name,
+                                                &j->local, &made, e)) {
+            return false;
+        }
+        j->exact = true;
+        j->other_shape = !made;
+        j->wrong = !made || j->local.unequal > 0;
+        j->local.rel_l2 = made ? j->local.rel_l2 : (double)INFINITY;
+    }
+    return true;
+}
+
+/* pixel_values that are not supplied are made of the last stages that are. */
+static bool make_pixels(diagnoser *d, llava_error *e)
+{
+    static const llava_choices right = {0};
+    double *values;
+    if (d->session.pictures == NULL) {
+        return true;
+    }
+    if (!llava_picture_values(&d->session, &right, d->port, &values, e)) {
+        return false;
+    }
+    if (values != NULL) {
+        free(d->inputs.pixel_values);
+        d->inputs.pixel_values = values;
+    }
+    return true;
+}
+
 /* pixel_values: judged, then the port's own are what the tower is replayed from. */
 static bool take_pixels(diagnoser *d, llava_error *e)
 {
     llava_inputs *in = &d->inputs;
     const llava_port_tensor *t = llava_port_find(d->port, "pixel_values");
     if (t == NULL || in->pixel_values == NULL || !t->floating) {
-        return true;
+        return make_pixels(d, e);
     }
     size_t shape[4] = {in->pictures, 3, in->height, in->width};
     llava_judged *j = add_judged(d, "pixel_values", t->rank, t->shape, e);
@@ -265,15 +308,16 @@ static bool take_pixels(diagnoser *d, llava_error *e)
     j->noise = 2 * llava_unit(j->type == LLAVA_F64 ? LLAVA_F32 : j->type);
     j->noise_max = 4 * j->noise;
     if (same) {
-        ok = llava_compare(&d->counting, "pixel_values", 4, shape, in->pixel_values, theirs,
-                           &j->local, e);
+        /* from the port's own stages, where it gives any */
+        ok = make_pixels(d, e) && llava_compare(&d->counting, "pixel_values", 4, shape,
+                                                in->pixel_values, theirs, &j->local, e);
         j->wrong =
             !llava_explained(j->local.rel_l2, j->local.rel_max, j) || j->local.mismatched > 0;
         free(in->pixel_values);
         in->pixel_values = theirs;
     } else {
-        j->wrong = true;
-        j->local.rel_l2 = 1;
+        j->wrong = j->other_shape = true;
+        j->local.rel_l2 = (double)INFINITY;
         free(theirs);
     }
     return ok;
@@ -663,7 +707,8 @@ void llava_diagnosis_free(llava_diagnosis *r)
 
 static bool take_inputs(diagnoser *d, llava_error *e)
 {
-    bool ok = copy_inputs(d, e) && take_pixels(d, e) && take_ids(d, e) && take_answer(d, e);
+    bool ok = copy_inputs(d, e) && judge_pictures(d, e) && take_pixels(d, e) && take_ids(d, e) &&
+              take_answer(d, e);
     if (!ok) {
         return false;
     }

@@ -12,6 +12,7 @@ typedef struct {
     const llava_tap_kind *kinds;
     size_t kind_count;
     char prefix[32]; /* "step.3." or "" */
+    size_t picture;  /* number of the picture, for image.* */
     bool *seen;      /* [kind][layer] */
     size_t layers;
     llava_error *e;
@@ -23,7 +24,9 @@ static void name_of(const walk *w, size_t kind, size_t layer, char name[LLAVA_TA
 {
     const char *pattern = w->kinds[kind].name;
     const char *at = strstr(pattern, "{i}");
-    if (at == NULL) {
+    if (strncmp(pattern, "image.", 6) == 0 && w->picture > 0) {
+        snprintf(name, LLAVA_TAP_NAME, "image.%zu.%s", w->picture, pattern + 6);
+    } else if (at == NULL) {
         snprintf(name, LLAVA_TAP_NAME, "%s%s", w->prefix, pattern);
     } else {
         snprintf(name, LLAVA_TAP_NAME, "%s%.*s%zu%s", w->prefix, (int)(at - pattern), pattern,
@@ -58,6 +61,24 @@ static bool add_from(walk *w, const char *name)
     return true;
 }
 
+/* The stages that a picture passes before this kind, to the nearest one that the port supplies. */
+static bool reach_picture(walk *w, size_t kind, bool add)
+{
+    const char *word = w->kinds[kind].from;
+    while (*word != '\0') {
+        size_t length = strcspn(word, " "), from = kind_called(w, word, length);
+        char name[LLAVA_TAP_NAME];
+        name_of(w, from, 0, name);
+        if (llava_port_find(w->port, name) != NULL) {
+            return !add || add_from(w, name);
+        }
+        w->span->kinds[from] = true;
+        word += length;
+        word += strspn(word, " ");
+    }
+    return true;
+}
+
 /* A tap that is an input of this span: its end where it is supplied or given, else part of it. */
 static bool reach(walk *w, size_t kind, size_t layer)
 {
@@ -69,10 +90,12 @@ static bool reach(walk *w, size_t kind, size_t layer)
     name_of(w, kind, layer, name);
     bool input = w->kinds[kind].at <= LLAVA_AT_INPUT;
     bool given = llava_port_find(w->port, name) != NULL;
-    if (input && !given && strcmp(name, "position_ids") == 0) {
-        w->span->kinds[kind] = true; /* the port's positions are not known: they may be wrong */
+    if (input && !given) { /* what the port took for it is not known: it may be wrong */
+        w->span->kinds[kind] = true;
+        bool ok = w->kinds[kind].at != LLAVA_AT_IMAGE || reach_picture(w, kind, false);
+        return ok && add_from(w, name);
     }
-    if (input || given) {
+    if (given) {
         return add_from(w, name);
     }
     return walk_from(w, kind, layer);
@@ -133,6 +156,9 @@ static void note_layer(llava_span *s, llava_at at, size_t layer)
 static bool walk_from(walk *w, size_t kind, size_t layer)
 {
     w->span->kinds[kind] = true;
+    if (w->kinds[kind].at == LLAVA_AT_IMAGE) {
+        return reach_picture(w, kind, true);
+    }
     note_layer(w->span, w->kinds[kind].at, layer);
     const char *word = w->kinds[kind].from;
     while (*word != '\0') {
@@ -169,6 +195,10 @@ bool llava_span_find(llava_span *span, const char *tap, const llava_port *port,
     w.layers += 1;
     if (place.step > 0 && strncmp(tap, "step.", 5) == 0) {
         snprintf(w.prefix, sizeof w.prefix, "step.%zu.", place.step);
+    }
+    if (w.kinds[place.kind].at == LLAVA_AT_IMAGE) {
+        w.picture = place.layer;
+        place.layer = 0;
     }
     w.seen = llava_alloc(e, w.kind_count * w.layers, sizeof(bool));
     bool ok = w.seen != NULL && place.layer < w.layers;

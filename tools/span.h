@@ -20,7 +20,7 @@ typedef struct {
 } llava_span;
 
 /* The span that ends at a tap. Inputs of the run (ids, mask, positions, pixel_values) end a span
- * whether the port supplies them or not. */
+ * whether the port supplies them or not; where it does not, what makes them is inside. */
 bool llava_span_find(llava_span *span, const char *tap, const llava_port *port,
                      const llava_plan *plan, llava_error *e);
 void llava_span_free(llava_span *span);

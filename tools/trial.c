@@ -117,8 +117,9 @@ static bool try_input(llava_trial *trial, const llava_span *span, const llava_pl
         cause->error = cause->error_max = unequal > 0;
         return true;
     }
-    if (strcmp(span->tap, "pixel_values") == 0 || strcmp(span->tap, "input_ids") == 0) {
-        return llava_try_inputs(s, choices, span->tap, in, &cause->error, &cause->error_max, e);
+    if (strcmp(span->tap, "pixel_values") == 0 || strcmp(span->tap, "input_ids") == 0 ||
+        strncmp(span->tap, "image.", 6) == 0) {
+        return llava_trial_inputs(trial, choices, span->tap, cause, e);
     }
     *done = false;
     return true;
@@ -140,13 +141,20 @@ bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *
     if (!try_input(trial, span, &plan, &choices, cause, &done, e) || done) {
         return done;
     }
-    aim a = {.target = span->tap, .trial = trial, .cause = cause};
-    llava_replay_spec spec = trial->spec;
-    spec.plan = &plan;
-    llava_error stopped = {""};
-    llava_replay_run(&spec, short_goal(trial, span, &goal), look, &a, &stopped);
-    /* a trial that cannot run to the target (another shape, a missing weight) explains nothing */
-    return true;
+    llava_altered altered;
+    bool made, ok = llava_altered_make(&altered, trial, &choices, cause, &made, e);
+    if (ok && made) {
+        aim a = {.target = span->tap, .trial = trial, .cause = cause};
+        llava_replay_spec spec = trial->spec;
+        spec.plan = &plan;
+        spec.inputs = &altered.inputs;
+        llava_error stopped = {""};
+        llava_replay_run(&spec, short_goal(trial, span, &goal), look, &a, &stopped);
+        /* a trial that cannot run to the target (another shape, a missing weight) explains nothing
+         */
+    }
+    llava_altered_free(&altered);
+    return ok;
 }
 
 /* ---- the search
@@ -294,7 +302,8 @@ bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_fi
 {
     enum { WIDE = 12 };
     causes singles = {0}, pairs = {0}, triples = {0};
-    bool picture = strcmp(judged->name, "pixel_values") == 0;
+    bool picture =
+        strcmp(judged->name, "pixel_values") == 0 || strncmp(judged->name, "image.", 6) == 0;
     bool ok = try_singles(trial, judged, &f->span, &singles, e);
     if (ok) {
         keep_explaining(&singles, judged, f);

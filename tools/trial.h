@@ -20,10 +20,25 @@ bool llava_explained(double error, double error_max, const llava_judged *judged)
 bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *cause,
                        llava_error *e);
 
-/* The error that remains in pixel_values or input_ids when picture and prompt go through these
- * choices; infinity where they can't, or where the inputs came from a file. */
-bool llava_try_inputs(const llava_session *session, const llava_choices *choices, const char *tap,
-                      const llava_inputs *theirs, double *error, double *error_max, llava_error *e);
+/* The same for input_ids, pixel_values and image.* alone, computed from picture and prompt;
+ * infinity where these choices can't, or where the inputs came from a file. */
+bool llava_trial_inputs(llava_trial *trial, const llava_choices *choices, const char *tap,
+                        llava_cause *cause, llava_error *e);
+
+/* What goes into the model when a cause's image.* and tokens.* decisions are taken. The port gave
+ * neither pixel_values nor ids then, or no such decision would be in question. */
+typedef struct {
+    llava_inputs inputs; /* borrowed from the two below and from the trial's own */
+    double *pixels;
+    llava_request request;
+    llava_session session;
+    bool has_session;
+} llava_altered;
+
+/* *made false: it cannot be made of this picture and prompt. Freed in any case. */
+bool llava_altered_make(llava_altered *altered, llava_trial *trial, const llava_choices *choices,
+                        const llava_cause *cause, bool *made, llava_error *e);
+void llava_altered_free(llava_altered *altered);
 
 /* Tries every decision that acts in the finding's span, in every value, then pairs; fills causes,
  * cause_count and confidence. */

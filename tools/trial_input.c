@@ -1,8 +1,9 @@
 /* Trials on what goes in: which choices turn the picture file and the prompt into the port's
  * pixel_values and ids? */
+#include "tools/picture_trial.h"
 #include "tools/trial.h"
 
-#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* 0 where the ids are the port's, 1 where any differs. */
@@ -15,44 +16,96 @@ static double unequal_ids(const llava_inputs *mine, const llava_inputs *theirs)
     return memcmp(mine->input_ids, theirs->input_ids, bytes) != 0;
 }
 
-static bool compare_pixels(const llava_inputs *mine, const llava_inputs *theirs, double *error,
-                           double *error_max, llava_error *e)
+/* The smaller of two errors: from the port's nearest stage, and from the file. Where a port rounds
+ * nothing between its stages, what it shows of them is not what it went on with. */
+static bool compare_pictures(llava_trial *trial, const llava_choices *choices, const char *tap,
+                             llava_cause *cause, llava_error *e)
 {
-    llava_counting none = {0};
-    llava_comparison c;
-    size_t shape[4] = {mine->pictures, 3, mine->height, mine->width};
-    if (mine->pictures != theirs->pictures || mine->height != theirs->height ||
-        mine->width != theirs->width) {
-        return true;
-    }
-    if (!llava_compare(&none, "pixel_values", 4, shape, mine->pixel_values, theirs->pixel_values,
-                       &c, e)) {
-        return false;
-    }
-    if (c.mismatched == 0) {
-        *error = c.rel_l2;
-        *error_max = c.rel_max;
+    llava_port *port = trial->spec.port, *const starts[] = {port, NULL};
+    for (size_t i = 0; i < 2; i++) {
+        llava_comparison c;
+        bool made;
+        if (!llava_picture_compare(trial->spec.session, choices, starts[i], port, tap, &c, &made,
+                                   e)) {
+            return false;
+        }
+        if (made && c.mismatched == 0 && c.rel_l2 < cause->error) {
+            cause->error = c.rel_l2;
+            cause->error_max = c.rel_max;
+        }
     }
     return true;
 }
 
-bool llava_try_inputs(const llava_session *session, const llava_choices *choices, const char *tap,
-                      const llava_inputs *theirs, double *error, double *error_max, llava_error *e)
+bool llava_trial_inputs(llava_trial *trial, const llava_choices *choices, const char *tap,
+                        llava_cause *cause, llava_error *e)
 {
+    const llava_session *session = trial->spec.session;
     llava_request request = *session->request;
     llava_session other;
     llava_error refused;
-    *error = *error_max = (double)INFINITY;
-    request.choices = *choices;
-    if (request.inputs != NULL || !llava_session_prepare(&other, &request, &refused)) {
+    if (request.inputs != NULL) {
         return true; /* an inputs file does not say how it was made */
     }
-    bool ok = true;
-    if (strcmp(tap, "input_ids") == 0) {
-        *error = *error_max = unequal_ids(&other.inputs, theirs);
-    } else {
-        ok = compare_pixels(&other.inputs, theirs, error, error_max, e);
+    if (strcmp(tap, "input_ids") != 0) {
+        return session->pictures == NULL || compare_pictures(trial, choices, tap, cause, e);
     }
-    llava_session_close(&other);
-    return ok;
+    request.choices = *choices;
+    if (llava_session_prepare(&other, &request, &refused)) {
+        cause->error = cause->error_max = unequal_ids(&other.inputs, trial->spec.inputs);
+        llava_session_close(&other);
+    }
+    return true;
+}
+
+static bool in_stage(const llava_cause *cause, const char *stage)
+{
+    bool is = false;
+    for (size_t i = 0; i < cause->count; i++) {
+        const char *name = llava_decision_at(cause->id[i])->name;
+        is |= strncmp(name, stage, strlen(stage)) == 0;
+    }
+    return is;
+}
+
+bool llava_altered_make(llava_altered *a, llava_trial *trial, const llava_choices *choices,
+                        const llava_cause *cause, bool *made, llava_error *e)
+{
+    const llava_session *session = trial->spec.session;
+    bool pictures = in_stage(cause, "image."), tokens = in_stage(cause, "tokens.");
+    llava_error refused;
+    *a = (llava_altered){.inputs = *trial->spec.inputs, .request = *session->request};
+    *made = !pictures && !tokens;
+    if (*made || a->request.inputs != NULL) {
+        return true;
+    }
+    if (pictures && (session->pictures == NULL ||
+                     !llava_picture_values(session, choices, trial->spec.port, &a->pixels, e))) {
+        return session->pictures == NULL;
+    }
+    *made = !pictures || a->pixels != NULL;
+    a->inputs.pixel_values = pictures ? a->pixels : a->inputs.pixel_values;
+    a->request.choices = *choices;
+    if (tokens && *made) {
+        a->has_session = llava_session_prepare(&a->session, &a->request, &refused);
+        *made = a->has_session;
+        if (*made) {
+            const llava_inputs *in = &a->session.inputs;
+            a->inputs.batch = in->batch;
+            a->inputs.length = in->length;
+            a->inputs.input_ids = in->input_ids;
+            a->inputs.attention_mask = in->attention_mask;
+            a->inputs.position_ids = in->position_ids;
+        }
+    }
+    *made = *made && llava_inputs_check(&a->inputs, &session->plan, &refused);
+    return true;
+}
+
+void llava_altered_free(llava_altered *a)
+{
+    free(a->pixels);
+    if (a->has_session) {
+        llava_session_close(&a->session);
+    }
 }

@@ -1,0 +1,191 @@
+#include "tools/picture_trial.h"
+
+#include "ref/file.h"
+#include "ref/png.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const stage_names[LLAVA_STAGE_COUNT] = {"rgb", "padded", "resized", "cropped"};
+
+static void stage_name(size_t picture, size_t stage, char name[LLAVA_TAP_NAME])
+{
+    if (picture == 0) {
+        snprintf(name, LLAVA_TAP_NAME, "image.%s", stage_names[stage]);
+    } else {
+        snprintf(name, LLAVA_TAP_NAME, "image.%zu.%s", picture, stage_names[stage]);
+    }
+}
+
+/* ---- where it starts -------------------------------------------------------------------------
+ */
+
+/* The port's picture, where the tensor is one: [h, w, 3] of bytes. */
+static bool load_picture(llava_port *port, const llava_port_tensor *t, llava_picture *picture,
+                         bool *is, llava_error *e)
+{
+    llava_error small;
+    double *values;
+    *is = t->rank == 3 && t->shape[2] == 3 && !t->partial &&
+          llava_picture_new(picture, t->shape[0], t->shape[1], &small);
+    if (!*is) {
+        return true;
+    }
+    if (!llava_port_load(port, t, &values, e)) {
+        llava_picture_free(picture);
+        return false;
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        *is &= values[i] >= 0 && values[i] <= 255;
+        picture->rgb[i] = *is ? (uint8_t)values[i] : 0;
+    }
+    free(values);
+    if (!*is) {
+        llava_picture_free(picture);
+    }
+    return true;
+}
+
+static bool read_file(const llava_session *s, size_t i, llava_alpha alpha, llava_picture *picture,
+                      llava_error *e)
+{
+    llava_file file;
+    if (!llava_file_map(&file, s->request->images[i], e)) {
+        return false;
+    }
+    bool ok = llava_png_read(picture, s->request->images[i], file.bytes, file.size, alpha, e);
+    llava_file_unmap(&file);
+    return ok;
+}
+
+/* The nearest picture before stage `before`: the port's, else the file's. */
+static bool find_start(const llava_session *s, llava_port *port, size_t i, size_t before,
+                       llava_alpha alpha, llava_picture *picture, llava_image_stage *stage,
+                       llava_error *e)
+{
+    *stage = LLAVA_STAGE_RGB;
+    for (size_t j = before; port != NULL && j-- > 0;) {
+        char name[LLAVA_TAP_NAME];
+        bool is;
+        stage_name(i, j, name);
+        const llava_port_tensor *t = llava_port_find(port, name);
+        if (t == NULL) {
+            continue;
+        }
+        if (!load_picture(port, t, picture, &is, e)) {
+            return false;
+        }
+        if (is) {
+            *stage = (llava_image_stage)j;
+            return true;
+        }
+    }
+    return read_file(s, i, alpha, picture, e);
+}
+
+/* ---- one picture -----------------------------------------------------------------------------
+ */
+
+/* All stages of picture i behind its start; *made false where the choices refuse it. */
+static bool process(const llava_session *s, const llava_choices *choices, llava_port *from,
+                    size_t i, size_t before, llava_image_stages *stages, bool *made, llava_error *e)
+{
+    llava_image_plan plan = llava_image_plan_of(choices);
+    llava_picture picture;
+    llava_image_stage stage;
+    llava_error refused;
+    if (!find_start(s, from, i, before, plan.alpha, &picture, &stage, e)) {
+        return false;
+    }
+    *made = llava_picture_process_from(&s->processor, &plan, stage, &picture, stages, &refused);
+    llava_picture_free(&picture);
+    return true;
+}
+
+/* Stage j of picture i as doubles; *made false where it is absent or of another shape. */
+static bool stage_values(const llava_session *s, const llava_choices *choices, llava_port *from,
+                         size_t i, size_t j, const llava_port_tensor *t, double *values, bool *made,
+                         llava_error *e)
+{
+    llava_image_stages stages;
+    if (!process(s, choices, from, i, j, &stages, made, e) || !*made) {
+        return !*made;
+    }
+    const llava_picture *p = &stages.stage[j];
+    *made = p->rgb != NULL && t->rank == 3 && p->height == t->shape[0] && p->width == t->shape[1] &&
+            t->shape[2] == 3;
+    for (size_t k = 0; *made && k < t->count; k++) {
+        values[k] = p->rgb[k];
+    }
+    llava_image_stages_free(&stages);
+    return true;
+}
+
+/* pixel_values of all pictures, of the given shape [N, 3, h, w]. */
+static bool pixel_values(const llava_session *s, const llava_choices *choices, llava_port *from,
+                         const size_t shape[4], double *values, bool *made, llava_error *e)
+{
+    size_t count = 3 * shape[2] * shape[3];
+    *made = shape[0] == s->request->image_count && shape[1] == 3;
+    for (size_t i = 0; *made && i < shape[0]; i++) {
+        llava_image_stages stages;
+        if (!process(s, choices, from, i, LLAVA_STAGE_COUNT, &stages, made, e)) {
+            return false;
+        }
+        if (!*made) {
+            break;
+        }
+        *made = stages.height == shape[2] && stages.width == shape[3];
+        for (size_t k = 0; *made && k < count; k++) {
+            values[i * count + k] = (double)stages.pixel_values[k];
+        }
+        llava_image_stages_free(&stages);
+    }
+    return true;
+}
+
+/* ---- for the diagnosis -----------------------------------------------------------------------
+ */
+
+bool llava_picture_values(const llava_session *s, const llava_choices *choices, llava_port *port,
+                          double **values, llava_error *e)
+{
+    const llava_inputs *in = &s->inputs;
+    size_t shape[4] = {in->pictures, 3, in->height, in->width};
+    bool made;
+    *values = llava_alloc(e, in->pictures * 3 * in->height * in->width, sizeof(double));
+    if (*values == NULL || !pixel_values(s, choices, port, shape, *values, &made, e)) {
+        free(*values);
+        return false;
+    }
+    if (!made) {
+        free(*values);
+        *values = NULL;
+    }
+    return true;
+}
+
+bool llava_picture_compare(const llava_session *s, const llava_choices *choices, llava_port *from,
+                           llava_port *port, const char *tap, llava_comparison *result, bool *made,
+                           llava_error *e)
+{
+    const llava_port_tensor *t = llava_port_find(port, tap);
+    llava_counting none = {0};
+    llava_tap_place place;
+    double *mine = llava_alloc(e, t->count, sizeof(double)), *theirs = NULL;
+    bool ok = mine != NULL;
+    *made = false;
+    if (ok && strcmp(tap, "pixel_values") == 0) {
+        ok = t->rank != 4 || pixel_values(s, choices, from, t->shape, mine, made, e);
+    } else if (ok && llava_tap_find(tap, &place) && place.layer < s->request->image_count) {
+        ok = stage_values(s, choices, from, place.layer, place.kind, t, mine, made, e);
+    }
+    if (ok && *made) {
+        ok = llava_port_load(port, t, &theirs, e) &&
+             llava_compare(&none, tap, t->rank, t->shape, mine, theirs, result, e);
+    }
+    free(mine);
+    free(theirs);
+    return ok;
+}
