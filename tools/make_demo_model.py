@@ -5,14 +5,14 @@ Baselines with Visual Instruction Tuning") in small. The paper begins with a vis
 language model that others trained; here both are made first:
 
   tokenizer   byte-pair merges of the Llama kind, learned from the questions and answers
-  tower       the CLIP tower learns to see: from the class row it names what is in each place
-              (the paper's CLIP learned from captions; naming attributes needs far fewer pictures)
+  tower       the CLIP tower learns to see: it names the shape and the colour in each place and the
+              background (the paper's CLIP learned from captions; this needs far fewer pictures)
   language    the language model learns to write: questions and answers without any picture
   projector   stage 1 of the paper, feature alignment: only the projector learns, from captions
   tuning      stage 2 of the paper, instruction tuning: the projector and the language model learn
               from all questions, the tower stays as it is
 
-As in the paper the loss counts answers only, the picture's features are those of the last but one
+As in the paper the loss of the last two stages counts answers only, the picture's features are those of the last but one
 tower layer without the class row, and the projector is linear - GELU - linear.
 
     python tools/make_demo_model.py                      # writes golden/demo/model
@@ -262,7 +262,8 @@ def pack(tokenizer, questions):
 
 
 def collate(packs, pad):
-    """Packs of different lengths as one batch: ids, positions, labels [B, S], mask [B, 1, S, S]."""
+    """Packs of different lengths as one batch: ids, positions, labels [B, S], mask [B, 1, S, S]
+    (true: the token of that row sees the token of that column). A label of -100 is not learned."""
     length = max(p.shape[1] for p in packs)
     batch = torch.stack([F.pad(p, (0, length - p.shape[1]), value=-1) for p in packs])
     ids, branch, position, answer = batch.unbind(1)
@@ -333,6 +334,7 @@ class PlaceHeads(torch.nn.Module):
 
 
 def train_tower(trainer, model, data, processor):
+    """The tower alone. Its last layer serves here only: the model reads the one before."""
     tower = model.model.vision_tower
     heads = PlaceHeads(tower.config.hidden_size)
 
@@ -382,6 +384,7 @@ def train_language(trainer, model, data, tokenizer):
 
 
 def train_with_pictures(trainer, name, modules, model, packs, features, pad):
+    """Stages 1 and 2 of the paper: the same loss, other questions, other modules that learn."""
     def loss_of(rows):
         return answer_loss(model, *collate([packs[r] for r in rows], pad), features[rows])
 
