@@ -15,6 +15,7 @@
 #include "tools/output.h"
 #include "tools/picture_trial.h"
 #include "tools/replay.h"
+#include "tools/report.h"
 #include "tools/trial.h"
 #include "tools/words.h"
 
@@ -816,6 +817,104 @@ static bool write_json(const llava_diagnosis *r, const char *path, llava_error *
     return ok;
 }
 
+/* ---- the page's pictures
+ * ------------------------------------------------------------------------ */
+
+/* The first wrong tap: the reference's own values and the port's. */
+typedef struct {
+    diagnoser *d;
+    const llava_judged *judged;
+    const double *mine; /* or */
+    const int64_t *ids;
+    const llava_port_tensor *tensor;
+    llava_view **view;
+} sight;
+
+static bool read_sight(void *self, size_t first, size_t n, double *expected, double *actual,
+                       llava_error *e)
+{
+    const sight *s = self;
+    for (size_t i = 0; i < n; i++) {
+        expected[i] = s->mine != NULL ? s->mine[first + i] : (double)s->ids[first + i];
+    }
+    return llava_port_read(s->d->port, s->tensor, first, n, actual, e);
+}
+
+static bool make_view(sight *s, llava_error *e)
+{
+    const llava_judged *j = s->judged;
+    llava_view_source source = {.read = read_sight,
+                                .self = s,
+                                .counting = &s->d->counting,
+                                .given = s->tensor,
+                                .name = j->name,
+                                .rank = j->rank,
+                                .shape = j->shape,
+                                .comparison = &j->local};
+    return llava_view_make(s->view, &source, e);
+}
+
+/* While replaying: looks at the one tap, and stops there. */
+static bool see(void *self, const llava_tap *tap, const llava_port_tensor *tensor, llava_error *e)
+{
+    sight *s = self;
+    if (strcmp(tap->name, s->judged->name) != 0) {
+        return true;
+    }
+    s->mine = tap->data;
+    s->tensor = tensor;
+    return make_view(s, e) && llava_fail(e, "seen");
+}
+
+/* What goes in lies in the session. */
+static bool see_input(sight *s, bool *done, llava_error *e)
+{
+    const llava_inputs *in = &s->d->session.inputs;
+    const char *name = s->judged->name;
+    const size_t *shape = s->judged->shape;
+    s->tensor = llava_port_find(s->d->port, name);
+    s->mine = strcmp(name, "pixel_values") == 0 ? in->pixel_values : NULL;
+    s->ids = strcmp(name, "input_ids") == 0        ? in->input_ids
+             : strcmp(name, "attention_mask") == 0 ? in->attention_mask
+                                                   : NULL;
+    bool pixels = s->mine != NULL && s->judged->rank == 4 && shape[0] == in->pictures &&
+                  shape[1] == 3 && shape[2] == in->height && shape[3] == in->width;
+    bool ids =
+        s->ids != NULL && s->judged->rank == 2 && shape[0] == in->batch && shape[1] == in->length;
+    *done = s->judged->exact || strcmp(name, "pixel_values") == 0;
+    return !(pixels || ids) || make_view(s, e);
+}
+
+/* The first wrong tap as pictures; NULL where nothing is wrong, or it cannot be seen. */
+static bool view_first(diagnoser *d, llava_view **view, llava_error *e)
+{
+    bool done;
+    llava_plan plan;
+    *view = NULL;
+    if (d->result.finding_count == 0) {
+        return true;
+    }
+    sight s = {.d = d, .judged = &d->result.taps[d->result.findings[0].judged], .view = view};
+    if (!see_input(&s, &done, e) || done) {
+        return done;
+    }
+    if (!llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, false, e)) {
+        return false;
+    }
+    llava_replay_spec spec = d->trial.spec;
+    spec.plan = &plan;
+    return llava_replay_run(&spec, NULL, see, &s, e) || *view != NULL;
+}
+
+static bool write_html(diagnoser *d, llava_error *e)
+{
+    llava_view *view;
+    bool ok = view_first(d, &view, e) &&
+              llava_report_diagnosis(&d->result, &d->session, view, d->o.html, e);
+    llava_view_free(view);
+    return ok;
+}
+
 static int diagnose(int argc, char **argv, llava_error *e)
 {
     diagnoser d = {0};
@@ -823,9 +922,11 @@ static int diagnose(int argc, char **argv, llava_error *e)
     if (ok) {
         d.result.port = d.o.dump;
         conclude(&d);
-        bool taken = d.o.json != NULL && strcmp(d.o.json, "-") == 0;
+        bool taken = (d.o.json != NULL && strcmp(d.o.json, "-") == 0) ||
+                     (d.o.html != NULL && strcmp(d.o.html, "-") == 0);
         llava_diagnosis_print(&d.result, taken ? stderr : stdout);
-        ok = d.o.json == NULL || write_json(&d.result, d.o.json, e);
+        ok = (d.o.json == NULL || write_json(&d.result, d.o.json, e)) &&
+             (d.o.html == NULL || write_html(&d, e));
     }
     llava_verdict verdict = d.result.verdict;
     if (ok && verdict == LLAVA_CANNOT_JUDGE) {
@@ -851,6 +952,7 @@ const llava_command llava_command_diagnose = {
     "  --map MAP       the port's names and layouts: a file, or a built-in map's name\n"
     "  --positions forward|generate  only this convention is right (else either is)\n"
     "  --json FILE     the result for machines; - is standard output\n"
+    "  --html FILE     the result as one page, with pictures of the first wrong tensor\n"
     "\n"
     "exit status: 0 nothing but rounding, 1 something found, 2 cannot judge\n"
     "\n"

@@ -9,6 +9,7 @@
 #include "tools/json_out.h"
 #include "tools/output.h"
 #include "tools/port.h"
+#include "tools/report.h"
 #include "tools/sinks.h"
 #include "tools/words.h"
 
@@ -44,6 +45,7 @@ static bool read_options(diff_options *o, int argc, char **argv, llava_error *e)
         {.name = "--map", .kind = LLAVA_OPTION_TEXT, .target = &o->map},
         {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &o->model},
         {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
+        {.name = "--html", .kind = LLAVA_OPTION_TEXT, .target = &o->html},
         {.name = "--junit", .kind = LLAVA_OPTION_TEXT, .target = &o->junit},
         {.name = "--taps", .kind = LLAVA_OPTION_TEXT, .target = &o->taps},
         {.name = "--require", .kind = LLAVA_OPTION_TEXT, .target = &o->require},
@@ -525,13 +527,59 @@ static bool write_json(const llava_diff *r, const char *path, llava_error *e)
     return ok;
 }
 
-static bool report(const differ *d, llava_error *e)
+/* One tensor of both dumps, for its pictures. */
+typedef struct {
+    differ *d;
+    const llava_dump_entry *entry;
+    const llava_port_tensor *tensor;
+} pair;
+
+static bool read_pair(void *self, size_t first, size_t n, double *expected, double *actual,
+                      llava_error *e)
+{
+    const pair *p = self;
+    return llava_dump_read(p->d->expected, p->entry, first, n, expected, e) &&
+           llava_port_read(p->d->actual, p->tensor, first, n, actual, e);
+}
+
+/* The first tensor that differs; NULL where there is none, or of another shape. */
+static bool view_first(differ *d, llava_view **view, llava_error *e)
+{
+    const llava_diff *r = &d->result;
+    *view = NULL;
+    if (r->first_divergence == r->count || r->tensors[r->first_divergence].numbers.count == 0) {
+        return true;
+    }
+    const llava_diff_tensor *t = &r->tensors[r->first_divergence];
+    pair p = {d, llava_dump_find(d->expected, t->name), llava_port_find(d->actual, t->name)};
+    llava_view_source source = {.read = read_pair,
+                                .self = &p,
+                                .counting = &d->counting,
+                                .given = p.tensor,
+                                .name = t->name,
+                                .rank = t->rank,
+                                .shape = t->shape,
+                                .comparison = &t->numbers};
+    return llava_view_make(view, &source, e);
+}
+
+static bool write_html(differ *d, llava_error *e)
+{
+    llava_view *view;
+    bool ok = view_first(d, &view, e) && llava_report_diff(&d->result, view, d->o.html, e);
+    llava_view_free(view);
+    return ok;
+}
+
+static bool report(differ *d, llava_error *e)
 {
     const diff_options *o = &d->o;
     bool taken = (o->json != NULL && strcmp(o->json, "-") == 0) ||
+                 (o->html != NULL && strcmp(o->html, "-") == 0) ||
                  (o->junit != NULL && strcmp(o->junit, "-") == 0);
     llava_diff_print(&d->result, taken ? stderr : stdout);
     return (o->json == NULL || write_json(&d->result, o->json, e)) &&
+           (o->html == NULL || write_html(d, e)) &&
            (o->junit == NULL || llava_diff_junit(&d->result, o->junit, e));
 }
 
@@ -576,6 +624,7 @@ const llava_command llava_command_diff = {
     "  --taps GLOB[,GLOB...]     compare only these\n"
     "  --require GLOB[,GLOB...]  these must be there\n"
     "  --json FILE, --junit FILE  the result for machines; - is standard output\n"
+    "  --html FILE     the result as one page, with pictures of the first tensor that differs\n"
     "\n"
     "exit status: 0 agrees (pass, warn), 1 differs, 2 cannot judge\n"
     "\n"

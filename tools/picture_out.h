@@ -1,0 +1,22 @@
+/* Small pictures as PNG files in memory, to stand inside a page. */
+#ifndef LLAVA_PICTURE_OUT_H
+#define LLAVA_PICTURE_OUT_H
+
+#include "tools/output.h"
+
+typedef struct {
+    uint8_t *bytes; /* free with free() */
+    size_t size;
+} llava_png;
+
+/* colours: [count, 3] bytes, count at most 256; pixels: [height, width] indices of them. */
+bool llava_png_indexed(llava_png *png, const uint8_t *pixels, size_t width, size_t height,
+                       const uint8_t *colours, size_t count, llava_error *e);
+/* pixels: [height, width, 3]. */
+bool llava_png_rgb(llava_png *png, const uint8_t *pixels, size_t width, size_t height,
+                   llava_error *e);
+
+/* n bytes as base64 with padding, in one line. */
+bool llava_base64(llava_output *output, const uint8_t *bytes, size_t n, llava_error *e);
+
+#endif
