@@ -524,6 +524,20 @@ static void rows_of_the_heads_of_a_sample_belong_together(void **state)
     llava_port_close(port);
 }
 
+static void repeat_gives_every_sample_the_one_that_is_there(void **state)
+{
+    (void)state;
+    const tensor tensors[] = {{"input_ids", LLAVA_I64, 2, {3, 2}, 1},
+                              {"cos", LLAVA_F64, 3, {1, 2, 2}, 4},
+                              {"sin", LLAVA_F64, 3, {3, 2, 2}, 4}};
+    llava_port *port = open_port(tensors, 3,
+                                 "{\"cos\": {\"tap\": \"text.rope.cos\", \"repeat\": \"B\"},"
+                                 "\"sin\": {\"tap\": \"text.rope.sin\", \"repeat\": \"B\"}}");
+    HOLDS(port, "text.rope.cos", "[3,2,2]", 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
+    HOLDS(port, "text.rope.sin", "[3,2,2]", 4, 5, 6, 7, 8, 9, 10, 11, 12);
+    llava_port_close(port);
+}
+
 static void rules_of_the_prefill_hold_behind_a_steps_prefix(void **state)
 {
     (void)state;
@@ -747,6 +761,9 @@ static void refused_applications(void **state)
             strstr(cases[i].why, "axes 0") != NULL || strstr(cases[i].why, "B is") != NULL;
         refuses(x, unknown ? 7 : 9, cases[i].map, cases[i].why);
     }
+    refuses(x, 9, "{\"x\": {\"tap\": \"logits\", \"transpose\": [1, 0, 2], \"repeat\": 3}}",
+            "the first axis is neither 1 nor 3");
+    refuses(x, 9, "{\"x\": {\"tap\": \"logits\", \"repeat\": \"?\"}}", "repeat: ? is not known");
     /* joins of different widths */
     refuses(x, 4, "{\"c{c}\": {\"tap\": \"logits\", \"join\": {\"over\": \"c\", \"axis\": 1}}}",
             "join: axis 2 differs");
@@ -968,6 +985,7 @@ int main(void)
         cmocka_unit_test(rows_say_where_the_rows_of_the_port_belong),
         cmocka_unit_test(rows_of_a_full_tensor_mark_the_others_as_not_computed),
         cmocka_unit_test(rows_of_the_heads_of_a_sample_belong_together),
+        cmocka_unit_test(repeat_gives_every_sample_the_one_that_is_there),
         cmocka_unit_test(rules_of_the_prefill_hold_behind_a_steps_prefix),
         cmocka_unit_test(all_keys_together_follow_the_stated_order),
         cmocka_unit_test(sizes_come_from_another_dump_where_there_is_no_model),

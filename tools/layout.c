@@ -376,12 +376,35 @@ static bool place_rows(llava_layout *layout, const llava_sizes *sizes, size_t st
 
 /* ---- making one ---- */
 
+/* A first axis of 1, for as many samples as there are. */
+static bool repeat(llava_layout *layout, const llava_sizes *sizes, size_t step, llava_error *e)
+{
+    const llava_map_rule *rule = layout->rule;
+    const llava_array *array = &layout->parts[0].entry->array;
+    const llava_sizes_at at = {sizes, rule->kind, step, array->rank, array->shape};
+    size_t times;
+    layout->repeats = 1;
+    if (!rule->has_repeat) {
+        return true;
+    }
+    if (!closed_size_of(&at, &rule->repeat, &times, e)) {
+        return llava_fail_in(e, "repeat");
+    }
+    if (layout->rank == 0 || layout->row_axis == 0 ||
+        (layout->shape[0] != 1 && layout->shape[0] != times)) {
+        return llava_fail(e, "repeat: the first axis is neither 1 nor %zu", times);
+    }
+    layout->repeats = layout->shape[0] == 1 && times > 0 ? times : 1;
+    layout->shape[0] *= layout->repeats;
+    return true;
+}
+
 /* Do the elements follow each other as in the file? */
 static bool is_direct(const llava_layout *layout)
 {
     const llava_layout_part *part = &layout->parts[0];
-    bool direct = layout->parts_count == 1 && layout->row_of == NULL && !lacks_cells(part) &&
-                  (layout->rule == NULL || !layout->rule->interleaved);
+    bool direct = layout->parts_count == 1 && layout->repeats == 1 && layout->row_of == NULL &&
+                  !lacks_cells(part) && (layout->rule == NULL || !layout->rule->interleaved);
     for (int a = 0; direct && a < part->rank; a++) {
         direct = part->axis[a] == a && part->from[a] == 0 && part->to[a] == part->shape[a];
     }
@@ -439,7 +462,8 @@ bool llava_layout_make(llava_layout *layout, const llava_map_rule *rule,
     }
     ok = ok && join(layout, e) && (!lacking || count_cells(layout, e)) &&
          (rule->rows.kind == LLAVA_ROWS_ALL || place_rows(layout, sizes, step, e)) &&
-         measure(layout, e) && check_permute(layout, e) && find_factor(layout, sizes, step, e);
+         repeat(layout, sizes, step, e) && measure(layout, e) && check_permute(layout, e) &&
+         find_factor(layout, sizes, step, e);
     if (!ok) {
         llava_layout_free(layout);
         return false;
@@ -450,7 +474,8 @@ bool llava_layout_make(llava_layout *layout, const llava_map_rule *rule,
 
 bool llava_layout_plain(llava_layout *layout, const llava_dump_entry *entry, llava_error *e)
 {
-    *layout = (llava_layout){.row_axis = -1, .parts_count = 1, .factor = 1, .direct = true};
+    *layout =
+        (llava_layout){.row_axis = -1, .parts_count = 1, .repeats = 1, .factor = 1, .direct = true};
     layout->parts = llava_alloc(e, 1, sizeof *layout->parts);
     if (layout->parts == NULL) {
         return false;
@@ -589,6 +614,10 @@ bool llava_layout_load(const llava_layout *layout, llava_dump *dump, double *val
         if (!load_part(layout, &layout->parts[p], dump, values, e)) {
             return false;
         }
+    }
+    const size_t once = layout->count / layout->repeats;
+    for (size_t i = 1; i < layout->repeats; i++) {
+        memcpy(values + i * once, values, once * sizeof *values);
     }
     return true;
 }

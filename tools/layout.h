@@ -24,11 +24,12 @@ typedef struct {
     size_t parts_count;
     int rank;
     size_t shape[LLAVA_ARRAY_RANK];
-    size_t count;
+    size_t count;   /* all repeats included */
     int row_axis;   /* that of positions, patches, features; -1: none */
     size_t *row_of; /* the tap's row of each of the port's rows; NULL: the same */
     size_t *given;  /* by row: how many cells of the last axis were computed (where the rows are
                        the last axis: 0 or 1); NULL: all */
+    size_t repeats; /* how often the values stand one behind the other: alike in every sample */
     double factor;  /* what the values are multiplied by */
     bool direct;    /* the elements follow each other as in the file */
 } llava_layout;

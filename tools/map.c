@@ -296,6 +296,12 @@ static bool read_rows(llava_map_rule *rule, const cJSON *item, llava_error *e)
     return true;
 }
 
+static bool read_repeat(llava_map_rule *rule, const cJSON *item, llava_error *e)
+{
+    rule->has_repeat = true;
+    return read_size(item, &rule->repeat, e);
+}
+
 static const struct {
     const char *key;
     key_reader *read;
@@ -311,6 +317,7 @@ static const struct {
     {"scale", read_scale},
     {"join", read_join},
     {"rows", read_rows},
+    {"repeat", read_repeat},
 };
 
 /* ---- one rule ---- */

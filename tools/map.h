@@ -67,6 +67,8 @@ typedef struct {
     const char *join;       /* the capture that counts the parts, or NULL */
     int join_axis;
     llava_map_rows rows;
+    bool has_repeat;
+    llava_map_size repeat; /* a first axis of 1 stands for so many alike */
 } llava_map_rule;
 
 typedef struct {

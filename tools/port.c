@@ -309,13 +309,14 @@ static bool add_mapped(opening *o, const match *parts, size_t n, llava_error *e)
     return true;
 }
 
-/* Rows and cropping need to know how long the whole is, so they come in a second round, when the
- * other tensors have told. */
+/* Rows, cropping and repeats need to know how large the whole is, so they come in a second round,
+ * when the other tensors have told. */
 static bool add_round(opening *o, bool second, llava_error *e)
 {
     for (size_t i = 0, n; i < o->matches_count; i += n) {
         const match *first = &o->matches[i];
-        const bool needs = first->rule->has_crop || first->rule->rows.kind != LLAVA_ROWS_ALL;
+        const bool needs = first->rule->has_crop || first->rule->has_repeat ||
+                           first->rule->rows.kind != LLAVA_ROWS_ALL;
         for (n = 1; i + n < o->matches_count && strcmp(first->tap, first[n].tap) == 0;) {
             n++;
         }
