@@ -4,11 +4,11 @@
  */
 #include "ref/file.h"
 #include "ref/json.h"
+#include "tests/golden_case.h"
 #include "tests/support.h"
 #include "tools/command.h"
 #include "tools/dump.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,8 +19,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-enum { WORDS = 128 };
 
 typedef struct {
     const char *folder; /* golden/CASE */
@@ -36,38 +34,6 @@ static const char *text_of(const cJSON *object, const char *key)
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
     assert_true(cJSON_IsString(item));
     return item->valuestring;
-}
-
-/* The case's arguments with one dump's dtype and numerics, and OUT for the dump. */
-static int command_line(const golden *g, const cJSON *dump, char *out, char *words[WORDS])
-{
-    int count = 0;
-    const cJSON *word;
-    cJSON_ArrayForEach(word, cJSON_GetObjectItemCaseSensitive(g->json, "arguments"))
-    {
-        assert_true(count < WORDS - 6);
-        words[count++] = word->valuestring;
-    }
-    words[count++] = "--dtype";
-    words[count++] = (char *)text_of(dump, "dtype");
-    words[count++] = "--numerics";
-    words[count++] = (char *)text_of(dump, "numerics");
-    words[count++] = "--dump";
-    words[count++] = out;
-    return count;
-}
-
-/* Runs the command with standard output going to `to`. */
-static int run_into(int count, char **words, const char *to, llava_error *e)
-{
-    fflush(stdout);
-    int kept = dup(STDOUT_FILENO);
-    assert_non_null(freopen(to, "w", stdout));
-    int status = llava_command_run.run(count, words, e);
-    fflush(stdout);
-    dup2(kept, STDOUT_FILENO);
-    close(kept);
-    return status;
 }
 
 /* The printed answer is the golden's, one line per sample (a line may hold a line feed itself). */
@@ -253,9 +219,13 @@ static void golden_case_agrees(void **state)
         if (!cJSON_HasObjectItem(dump, "tolerance") && !cJSON_HasObjectItem(dump, "tolerances")) {
             continue; /* a peer: nothing is promised tap by tap */
         }
-        char *words[WORDS];
-        int count = command_line(g, dump, out, words);
-        if (run_into(count, words, printed, &e) != LLAVA_DONE) {
+        char *words[GOLDEN_WORDS];
+        char *const more[] = {"--dtype",    (char *)text_of(dump, "dtype"),
+                              "--numerics", (char *)text_of(dump, "numerics"),
+                              "--dump",     out,
+                              NULL};
+        int count = golden_words(g->json, more, words);
+        if (golden_run(count, words, printed, &e) != LLAVA_DONE) {
             fail_msg("%s: %s", g->folder, e.text);
         }
         check_dump(g, dump, out);
@@ -300,47 +270,43 @@ static void comparison_sees_planted_errors(void **state)
 /* ---- the cases ----------------------------------------------------------------------------------
  */
 
-static int by_name(const void *a, const void *b)
+enum { MOST = 128 };
+
+typedef struct {
+    struct CMUnitTest tests[MOST];
+    golden goldens[MOST];
+    size_t count;
+} listing;
+
+static void add_case(void *self, const char *folder)
 {
-    return strcmp(((const struct CMUnitTest *)a)->name, ((const struct CMUnitTest *)b)->name);
+    listing *l = self;
+    if (l->count == MOST - 1) {
+        fputs("test_golden: more cases than MOST\n", stderr);
+        exit(1);
+    }
+    golden *g = &l->goldens[l->count];
+    g->folder = strdup(folder);
+    l->tests[l->count++] = (struct CMUnitTest){.name = g->folder,
+                                               .test_func = golden_case_agrees,
+                                               .setup_func = remember_folder,
+                                               .teardown_func = return_to_folder,
+                                               .initial_state = g};
 }
 
 int main(void)
 {
-    enum { MOST = 128 };
-    static struct CMUnitTest tests[MOST];
-    static golden goldens[MOST];
-    size_t count = 0;
-    DIR *folder = opendir("golden");
-    if (folder == NULL) {
-        fputs("test_golden: run from the top of the tree\n", stderr);
+    listing *l = calloc(1, sizeof *l);
+    if (l == NULL || golden_each(add_case, l) < 20) {
+        fputs("test_golden: run from the top of the tree, where golden/ has at least 20 cases\n",
+              stderr);
         return 1;
     }
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
-        char path[512];
-        snprintf(path, sizeof path, "golden/%s/case.json", entry->d_name);
-        if (entry->d_name[0] == '.' || !llava_file_exists(path)) {
-            continue;
-        }
-        if (count == MOST - 1) {
-            fputs("test_golden: more cases than MOST\n", stderr);
-            return 1;
-        }
-        path[strlen(path) - strlen("/case.json")] = '\0';
-        goldens[count].folder = strdup(path);
-        tests[count] = (struct CMUnitTest){.name = goldens[count].folder,
-                                           .test_func = golden_case_agrees,
-                                           .setup_func = remember_folder,
-                                           .teardown_func = return_to_folder,
-                                           .initial_state = &goldens[count]};
-        count++;
+    l->tests[l->count] = (struct CMUnitTest)cmocka_unit_test(comparison_sees_planted_errors);
+    int failed = _cmocka_run_group_tests("golden", l->tests, l->count + 1, NULL, NULL);
+    for (size_t i = 0; i < l->count; i++) {
+        free((char *)l->goldens[i].folder);
     }
-    closedir(folder);
-    if (count < 20) {
-        fprintf(stderr, "test_golden: only %zu cases under golden/\n", count);
-        return 1;
-    }
-    qsort(tests, count, sizeof tests[0], by_name);
-    tests[count++] = (struct CMUnitTest)cmocka_unit_test(comparison_sees_planted_errors);
-    return _cmocka_run_group_tests("golden", tests, count, NULL, NULL);
+    free(l);
+    return failed;
 }
