@@ -173,6 +173,8 @@ def check(bench, case, dtypes, masks, choices):
         floor = diff_errors(bench.program, bench.folder, base, right)
         for mask in masks:
             result = bench.diagnose(case, bench.thin(right, MASKS[mask]))
+            if result["verdict"] == "cannot-judge":
+                continue  # a case of pictures alone, thinned to taps of the model
             key = (case.name, dtype, "honest", mask)
             bench.note("honest" if result["verdict"] == "pass" else "false alarm", key, brief(result))
         for choice in choices:

@@ -382,30 +382,13 @@ static void forgive_nan(double *mine, double *typed, double *theirs, size_t n)
     }
 }
 
-/* One tap of both replays against the port's. */
-static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *typed, llava_error *e)
+/* How far honest rounding in the port's type is from the truth in this span. */
+static bool measure_noise(const diagnoser *d, const llava_tap *mine, const llava_tap *typed,
+                          llava_judged *j, llava_error *e)
 {
-    const llava_port_tensor *t = llava_port_find(d->port, mine->name);
-    llava_judged *j = add_judged(d, mine->name, t->rank, t->shape, e);
-    double *theirs;
-    if (j != NULL && !llava_replay_same_shape(mine, t)) {
-        j->wrong = j->other_shape = true;
-        j->local.rel_l2 = j->local.rel_max = (double)INFINITY;
-        return true;
-    }
-    if (j == NULL || !llava_port_load(d->port, t, &theirs, e)) {
-        return false;
-    }
     llava_comparison noise;
-    forgive_nan(mine->data, typed->data, theirs, t->count);
-    j->type = llava_narrowest(theirs, t->count);
-    if (llava_unit(j->type) > llava_unit(d->result.type)) {
-        j->type = d->result.type; /* one narrow tensor among wider ones is a step to be explained */
-    }
-    bool ok = llava_compare_only(&d->counting, t, mine->data, theirs, &j->local, e) &&
-              llava_compare_only(&d->counting, t, mine->data, typed->data, &noise, e);
-    free(theirs);
-    if (!ok) {
+    if (!llava_compare(&d->counting, mine->name, mine->rank, mine->shape, mine->data, typed->data,
+                       &noise, e)) {
         return false;
     }
     /* The tensor's own rounding is always there; the floor in float64 is a sum's usual error. Where
@@ -418,8 +401,38 @@ static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *type
                                       : 2.5e-13;
     j->noise = fmax(own, noise.rel_l2);
     j->noise_max = fmax(4 * own, noise.rel_max);
-    j->wrong = j->local.mismatched > 0 || !llava_explained(j->local.rel_l2, j->local.rel_max, j);
     return true;
+}
+
+/* One tap of both replays against the port's. */
+static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *typed, llava_error *e)
+{
+    const llava_port_tensor *t = llava_port_find(d->port, mine->name);
+    llava_judged *j = add_judged(d, mine->name, t->rank, t->shape, e);
+    double *theirs;
+    if (j != NULL && !llava_replay_same_shape(mine, t)) {
+        j->wrong = j->other_shape = true;
+        j->local.rel_l2 = j->local.rel_max = (double)INFINITY;
+        j->type = d->result.type;
+        return measure_noise(d, mine, typed, j, e);
+    }
+    if (j == NULL || !llava_port_load(d->port, t, &theirs, e)) {
+        return false;
+    }
+    forgive_nan(mine->data, typed->data, theirs, t->count);
+    j->type = llava_narrowest(theirs, t->count);
+    if (llava_unit(j->type) > llava_unit(d->result.type)) {
+        j->type = d->result.type; /* one narrow tensor among wider ones is a step to be explained */
+    }
+    bool ok = llava_compare_only(&d->counting, t, mine->data, theirs, &j->local, e) &&
+              measure_noise(d, mine, typed, j, e);
+    free(theirs);
+    j->exact = !t->floating;
+    if (j->exact) { /* positions of a step */
+        j->noise = j->noise_max = 0;
+    }
+    j->wrong = j->local.mismatched > 0 || !llava_explained(j->local.rel_l2, j->local.rel_max, j);
+    return ok;
 }
 
 static bool replay_both(diagnoser *d, llava_replay *mine, llava_replay *typed, llava_error *e)

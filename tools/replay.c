@@ -16,11 +16,19 @@ typedef struct {
     void *self;
 } forcing;
 
-/* The port's tensor for a tap, if it is a floating one; NULL where it supplies none. */
+static bool is_step_positions(const char *name)
+{
+    size_t n = strlen(name);
+    return strncmp(name, "step.", 5) == 0 && strcmp(name + n - 12, "position_ids") == 0;
+}
+
+/* The port's tensor for a tap, if it is a floating one or a step's positions; NULL where it
+ * supplies none. What goes into the prefill is no part of the replay: it is given. */
 static const llava_port_tensor *supplied(const forcing *f, const char *name)
 {
     const llava_port_tensor *t = llava_port_find(f->spec->port, name);
-    return t != NULL && t->floating && strcmp(name, "pixel_values") != 0 ? t : NULL;
+    bool wanted = t != NULL && t->floating == !is_step_positions(name);
+    return wanted && strcmp(name, "pixel_values") != 0 ? t : NULL;
 }
 
 static bool wants(void *self, const char *name)
@@ -59,10 +67,37 @@ static bool replace(const forcing *f, const llava_tap *tap, const llava_port_ten
     return true;
 }
 
+/* A step's positions: shown as numbers, replaced as integers. */
+static bool take_integers(const forcing *f, const llava_tap *tap, const llava_port_tensor *t,
+                          llava_error *e)
+{
+    size_t count = llava_tap_count(tap);
+    int64_t *mine = tap->data, *theirs = NULL;
+    llava_tap shown = *tap;
+    double *values = llava_alloc(e, count, sizeof(double));
+    for (size_t i = 0; values != NULL && i < count; i++) {
+        values[i] = (double)mine[i];
+    }
+    shown.data = values;
+    bool ok = values != NULL && f->take(f->self, &shown, t, e);
+    if (ok && f->spec->forced && llava_replay_same_shape(tap, t)) {
+        ok = llava_port_load_integers(f->spec->port, t, &theirs, e);
+        for (size_t i = 0; ok && i < count; i++) {
+            mine[i] = theirs[i] >= 0 && theirs[i] <= INT32_MAX ? theirs[i] : mine[i];
+        }
+    }
+    free(values);
+    free(theirs);
+    return ok;
+}
+
 static bool take(void *self, const llava_tap *tap, llava_error *e)
 {
     const forcing *f = self;
     const llava_port_tensor *t = supplied(f, tap->name);
+    if (tap->dtype == LLAVA_I64) {
+        return take_integers(f, tap, t, e);
+    }
     bool force = f->spec->forced && llava_replay_same_shape(tap, t);
     return f->take(f->self, tap, t, e) && (!force || replace(f, tap, t, e));
 }

@@ -229,8 +229,12 @@ bool llava_span_acts(const llava_span *span, llava_decision_id id)
     size_t count = llava_tap_kinds(&kinds);
     const char *const *acts = llava_decision_at(id)->acts;
     for (size_t a = 0; acts[a] != NULL; a++) {
+        bool step_only = strncmp(acts[a], "step.{g}.", 9) == 0;
+        if (step_only && strncmp(span->tap, "step.", 5) != 0) {
+            continue;
+        }
         for (size_t k = 0; k < count; k++) {
-            if (span->kinds[k] && strcmp(kinds[k].name, acts[a]) == 0) {
+            if (span->kinds[k] && strcmp(kinds[k].name, acts[a] + (step_only ? 9 : 0)) == 0) {
                 return true;
             }
         }
