@@ -538,7 +538,29 @@ static llava_finding *add_finding(diagnoser *d, size_t judged, llava_error *e)
     return f;
 }
 
-/* Does an earlier finding's cause explain this tap too? Then it is one fault, not two. */
+/* Does any of a cause's decisions act in the span? */
+static bool acts_in(const llava_span *span, const llava_cause *cause)
+{
+    bool acts = false;
+    for (size_t i = 0; i < cause->count; i++) {
+        acts |= llava_span_acts(span, cause->id[i]);
+    }
+    return acts;
+}
+
+static bool add_also(llava_finding *f, size_t judged, llava_error *e)
+{
+    size_t *grown = llava_realloc(e, f->also, f->also_count + 1, sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    f->also = grown;
+    f->also[f->also_count++] = judged;
+    return true;
+}
+
+/* Does an earlier finding's cause explain this tap too? Then it is one fault, not two; and of
+ * several likely causes only those remain that explain both. */
 static bool join_earlier(diagnoser *d, size_t judged, const llava_span *span, bool *joined,
                          llava_error *e)
 {
@@ -546,24 +568,29 @@ static bool join_earlier(diagnoser *d, size_t judged, const llava_span *span, bo
     *joined = false;
     for (size_t i = 0; i < r->finding_count && !*joined; i++) {
         llava_finding *f = &r->findings[i];
-        llava_cause cause = f->causes[0];
-        if (f->cause_count == 0 || !llava_span_acts(span, cause.id[0])) {
-            continue;
+        llava_cause left[LLAVA_MOST_CAUSES];
+        size_t count = 0;
+        for (size_t c = 0; c < f->cause_count; c++) {
+            llava_cause cause = f->causes[c];
+            if (!acts_in(span, &cause)) {
+                continue;
+            }
+            if (!llava_trial_cause(&d->trial, span, &cause, e)) {
+                return false;
+            }
+            if (llava_explained(cause.error, cause.error_max, &r->taps[judged])) {
+                left[count++] = f->causes[c];
+            }
         }
-        if (!llava_trial_cause(&d->trial, span, &cause, e)) {
-            return false;
+        if (count > 0) {
+            memcpy(f->causes, left, count * sizeof *left);
+            f->cause_count = count;
+            f->confidence = count == 1 ? LLAVA_CERTAIN : LLAVA_LIKELY;
+            *joined = true;
+            if (!add_also(f, judged, e)) {
+                return false;
+            }
         }
-        const llava_judged *j = &r->taps[judged];
-        if (!llava_explained(cause.error, cause.error_max, j)) {
-            continue;
-        }
-        size_t *grown = llava_realloc(e, f->also, f->also_count + 1, sizeof *grown);
-        if (grown == NULL) {
-            return false;
-        }
-        f->also = grown;
-        f->also[f->also_count++] = judged;
-        *joined = true;
     }
     return true;
 }
@@ -636,55 +663,123 @@ static bool is_rounding(llava_decision_id id)
     return strncmp(llava_decision_at(id)->name, "numerics.", 9) == 0;
 }
 
-/* Does a rounding hold in every span in which it acts? Right spans must stay right with it. */
-static bool holds_everywhere(diagnoser *d, const llava_cause *cause, bool *holds, llava_error *e)
+/* What a cause does to the taps that do not share it as their finding. */
+typedef struct {
+    size_t mended, broken; /* wrong taps that it explains, right ones that it spoils */
+    double left;           /* sum of squares of what remains in the mended ones */
+} effect_on_all;
+
+static bool survey(diagnoser *d, const llava_cause *cause, effect_on_all *on, llava_error *e)
+{
+    const llava_diagnosis *r = &d->result;
+    *on = (effect_on_all){0};
+    llava_remains *remains = llava_alloc(e, r->count, sizeof *remains);
+    bool ok =
+        remains != NULL && llava_trial_survey(&d->trial, cause, r->taps, r->count, remains, e);
+    for (size_t i = 0; ok && i < r->count; i++) {
+        const llava_judged *j = &r->taps[i];
+        const llava_remains *left = &remains[i];
+        if (left->error == (double)INFINITY && !j->other_shape && j->local.mismatched == 0 &&
+            j->exact) {
+            continue; /* an input: no part of the replay */
+        }
+        bool explained = llava_explained(left->error, left->error_max, j);
+        on->mended += j->wrong && explained;
+        on->broken += !j->wrong && !explained && strcmp(j->name, "pixel_values") != 0;
+        on->left += j->wrong && explained ? left->error * left->error : 0;
+    }
+    free(remains);
+    return ok;
+}
+
+/* Is the one better than the other as an account of the whole port? What remains must be half as
+ * large to count: below that it is luck. */
+static bool accounts_better(const effect_on_all *a, const effect_on_all *b)
+{
+    if (a->broken != b->broken) {
+        return a->broken < b->broken;
+    }
+    return a->mended != b->mended ? a->mended > b->mended : a->left < b->left / 4;
+}
+
+/* Are all decisions of all causes of a finding roundings? */
+static bool all_roundings(const llava_finding *f)
+{
+    bool all = f->cause_count > 0;
+    for (size_t c = 0; c < f->cause_count; c++) {
+        for (size_t k = 0; k < f->causes[c].count; k++) {
+            all &= is_rounding(f->causes[c].id[k]);
+        }
+    }
+    return all;
+}
+
+/* Moves the rounding among the findings' causes that holds in every span, and explains most, into
+ * the base that the port is held against; *moved says whether there was one. A rounding that acts
+ * in one layer and not in the others stays a finding. */
+static bool adopt_rounding(diagnoser *d, bool *moved, llava_error *e)
 {
     llava_diagnosis *r = &d->result;
-    *holds = true;
-    for (size_t i = 0; i < r->count && *holds; i++) {
-        const llava_judged *j = &r->taps[i];
-        llava_span span;
-        if (j->exact || j->wrong || strcmp(j->name, "pixel_values") == 0) {
-            continue;
+    effect_on_all best = {0};
+    llava_cause adopted = {.count = 0};
+    *moved = false;
+    for (size_t i = 0; i < r->finding_count; i++) {
+        const llava_finding *f = &r->findings[i];
+        for (size_t c = 0; all_roundings(f) && c < f->cause_count; c++) {
+            for (size_t k = 0; k < f->causes[c].count; k++) {
+                llava_cause one = {.id = {f->causes[c].id[k]}, .value = {f->causes[c].value[k]}};
+                effect_on_all on;
+                one.count = 1;
+                one.error = f->causes[c].error;
+                if (!survey(d, &one, &on, e)) {
+                    return false;
+                }
+                if (on.broken == 0 && (adopted.count == 0 || accounts_better(&on, &best))) {
+                    adopted = one;
+                    best = on;
+                }
+            }
         }
-        if (!llava_span_find(&span, j->name, d->port, &d->session.plan, e)) {
-            return false;
-        }
-        llava_cause tried = *cause;
-        bool acts = llava_span_acts(&span, cause->id[0]);
-        bool ok = !acts || llava_trial_cause(&d->trial, &span, &tried, e);
-        llava_span_free(&span);
-        if (!ok) {
-            return false;
-        }
-        *holds = !acts || llava_explained(tried.error, tried.error_max, j);
+    }
+    if (adopted.count > 0 && r->rounding_count < 16) {
+        *moved = true;
+        d->base.value[adopted.id[0]] = adopted.value[0];
+        r->rounding[r->rounding_count++] = adopted;
     }
     return true;
 }
 
-/* Moves the first rounding among the findings' causes that holds everywhere into the base that the
- * port is held against; *moved says whether there was one. */
-static bool adopt_rounding(diagnoser *d, bool *moved, llava_error *e)
+/* Of several likely causes, those remain that account best for the whole port: a decision is taken
+ * once, so one that would spoil right taps elsewhere is not it. */
+static bool narrow_causes(diagnoser *d, llava_finding *f, llava_error *e)
+{
+    effect_on_all on[LLAVA_MOST_CAUSES];
+    size_t best = 0, count = 0;
+    for (size_t c = 0; c < f->cause_count; c++) {
+        if (!survey(d, &f->causes[c], &on[c], e)) {
+            return false;
+        }
+        best = accounts_better(&on[c], &on[best]) ? c : best;
+    }
+    llava_cause left[LLAVA_MOST_CAUSES];
+    left[count++] = f->causes[best];
+    for (size_t c = 0; c < f->cause_count; c++) {
+        if (c != best && on[c].broken == on[best].broken && on[c].mended == on[best].mended) {
+            left[count++] = f->causes[c];
+        }
+    }
+    memcpy(f->causes, left, count * sizeof *left);
+    f->cause_count = count;
+    f->confidence = count == 1 ? LLAVA_CERTAIN : LLAVA_LIKELY;
+    return true;
+}
+
+static bool narrow_all(diagnoser *d, llava_error *e)
 {
     llava_diagnosis *r = &d->result;
-    *moved = false;
-    for (size_t i = 0; i < r->finding_count && !*moved; i++) {
-        for (size_t c = 0; c < r->findings[i].cause_count && !*moved; c++) {
-            for (size_t k = 0; k < r->findings[i].causes[c].count && !*moved; k++) {
-                const llava_cause *from = &r->findings[i].causes[c];
-                llava_cause one = {.id = {from->id[k]}, .value = {from->value[k]}, .count = 1};
-                one.error = from->error;
-                if (!is_rounding(one.id[0]) || d->base.value[one.id[0]] != 0) {
-                    continue;
-                }
-                if (!holds_everywhere(d, &one, moved, e)) {
-                    return false;
-                }
-                if (*moved && r->rounding_count < 16) {
-                    d->base.value[one.id[0]] = one.value[0];
-                    r->rounding[r->rounding_count++] = one;
-                }
-            }
+    for (size_t i = 0; i < r->finding_count; i++) {
+        if (r->findings[i].cause_count > 1 && !narrow_causes(d, &r->findings[i], e)) {
+            return false;
         }
     }
     return true;
@@ -796,7 +891,7 @@ static bool examine(diagnoser *d, llava_error *e)
             return false;
         }
     }
-    return measure_totals(d, e);
+    return narrow_all(d, e) && measure_totals(d, e);
 }
 
 /* Does the port supply anything behind the picture stage and the ids? */

@@ -16,22 +16,20 @@ typedef struct {
     const char *target;
     llava_trial *trial;
     llava_cause *cause;
-    bool reached;
 } aim;
 
-/* Looks at the target alone, and stops there. */
-static bool look(void *self, const llava_tap *tap, const llava_port_tensor *tensor, llava_error *e)
+/* What is left of the port's tensor against this one; infinity for another shape, NaN, infinity. */
+static bool remaining(const llava_trial *trial, const llava_tap *tap,
+                      const llava_port_tensor *tensor, double *error, double *error_max,
+                      llava_error *e)
 {
-    aim *a = self;
-    if (strcmp(tap->name, a->target) != 0) {
-        return true;
-    }
     double *theirs;
     llava_comparison c;
+    *error = *error_max = (double)INFINITY;
     if (!llava_replay_same_shape(tap, tensor)) {
-        return llava_fail(e, "another shape");
+        return true;
     }
-    if (!llava_port_load(a->trial->spec.port, tensor, &theirs, e)) {
+    if (!llava_port_load(trial->spec.port, tensor, &theirs, e)) {
         return false;
     }
     double *mine = tap->data;
@@ -40,15 +38,24 @@ static bool look(void *self, const llava_tap *tap, const llava_port_tensor *tens
             theirs[i] = mine[i] = 0; /* inherited */
         }
     }
-    bool ok = llava_compare_only(a->trial->counting, tensor, mine, theirs, &c, e);
+    bool ok = llava_compare_only(trial->counting, tensor, mine, theirs, &c, e);
     free(theirs);
-    if (ok) {
-        a->cause->error = c.mismatched > 0 ? (double)INFINITY : c.rel_l2;
-        a->cause->error_max = c.mismatched > 0 ? (double)INFINITY : c.rel_max;
-        a->reached = true;
-        llava_fail(e, "reached");
+    if (ok && c.mismatched == 0) {
+        *error = c.rel_l2;
+        *error_max = c.rel_max;
     }
-    return false;
+    return ok;
+}
+
+/* Looks at the target alone, and stops there. */
+static bool look(void *self, const llava_tap *tap, const llava_port_tensor *tensor, llava_error *e)
+{
+    aim *a = self;
+    if (strcmp(tap->name, a->target) != 0) {
+        return true;
+    }
+    return remaining(a->trial, tap, tensor, &a->cause->error, &a->cause->error_max, e) &&
+           llava_fail(e, "reached");
 }
 
 /* Only the layer that the span lies in, where the port supplies the hidden state that enters it. */
@@ -157,6 +164,57 @@ bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *
     return ok;
 }
 
+/* ---- all taps at once
+ * --------------------------------------------------------------------------------- */
+
+typedef struct {
+    llava_trial *trial;
+    const llava_judged *taps;
+    size_t count, at;
+    llava_remains *remains;
+} survey;
+
+static bool look_at_all(void *self, const llava_tap *tap, const llava_port_tensor *tensor,
+                        llava_error *e)
+{
+    survey *s = self;
+    size_t i = s->at; /* both run in the order of the flow */
+    while (i < s->count && strcmp(s->taps[i].name, tap->name) != 0) {
+        i++;
+    }
+    if (i == s->count) {
+        return true;
+    }
+    s->at = i + 1;
+    return remaining(s->trial, tap, tensor, &s->remains[i].error, &s->remains[i].error_max, e);
+}
+
+bool llava_trial_survey(llava_trial *trial, const llava_cause *cause, const llava_judged *taps,
+                        size_t count, llava_remains *remains, llava_error *e)
+{
+    llava_choices choices = choices_of(trial, cause);
+    llava_plan plan;
+    llava_error refused;
+    survey s = {trial, taps, count, 0, remains};
+    for (size_t i = 0; i < count; i++) {
+        remains[i] = (llava_remains){(double)INFINITY, (double)INFINITY};
+    }
+    if (!llava_plan_make(&plan, &trial->spec.session->config, &choices, LLAVA_F64, false,
+                         &refused)) {
+        return true;
+    }
+    llava_altered altered;
+    bool made, ok = llava_altered_make(&altered, trial, &choices, cause, &made, e);
+    if (ok && made) {
+        llava_replay_spec spec = trial->spec;
+        spec.plan = &plan;
+        spec.inputs = &altered.inputs;
+        llava_replay_run(&spec, NULL, look_at_all, &s, &refused);
+    }
+    llava_altered_free(&altered);
+    return ok;
+}
+
 /* ---- the search
  * --------------------------------------------------------------------------------------- */
 
@@ -186,7 +244,26 @@ static int by_error(const void *a, const void *b)
     return x->error < y->error ? -1 : x->error > y->error;
 }
 
-/* Every value of every decision that acts in the span; those that change nothing are left out. */
+/* Some act only where another one has been taken: how a square is padded, or a side rounded, where
+ * the folder asks for neither. */
+static bool is_shaping(llava_decision_id id)
+{
+    return id == LLAVA_IMAGE_GEOMETRY || id == LLAVA_IMAGE_PAD_COLOR ||
+           id == LLAVA_IMAGE_PAD_ALIGN || id == LLAVA_IMAGE_PAD_ORDER ||
+           id == LLAVA_IMAGE_SIZE_ROUNDING;
+}
+
+static bool shapes(const llava_cause *cause)
+{
+    bool all = true;
+    for (size_t i = 0; i < cause->count; i++) {
+        all = all && is_shaping(cause->id[i]);
+    }
+    return all;
+}
+
+/* Every value of every decision that acts in the span. Those that change nothing are left out, or
+ * put behind the others with an infinite error where they might beside another one. */
 static bool try_singles(llava_trial *trial, const llava_judged *judged, const llava_span *span,
                         causes *found, llava_error *e)
 {
@@ -200,9 +277,10 @@ static bool try_singles(llava_trial *trial, const llava_judged *judged, const ll
             if (!llava_trial_cause(trial, span, &cause, e)) {
                 return false;
             }
-            bool changes =
-                cause.error != judged->local.rel_l2 || cause.error_max != judged->local.rel_max;
-            if (isfinite(cause.error) && changes && !add_cause(found, &cause, e)) {
+            bool changes = isfinite(cause.error) && (cause.error != judged->local.rel_l2 ||
+                                                     cause.error_max != judged->local.rel_max);
+            cause.error = changes ? cause.error : (double)INFINITY;
+            if ((changes || is_shaping(id)) && !add_cause(found, &cause, e)) {
                 return false;
             }
         }
@@ -223,18 +301,21 @@ static bool names(const llava_cause *cause, llava_decision_id id)
     return false;
 }
 
-/* The best WIDE of `seeds`, each with each of `singles`. */
+/* The best `wide` seeds, each with each of `singles`; shaping decisions with each other whatever
+ * they leave alone. */
 static bool extend(llava_trial *trial, const llava_span *span, const causes *seeds, size_t wide,
                    const causes *singles, causes *found, llava_error *e)
 {
-    for (size_t i = 0; i < seeds->count && i < wide; i++) {
+    for (size_t i = 0; i < seeds->count; i++) {
         for (size_t j = 0; j < singles->count; j++) {
             llava_cause cause = seeds->list[i];
-            if (names(&cause, singles->list[j].id[0])) {
+            const llava_cause *more = &singles->list[j];
+            bool best = i < wide && isfinite(cause.error) && isfinite(more->error);
+            if (names(&cause, more->id[0]) || (!best && !(shapes(&cause) && shapes(more)))) {
                 continue;
             }
-            cause.id[cause.count] = singles->list[j].id[0];
-            cause.value[cause.count++] = singles->list[j].value[0];
+            cause.id[cause.count] = more->id[0];
+            cause.value[cause.count++] = more->value[0];
             if (!llava_trial_cause(trial, span, &cause, e) ||
                 (isfinite(cause.error) && !add_cause(found, &cause, e))) {
                 return false;
@@ -288,7 +369,7 @@ static void keep_explaining(const causes *found, const llava_judged *judged, lla
         if (llava_explained(c->error, c->error_max, judged) &&
             (c->error <= judged->local.rel_l2 / 2 || judged->local.mismatched > 0)) {
             keep(f->causes, &f->cause_count, c);
-        } else {
+        } else if (isfinite(c->error)) {
             keep(f->rest, &f->rest_count, c);
         }
     }

@@ -40,6 +40,14 @@ bool llava_altered_make(llava_altered *altered, llava_trial *trial, const llava_
                         const llava_cause *cause, bool *made, llava_error *e);
 void llava_altered_free(llava_altered *altered);
 
+/* With a cause's decisions, in one replay: errors of all judged taps behind the inputs, into
+ * remains[i] (of taps[i]); infinity where the tap is not reached. */
+typedef struct {
+    double error, error_max;
+} llava_remains;
+bool llava_trial_survey(llava_trial *trial, const llava_cause *cause, const llava_judged *taps,
+                        size_t count, llava_remains *remains, llava_error *e);
+
 /* Tries every decision that acts in the finding's span, in every value, then pairs; fills causes,
  * cause_count and confidence. */
 bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_finding *finding,
