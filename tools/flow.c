@@ -295,11 +295,35 @@ static bool of_stage(const llava_flow_tap *t, const stage *s)
     return t->known && !in_step(t) && at_of(t) >= s->from && at_of(t) <= s->to;
 }
 
-static void write_card(llava_html *h, const char *title, const char *about,
+static void write_card(llava_html *h, const char *title, const char *about, bool wide,
                        const llava_flow_tap *taps, size_t count)
 {
-    llava_html_format(h, "<li class=\"card\"><h3>%s</h3><p class=\"about\">%s</p>", title, about);
+    llava_html_format(h, "<li class=\"card%s\"><h3>%s</h3><p class=\"about\">%s</p>",
+                      wide ? " wide" : "", title, about);
     write_counts(h, taps, count);
+}
+
+/* Nothing but taps within rounding, or none supplied? Such a stage need not fill the page. */
+static bool is_calm(const llava_flow_tap *taps, size_t count)
+{
+    enum { FEW = 100 };
+    for (size_t i = 0; i < count; i++) {
+        if (taps[i].state > LLAVA_FLOW_WITHIN) {
+            return false;
+        }
+    }
+    return count > FEW;
+}
+
+static void write_table(llava_html *h,
+                        void (*table)(llava_html *h, const llava_flow_tap *taps, size_t count,
+                                      bool local),
+                        const llava_flow_tap *taps, size_t count, bool local)
+{
+    bool calm = is_calm(taps, count);
+    llava_html_put(h, calm ? "<details><summary>Layer by layer</summary>" : "");
+    table(h, taps, count, local);
+    llava_html_put(h, calm ? "</details>" : "");
 }
 
 static void write_legend(llava_html *h, const llava_flow_tap *taps, size_t count)
@@ -333,8 +357,12 @@ static size_t run_of(const llava_flow_tap *taps, size_t count, size_t first, con
 static void write_stage(llava_html *h, const stage *s, const llava_flow_tap *taps, size_t count,
                         bool local)
 {
-    write_card(h, s->title, s->about, taps, count);
-    (s->layers ? write_layers : write_chips)(h, taps, count, local);
+    write_card(h, s->title, s->about, s->layers, taps, count);
+    if (s->layers) {
+        write_table(h, write_layers, taps, count, local);
+    } else {
+        write_chips(h, taps, count, local);
+    }
     llava_html_put(h, "</li>");
 }
 
@@ -352,14 +380,14 @@ void llava_flow_write(llava_html *h, const llava_flow_tap *taps, size_t count, b
         }
         if (n == 0 && (n = run_of(taps, count, i, NULL)) > 0) {
             write_card(h, "Decoding steps",
-                       "one token each; a cell is the worst of its kind over the layers", taps + i,
-                       n);
-            write_steps(h, taps + i, n, local);
+                       "one token each; a cell is the worst of its kind over the layers", true,
+                       taps + i, n);
+            write_table(h, write_steps, taps + i, n, local);
             llava_html_put(h, "</li>");
         }
         if (n == 0) {
             n = count - i;
-            write_card(h, "Other tensors", "names that are no taps", taps + i, n);
+            write_card(h, "Other tensors", "names that are no taps", true, taps + i, n);
             write_chips(h, taps + i, n, local);
             llava_html_put(h, "</li>");
         }

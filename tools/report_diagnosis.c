@@ -19,18 +19,26 @@ static size_t count_inherited(const llava_diagnosis *d)
     return n;
 }
 
-/* "the place of the class row (vision.cls_position=last, where the model has first)" */
-static void write_cause_words(llava_html *h, const llava_cause *cause)
+/* ": vision.cls_position=last where the model has first" */
+static void write_settings(llava_html *h, const llava_cause *cause)
 {
     for (size_t i = 0; i < cause->count; i++) {
         const llava_decision *d = llava_decision_at(cause->id[i]);
-        llava_html_format(h, "%s%s (<code>%s=%s</code>", i == 0 ? "" : " and ",
-                          llava_report_phrase(cause->id[i]), d->name, d->values[cause->value[i]]);
+        llava_html_format(h, "%s<code>%s=%s</code>", i == 0 ? "" : " and ", d->name,
+                          d->values[cause->value[i]]);
         if (strcmp(d->values[0], "config") == 0) {
-            llava_html_put(h, ", which is not what the model's configuration says)");
+            llava_html_put(h, ", against the model's configuration");
         } else {
-            llava_html_format(h, " where the model has <code>%s</code>)", d->values[0]);
+            llava_html_format(h, " where the model has <code>%s</code>", d->values[0]);
         }
+    }
+}
+
+/* "the place of the class row" */
+static void write_phrases(llava_html *h, const llava_cause *cause)
+{
+    for (size_t i = 0; i < cause->count; i++) {
+        llava_html_format(h, "%s%s", i == 0 ? "" : " and ", llava_report_phrase(cause->id[i]));
     }
 }
 
@@ -42,10 +50,14 @@ static void write_one_fault(llava_html *h, const llava_diagnosis *d, const llava
         llava_html_put(h, " wrongly, and no known mistake explains it");
         return;
     }
-    llava_html_put(h, f->confidence == LLAVA_CERTAIN ? "This port gets "
-                                                     : "This port most likely gets ");
-    write_cause_words(h, &f->causes[0]);
-    llava_html_put(h, " wrong, first seen in ");
+    llava_html_put(h, "This port gets ");
+    write_phrases(h, &f->causes[0]);
+    llava_html_put(h, f->confidence == LLAVA_CERTAIN ? " wrong: " : " wrong, most likely: ");
+    write_settings(h, &f->causes[0]);
+    if (f->confidence == LLAVA_LIKELY) {
+        llava_html_format(h, " (%zu explanations fit)", f->cause_count);
+    }
+    llava_html_put(h, ". It is first seen in ");
     llava_report_code(h, d->taps[f->judged].name);
 }
 
@@ -57,8 +69,10 @@ static void write_faults(llava_html *h, const llava_diagnosis *d)
         const llava_finding *f = &d->findings[i];
         llava_html_put(h, i == 0 ? "" : "; ");
         if (f->cause_count > 0) {
-            write_cause_words(h, &f->causes[0]);
-            llava_html_put(h, " in ");
+            write_phrases(h, &f->causes[0]);
+            llava_html_put(h, f->confidence == LLAVA_CERTAIN ? " (" : " (most likely ");
+            write_settings(h, &f->causes[0]);
+            llava_html_put(h, "), first seen in ");
         } else {
             llava_html_put(h, "an unknown one in ");
         }
@@ -139,7 +153,7 @@ static bar_axis axis_of(const llava_judged *j, const llava_finding *f)
     for (size_t i = 0; i < f->rest_count; i++) {
         high = fmax(high, log_of(f->rest[i].error));
     }
-    return (bar_axis){floor(low - 0.5), ceil(high + 1e-9)};
+    return (bar_axis){floor(low - 0.5), floor(high) + 1};
 }
 
 static void write_suspect(llava_html *h, const char *words, double error, const llava_judged *j,
@@ -149,12 +163,25 @@ static void write_suspect(llava_html *h, const char *words, double error, const 
     llava_html_text(h, words);
     llava_html_format(h, "</th><td>%s</td><td>", llava_short(error).text);
     if (j->noise > 0) {
-        llava_html_format(h, "%s&#215;", llava_short(error / j->noise).text);
+        double times = error / j->noise;
+        llava_html_format(h, "%s&#215;",
+                          llava_short(times < 10 ? floor(10 * times + 0.5) / 10 : times).text);
     }
     llava_html_format(h,
                       "</td><td class=\"bar %s\"><div style=\"--n:%.1f%%\"><span "
                       "style=\"width:%.1f%%\"></span></div></td></tr>",
                       kind, 100 * part_of(axis, j->noise), 100 * part_of(axis, error));
+}
+
+/* Roundings say little beside mistakes. */
+static bool rounds_only(const llava_cause *cause)
+{
+    for (size_t i = 0; i < cause->count; i++) {
+        if (strncmp(llava_decision_at(cause->id[i])->name, "numerics.", 9) != 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void write_suspects(llava_html *h, const llava_judged *j, const llava_finding *f)
@@ -164,7 +191,7 @@ static void write_suspects(llava_html *h, const llava_judged *j, const llava_fin
     char text[256];
     llava_html_put(h, "<div class=\"scroll\"><table class=\"numbers suspects\"><thead><tr><th "
                       "scope=\"col\">the model computed with</th><th scope=\"col\">error "
-                      "left</th><th scope=\"col\">of rounding</th><th "
+                      "left</th><th scope=\"col\">&#215; rounding</th><th "
                       "scope=\"col\"></th></tr></thead><tbody>");
     write_suspect(h, "everything right",
                   j->local.mismatched > 0 ? (double)INFINITY : j->local.rel_l2, j, &axis, "bad");
@@ -172,9 +199,13 @@ static void write_suspects(llava_html *h, const llava_judged *j, const llava_fin
         llava_cause_text(&f->causes[i], text, sizeof text);
         write_suspect(h, text, f->causes[i].error, j, &axis, "good");
     }
-    for (size_t i = 0; i < f->rest_count && i < REST; i++) {
+    for (size_t i = 0, shown = 0; i < f->rest_count && shown < REST; i++) {
+        if (rounds_only(&f->rest[i])) {
+            continue;
+        }
         llava_cause_text(&f->rest[i], text, sizeof text);
         write_suspect(h, text, f->rest[i].error, j, &axis, "rest");
+        shown++;
     }
     llava_html_format(
         h,
@@ -309,7 +340,7 @@ static void write_row(llava_html *h, const llava_judged *j)
         llava_html_format(h, " of head %zu", place.head);
     }
     if (layout.samples > 1) {
-        llava_html_format(h, " of number %zu of the batch", place.sample);
+        llava_html_format(h, " of sample %zu", place.sample);
     }
     llava_html_format(h, ": error %s</dd>", llava_short(c->worst_row_l2).text);
     if (c->worst_head_l2 > 0) {
@@ -348,13 +379,16 @@ static void write_terms(llava_html *h, const llava_diagnosis *d, const llava_fin
         llava_html_format(h, "<dt>not equal</dt><dd>%llu of %llu values</dd>",
                           (unsigned long long)j->local.unequal, (unsigned long long)j->local.count);
     } else {
-        llava_html_format(h, "<dt>made here</dt><dd>error %s, where rounding explains %s</dd>",
+        llava_html_format(h,
+                          "<dt>made here</dt><dd>error <span class=\"x\">%s</span>, where rounding "
+                          "explains <span class=\"x\">%s</span></dd>",
                           llava_short(j->local.mismatched > 0 ? (double)NAN : j->local.rel_l2).text,
                           llava_short(j->noise).text);
         write_row(h, j);
     }
     if (f->also_count > 0) {
-        llava_html_format(h, "<dt>the same again in</dt><dd>%zu more taps, to ", f->also_count);
+        llava_html_format(h, "<dt>the same again in</dt><dd>%zu more tap%s", f->also_count,
+                          f->also_count == 1 ? ": " : "s, to ");
         llava_report_code(h, d->taps[f->also[f->also_count - 1]].name);
         llava_html_put(h, "</dd>");
     }
@@ -506,8 +540,7 @@ bool llava_report_diagnosis(const llava_diagnosis *d, const llava_session *sessi
                             const llava_view *view, const char *path, llava_error *e)
 {
     enum { MOST_FINDINGS = 40 };
-    static const char *const names[2] = {"expected, from the port's own tensors before it",
-                                         "what the port has"};
+    static const char *const names[2] = {"expected", "actual"};
     llava_html h;
     if (!llava_html_open(&h, path, e)) {
         return false;
@@ -515,6 +548,7 @@ bool llava_report_diagnosis(const llava_diagnosis *d, const llava_session *sessi
     llava_report_head(&h, "llava-ref diagnose", d->verdict);
     write_sentence(&h, d);
     write_facts(&h, d, session);
+    write_flow(&h, d, session);
     for (size_t i = 0; i < d->finding_count && i < MOST_FINDINGS; i++) {
         write_finding(&h, d, session, &d->findings[i], i);
         if (i == 0 && view != NULL) {
@@ -525,7 +559,6 @@ bool llava_report_diagnosis(const llava_diagnosis *d, const llava_session *sessi
         llava_html_format(&h, "<p>%zu more findings are not shown here.</p>",
                           d->finding_count - MOST_FINDINGS);
     }
-    write_flow(&h, d, session);
     llava_report_tail(&h);
     return llava_html_close(&h);
 }

@@ -54,9 +54,14 @@ static void write_difference(llava_html *h, const llava_diff *r)
     llava_html_put(h, " (");
     llava_html_text(h, t->why);
     llava_html_put(h, ")");
-    if (off > 1) {
+    size_t behind = r->count - r->first_divergence - 1;
+    if (off == 2 && behind == 1) {
+        llava_html_put(h, ", and the one tensor behind it is off, too");
+    } else if (off > 1 && off - 1 == behind) {
+        llava_html_format(h, ", and all %zu tensors behind it are off, too", behind);
+    } else if (off > 1) {
         llava_html_format(h, ", and %zu of the %zu tensors behind it are off, too", off - 1,
-                          r->count - r->first_divergence - 1);
+                          behind);
     } else if (r->count > 1) {
         llava_html_put(h, "; every other tensor agrees");
     }
@@ -103,6 +108,21 @@ static void write_facts(llava_html *h, const llava_diff *r)
                       r->count, r->missing_count, r->extra_count, llava_dtype_name(usual_type(r)));
 }
 
+/* Names on one side only: a typo there may be why a tensor was not compared. */
+static void write_names(llava_html *h, const char *what, char **names, size_t count)
+{
+    enum { MOST = 100 };
+    if (count == 0) {
+        return;
+    }
+    llava_html_format(h, "<details><summary>%zu %s</summary><p>", count, what);
+    for (size_t i = 0; i < count && i < MOST; i++) {
+        llava_html_put(h, i == 0 ? "" : ", ");
+        llava_report_code(h, names[i]);
+    }
+    llava_html_put(h, count > MOST ? ", ..</p></details>" : "</p></details>");
+}
+
 /* ---- the first that differs
  * -------------------------------------------------------------------- */
 
@@ -116,7 +136,7 @@ static void write_where(llava_html *h, const llava_diff_tensor *t)
         llava_html_format(h, " of head %zu", place.head);
     }
     if (layout.samples > 1) {
-        llava_html_format(h, " of number %zu of the batch", place.sample);
+        llava_html_format(h, " of sample %zu", place.sample);
     }
     llava_html_format(h, ": error %s</dd>", llava_short(c->worst_row_l2).text);
     if (c->worst_head_l2 > 0) {
@@ -160,7 +180,9 @@ static void write_first(llava_html *h, const llava_diff *r)
     llava_html_put(h, "</h2><div class=\"card\"><dl class=\"terms\">");
     write_formula(h, t->name);
     if (!t->exact && t->numbers.count > 0) {
-        llava_html_format(h, "<dt>error</dt><dd>%s, where %s %s</dd>",
+        llava_html_format(h,
+                          "<dt>error</dt><dd><span class=\"x\">%s</span>, where %s <span "
+                          "class=\"x\">%s</span></dd>",
                           llava_short(t->numbers.rel_l2).text,
                           t->has_peer ? "the peer has" : "rounding explains",
                           llava_short(t->has_peer ? t->peer_l2 : t->bound.l2).text);
@@ -253,7 +275,10 @@ static void write_flow(llava_html *h, const llava_diff *r)
     llava_flow_write(h, taps, count, false);
     llava_html_format(h, "<details><summary>All %zu tensors in numbers</summary>", r->count);
     llava_flow_numbers(h, taps, count, false);
-    llava_html_put(h, "</details></section>");
+    llava_html_put(h, "</details>");
+    write_names(h, "missing in Actual", r->missing, r->missing_count);
+    write_names(h, "unknown to Expected", r->extra, r->extra_count);
+    llava_html_put(h, "</section>");
     free(taps);
 }
 
@@ -269,13 +294,13 @@ bool llava_report_diff(const llava_diff *r, const llava_view *view, const char *
     write_sentence(&h, r);
     write_facts(&h, r);
     llava_html_put(&h, "</header>");
+    write_flow(&h, r);
     if (r->first_divergence < r->count) {
         write_first(&h, r);
     }
     if (view != NULL) {
         llava_view_write(&h, view, names);
     }
-    write_flow(&h, r);
     write_effects(&h, r);
     llava_report_tail(&h);
     return llava_html_close(&h);

@@ -306,13 +306,20 @@ static llava_view_place choose(const llava_view_layout *l, const llava_compariso
     return p;
 }
 
+/* Relative errors, and the worst row of what is shown: that of another head says nothing here. */
 static void finish_rows(viewer *w)
 {
     llava_view *v = w->view;
+    double worst = -1;
     for (size_t i = 0; i < v->row_error_count; i++) {
-        v->row_error[i] = w->norm[i] > 0         ? sqrt(v->row_error[i] / w->norm[i])
-                          : v->row_error[i] != 0 ? (double)INFINITY
-                                                 : 0;
+        double error = isnan(v->row_error[i]) ? (double)INFINITY : v->row_error[i];
+        if (error > worst) {
+            worst = error;
+            v->worst.row = i;
+        }
+        v->row_error[i] = w->norm[i] > 0 ? sqrt(error / w->norm[i])
+                          : error != 0   ? (double)INFINITY
+                                         : 0;
     }
 }
 

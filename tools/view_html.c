@@ -263,8 +263,9 @@ static void write_patches(llava_html *h, const llava_view *v)
     for (size_t i = 0; i < side * side; i++) {
         pixels[i] = colour_of(v->row_error[first + i], true, scale);
     }
-    llava_html_put(h, "<figure><figcaption><b>the error over the picture</b></figcaption><div "
-                      "class=\"frame\">");
+    llava_html_put(
+        h, "<figure class=\"small\"><figcaption><b>the error over the picture</b></figcaption><div "
+           "class=\"frame\">");
     write_indices(h, pixels, side, side, side, side, "relative error of every patch");
     llava_html_put(h, "</div>");
     write_scale(h, scale, false);
@@ -282,14 +283,13 @@ static void write_about(llava_html *h, const llava_view *v)
 {
     const llava_view_layout *l = &v->layout;
     const llava_heat *heat = &v->whole;
-    llava_html_format(h, "<p>%zu rows from top to bottom, %zu %s from left to right", l->rows,
-                      l->columns,
+    llava_html_format(h, "<p class=\"note\">%zu rows from top to bottom, %zu %s from left to right",
+                      l->rows, l->columns,
                       l->kind == LLAVA_VIEW_HEADS_FIRST                              ? "keys"
                       : l->kind == LLAVA_VIEW_PLANES || l->kind == LLAVA_VIEW_PIXELS ? "pixels"
                                                                                      : "channels");
     if (l->samples > 1) {
-        llava_html_format(h, "; number %zu of the batch, the worst of %zu", v->worst.sample,
-                          l->samples);
+        llava_html_format(h, "; sample %zu, the worst of %zu", v->worst.sample, l->samples);
     }
     if (v->head_count > 0) {
         llava_html_format(h, "; head %zu, the worst of %zu", v->worst.head, l->heads);
