@@ -141,7 +141,7 @@ static void note_worst(llava_comparer *c, size_t row, const double *e, const dou
                        double max_d)
 {
     llava_comparison *r = &c->result;
-    if (r->mismatched > 0 || (r->count > 0 && !(max_d > r->max_abs) && r->max_abs > 0)) {
+    if (r->mismatched > 0 || (c->row_count > 0 && !(max_d > r->max_abs))) {
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -179,7 +179,7 @@ static void take_row(llava_comparer *c, size_t row, const double *e, const doubl
         return;
     }
     sums s = {0};
-    bool careful = c->rows.keys || c->given != NULL;
+    bool careful = c->rows.keys || c->rows.positions || c->given != NULL;
     if (!careful) {
         s = whole_row(e, a, n, &max_d, &max_e);
         /* overflow of a square looks like an infinity, and the careful way sorts it out */
@@ -189,7 +189,7 @@ static void take_row(llava_comparer *c, size_t row, const double *e, const doubl
         s = careful_row(c, row, e, a, n, &max_d, &max_e);
     } else {
         r->count += n;
-        for (size_t i = 0; s.dd > 0 && i < n; i++) {
+        for (size_t i = 0; max_d > 0 && i < n; i++) { /* d * d may vanish where d does not */
             r->unequal += e[i] != a[i];
         }
     }

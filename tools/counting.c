@@ -16,7 +16,12 @@ llava_row_counting llava_count_rows(const llava_counting *counting, const char *
     llava_tap_place place;
     llava_row_counting c = {.counting = counting, .per_sample = 1, .per_query = 1};
     c.width = rank == 0 ? 1 : shape[rank - 1];
-    if (counting->length == 0 || rank < 3 || !llava_tap_find(name, &place)) {
+    if (counting->length == 0 || rank < 2 || !llava_tap_find(name, &place)) {
+        return c;
+    }
+    if (rank == 2) { /* what stands at padding is each implementation's own choice: 0, 1, or on */
+        c.positions = place.step == 0 && strcmp(name, "position_ids") == 0 &&
+                      shape[0] == counting->batch && shape[1] == counting->length;
         return c;
     }
     const llava_tap_kind *kind = &kinds[place.kind];
@@ -59,7 +64,12 @@ bool llava_row_counts(const llava_row_counting *c, size_t row)
 
 bool llava_element_counts(const llava_row_counting *c, size_t row, size_t i)
 {
+    if (c->positions) {
+        return position_counts(c->counting, row, i);
+    }
+    if (!c->keys) {
+        return true;
+    }
     size_t query = row % c->per_sample % c->queries;
-    return !c->keys ||
-           (i <= c->past + query && position_counts(c->counting, row / c->per_sample, i));
+    return (i <= c->past + query && position_counts(c->counting, row / c->per_sample, i));
 }

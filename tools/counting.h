@@ -15,6 +15,7 @@ typedef struct {
     const llava_counting *counting;
     bool text;         /* rows belong to positions of the text */
     bool keys;         /* the last axis is over keys: scores or probabilities */
+    bool positions;    /* the last axis is over the text's positions: position_ids */
     size_t per_sample; /* rows of one sample */
     size_t per_query;  /* consecutive rows of one position (heads of q); 1 in scores */
     size_t queries;    /* S of this tensor */
@@ -28,7 +29,7 @@ llava_row_counting llava_count_rows(const llava_counting *counting, const char *
                                     const size_t *shape);
 /* Does anything in this row count? */
 bool llava_row_counts(const llava_row_counting *c, size_t row);
-/* In a row that counts: does element i? Only for c->keys is this ever false. */
+/* In a row that counts: does element i? Only for c->keys and c->positions is this ever false. */
 bool llava_element_counts(const llava_row_counting *c, size_t row, size_t i);
 
 #endif
