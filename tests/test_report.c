@@ -322,7 +322,7 @@ static void diff_names_where_the_dumps_part(void **state)
                       "--html page.html",
                       0);
     assert_sound(page);
-    assert_says(page, "what bf16 arithmetic explains");
+    assert_says(page, "what bfloat16 arithmetic explains");
     free(page);
     support_folder_remove(&folder);
 }

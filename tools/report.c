@@ -109,6 +109,22 @@ static const char *verdict_word(llava_verdict verdict)
     return words[verdict];
 }
 
+const char *llava_report_type(llava_dtype type)
+{
+    switch (type) {
+    case LLAVA_F64:
+        return "float64";
+    case LLAVA_F32:
+        return "float32";
+    case LLAVA_F16:
+        return "float16";
+    case LLAVA_BF16:
+        return "bfloat16";
+    default:
+        return llava_dtype_name(type);
+    }
+}
+
 void llava_report_code(llava_html *h, const char *text)
 {
     llava_html_put(h, "<code>");

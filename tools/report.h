@@ -26,6 +26,9 @@ void llava_report_code(llava_html *h, const char *text);
 /* The words that the page uses, and its end. */
 void llava_report_tail(llava_html *h);
 
+/* "float32", "bfloat16"... */
+const char *llava_report_type(llava_dtype type);
+
 /* "the place of the class row": what a decision is about, as it stands in "this port gets ...
  * wrong". */
 const char *llava_report_phrase(llava_decision_id id);

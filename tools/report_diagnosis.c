@@ -93,7 +93,7 @@ static void write_sentence(llava_html *h, const llava_diagnosis *d)
         llava_html_format(h,
                           "Nothing but rounding: each of the %zu tensors of this port is what the "
                           "model computes, within what %s arithmetic explains",
-                          d->count, llava_dtype_name(d->type));
+                          d->count, llava_report_type(d->type));
     } else if (d->finding_count == 1) {
         write_one_fault(h, d, &d->findings[0]);
     } else {
@@ -113,7 +113,7 @@ static void write_facts(llava_html *h, const llava_diagnosis *d, const llava_ses
     llava_html_put(h, "<br>Model: ");
     llava_report_code(h, s->request->model);
     llava_html_format(h, "</p><p>%zu tensors compared. The port computes in %s%s", d->count,
-                      llava_dtype_name(d->type),
+                      llava_report_type(d->type),
                       d->islands ? ", with some steps in float32 as transformers does" : "");
     for (size_t i = 0; i < d->rounding_count; i++) {
         char text[128];

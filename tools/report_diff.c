@@ -38,7 +38,7 @@ static void write_agreement(llava_html *h, const llava_diff *r)
     llava_html_format(h, "Nothing but rounding: %s%zu tensors %s what %s arithmetic explains",
                       r->count == 1 ? "" : "all ", r->count - unjudged,
                       r->count - unjudged == 1 ? "is within" : "are within",
-                      llava_dtype_name(usual_type(r)));
+                      llava_report_type(usual_type(r)));
     if (unjudged > 0) {
         llava_html_format(h, "; %zu more could not be judged", unjudged);
     }
@@ -105,7 +105,7 @@ static void write_facts(llava_html *h, const llava_diff *r)
     llava_html_format(h,
                       "</p><p>%zu tensors compared; %zu of Expected's missing in Actual, %zu "
                       "of Actual's unknown to Expected. Actual was computed in %s.</p></div>",
-                      r->count, r->missing_count, r->extra_count, llava_dtype_name(usual_type(r)));
+                      r->count, r->missing_count, r->extra_count, llava_report_type(usual_type(r)));
 }
 
 /* Names on one side only: a typo there may be why a tensor was not compared. */
