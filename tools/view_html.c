@@ -301,8 +301,17 @@ static void write_about(llava_html *h, const llava_view *v)
                           "differences the largest.",
                           heat->tall, heat->wide);
     }
-    llava_html_put(h, " Grey does not count (padding, keys that the query may not see); magenta is "
-                      "NaN or infinite on one side.</p>");
+    bool grey = false, odd = false;
+    for (size_t i = 0; i < heat->rows * heat->columns; i++) {
+        grey |= !heat->counted[i];
+        odd |= isnan(heat->difference[i]);
+    }
+    llava_html_put(h, grey ? " Grey does not count: padding, or keys that the query may not see."
+                           : "");
+    llava_html_put(h, odd ? " Magenta is NaN, or infinite on one side." : "");
+    llava_html_put(h, v->expected_rgb != NULL
+                          ? " The difference is that of the colour which is off most.</p>"
+                          : "</p>");
 }
 
 /* Ids and masks say nothing as colours. */
