@@ -227,6 +227,7 @@ class Llava:
         self.head = find(model, "lm_head", "language_model.lm_head")
         self.found = None not in (self.tower, self.projector, self.language)
         self.prefixes = {}  # id of an attention module -> "text.layers.3.attn"
+        self.inside = None  # the attention module that runs, until its queries and keys are rotated
         self.started = self.generating = False
         self.step = self.batch = 0
         self.last_norm = None
@@ -335,21 +336,42 @@ class Llava:
     # Inside attention: the functions that transformers' attention classes call.
 
     def attention(self):
-        """Stands in front of the eager functions, which are globals of the modelling files, and of the
-        others, which are in transformers' registry."""
+        """Stands in front of the rotation and the eager functions, which are globals of the modelling
+        files, and of the others, which are in transformers' registry."""
         modules = [m for m in self.model.modules() if id(m) in self.prefixes]
+        for module in modules:
+            self.hooks.before(module, lambda a, k, m=module: setattr(self, "inside", m))
         for name in {type(m).__module__ for m in modules}:
-            file = sys.modules[name]
-            if hasattr(file, "eager_attention_forward"):
-                original = file.eager_attention_forward
-                file.eager_attention_forward = self.observer(original)
-                self.hooks.stack.callback(setattr, file, "eager_attention_forward", original)
+            self.replace(sys.modules[name], "eager_attention_forward", self.observer)
+            self.replace(sys.modules[name], "apply_rotary_pos_emb", self.rotation)
         registry = getattr(sys.modules.get("transformers.modeling_utils"), "ALL_ATTENTION_FUNCTIONS", {})
         for kind in {getattr(m.config, "_attn_implementation", None) for m in modules}:
             if kind in registry:
                 original = registry[kind]
                 registry[kind] = self.observer(original)
                 self.hooks.stack.callback(registry.__setitem__, kind, original)
+
+    def replace(self, file, name, around):
+        original = getattr(file, name, None)
+        if original is not None:
+            setattr(file, name, around(original))
+            self.hooks.stack.callback(setattr, file, name, original)
+
+    def rotation(self, original):
+        """The rotated keys before they go to the cache, which may round them."""
+
+        def rotate(*arguments, **kwargs):
+            query, key = result = original(*arguments, **kwargs)
+            if self.inside is not None:
+                self.rotated(self.prefixes[id(self.inside)], query, key)
+            self.inside = None
+            return result
+
+        return rotate
+
+    def rotated(self, name, query, key):
+        self.recorder.put(f"{name}.q_rope", query.transpose(1, 2))
+        self.recorder.put(f"{name}.k_rope", key.transpose(1, 2))
 
     def observer(self, original):
         def attend(module, query, key, value, *arguments, **kwargs):
@@ -363,9 +385,8 @@ class Llava:
 
     def attended(self, name, module, query, key, kwargs, context, probs):
         put = self.recorder.put
-        if name.startswith("text") or hasattr(self.tower, "ln_pre"):
-            put(f"{name}.q_rope", query.transpose(1, 2))
-            put(f"{name}.k_rope", key[:, :, -query.shape[2] :].transpose(1, 2))  # behind the cached ones
+        if self.inside is not None and (name.startswith("text") or hasattr(self.tower, "ln_pre")):
+            self.rotated(name, query, key[:, :, -query.shape[2] :])  # the last ones: behind the cached
         if probs is not None:
             if self.recorder.wants(f"{name}.scores"):
                 # What the eager function has just computed and not returned, by the same operations.

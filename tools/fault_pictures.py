@@ -1,0 +1,255 @@
+"""What ports do to a picture before the model sees it: Pillow, NumPy and torch in the ways ports use them.
+
+A Pipeline is the right way for a model folder; a fault changes a field of it. Nothing here comes from
+the C program.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+
+PILLOW = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4}
+
+
+@dataclass
+class Pipeline:
+    """The processor's steps. resize(picture, width, height) -> bytes or floats."""
+
+    size: int
+    mean: list
+    std: list
+    geometry: str = "crop"
+    pad_color: tuple = ()
+    pad_align: str = "center"
+    pad_order: str = "pad-first"
+    bgr: bool = False
+    alpha: str = "drop"
+    whole: object = int  # how a resized edge becomes a number of pixels
+    spare: object = lambda n: n // 2
+    rescale: float = 1 / 255
+    fused: bool = False  # rescale and normalise in one step, as torchvision's processors do
+    resize: object = None
+    tokens: object = lambda ids, image_token: ids
+    taps: dict = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder):
+        for name in ("processor_config.json", "preprocessor_config.json"):
+            path = os.path.join(folder, name)
+            if os.path.exists(path):
+                with open(path) as file:
+                    config = json.load(file)
+                config = config.get("image_processor", config)
+        size = config["size"]
+        edge = size.get("shortest_edge", size.get("height"))
+        geometry = "pad" if config.get("do_pad") else "crop" if "shortest_edge" in size else "stretch"
+        mean, std = config["image_mean"], config["image_std"]
+        color = tuple(int(255 * m) for m in mean)
+        return cls(edge, mean, std, geometry, color, resize=pillow("bicubic"))
+
+    def rgb(self, picture):
+        if self.alpha != "drop" and picture.has_transparency_data:
+            ground = Image.new("RGBA", picture.size, self.alpha)
+            ground.alpha_composite(picture.convert("RGBA"))
+            picture = ground
+        x = np.asarray(picture.convert("RGB"))
+        return x[..., ::-1].copy() if self.bgr else x
+
+    def padded(self, x):
+        height, width, _ = x.shape
+        side = max(height, width)
+        square = np.empty((side, side, 3), x.dtype)
+        square[:] = self.pad_color
+        top, left = ((side - height) // 2, (side - width) // 2) if self.pad_align == "center" else (0, 0)
+        square[top : top + height, left : left + width] = x
+        return square
+
+    def cropped(self, x):
+        top, left = (self.spare(n - self.size) for n in x.shape[:2])
+        return x[top : top + self.size, left : left + self.size]
+
+    def square(self, x, put):
+        height, width, _ = x.shape
+        if self.geometry == "stretch":
+            return put("resized", self.resize(x, self.size, self.size))
+        if self.geometry == "pad" and self.pad_order == "pad-first":
+            return put("resized", self.resize(put("padded", self.padded(x)), self.size, self.size))
+        if self.geometry == "pad":
+            long = max(height, width)
+            width, height = (max(1, self.whole(self.size * n / long)) for n in (width, height))
+            return put("resized", self.padded(self.resize(x, width, height)))
+        short = min(height, width)
+        long = self.whole(self.size * max(height, width) / short)
+        width, height = (self.size, long) if width <= height else (long, self.size)
+        return put("cropped", self.cropped(put("resized", self.resize(x, width, height))))
+
+    def __call__(self, picture, number=0):
+        """pixel values [3,h,w]; the taps on the way in self.taps."""
+        prefix = f"image.{number}." if number else "image."
+
+        def put(name, x):
+            if x.dtype == np.uint8:  # the taps are pictures of bytes; what a port keeps in floats is none
+                self.taps[prefix + name] = x
+            return x
+
+        x = self.square(put("rgb", self.rgb(picture)), put)
+        mean, std = (np.array(n, np.float32) for n in (self.mean, self.std))
+        if self.fused:
+            mean, std = (n * np.float32(1 / self.rescale) for n in (mean, std))
+            x = x.astype(np.float32)
+        else:
+            x = (x.astype(np.float64) * self.rescale).astype(np.float32)
+        return ((x - mean) / std).transpose(2, 0, 1)
+
+
+# --- ways to resize ------------------------------------------------------------------------------
+
+
+def pillow(kind):
+    return lambda x, width, height: np.asarray(Image.fromarray(x).resize((width, height), PILLOW[kind]))
+
+
+def torch_interpolate(mode, floating, antialias):
+    """What a port that works on tensors calls."""
+
+    def resize(x, width, height):
+        x = torch.from_numpy(np.array(x)).permute(2, 0, 1)[None]
+        x = x.double() if floating else x
+        x = torch.nn.functional.interpolate(x, size=(height, width), mode=mode, antialias=antialias)
+        return x[0].permute(1, 2, 0).contiguous().numpy()
+
+    return resize
+
+
+def cubic(a):
+    def kernel(x):
+        x = np.abs(x)
+        near = ((a + 2) * x - (a + 3)) * x * x + 1
+        far = a * (((x - 5) * x + 8) * x - 4)
+        return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+    return kernel
+
+
+GRIDS = {
+    "half-pixel": lambda i, n, m: (i + 0.5) * n / m - 0.5,
+    "corner": lambda i, n, m: i * n / m,
+    "align-corners": lambda i, n, m: i * (n - 1) / max(m - 1, 1),
+}
+
+
+def weights(n, m, a, grid, antialias):
+    """[m, n]: how much of each of n inputs goes into each of m outputs; a row's sum is 1. Where the kernel is
+    widened, as Pillow does it, inputs outside the picture are left out; else the edge is repeated."""
+    wide = max(n / m, 1.0) if antialias else 1.0
+    center = GRIDS[grid](np.arange(m)[:, None], n, m)
+    if antialias:
+        w = cubic(a)((np.arange(n)[None] - center) / wide)
+        return w / w.sum(1, keepdims=True)
+    first, w = np.floor(center).astype(int), np.zeros((m, n))
+    for j in range(-1, 3):
+        at = first + j
+        np.add.at(w, (np.arange(m), np.clip(at, 0, n - 1)[:, 0]), cubic(a)(at - center)[:, 0])
+    return w
+
+
+def by_hand(a=-0.5, grid="half-pixel", antialias=True):
+    """A bicubic written out as Pillow does it: weights in units of 2^-22, bytes behind each pass."""
+
+    def one(x, m):
+        w = weights(x.shape[0], m, a, grid, antialias) * 2.0**22
+        w = (np.sign(w) * np.floor(np.abs(w) + 0.5)).astype(np.int64)
+        return np.clip((np.tensordot(w, x.astype(np.int64), 1) + (1 << 21)) >> 22, 0, 255)
+
+    return lambda x, width, height: one(one(x.swapaxes(0, 1), width).swapaxes(0, 1), height).astype(np.uint8)
+
+
+# --- the faults: name -> (change of a Pipeline, cases, further names to expect) ---------------------
+
+PICTURES, PADS = ("picture-prompt", "picture-chat", "demo-chat", "demo-palette"), ("picture-pad",)
+EVERY = PICTURES + PADS
+FAULTS = {}
+
+
+def add(name, cases=EVERY, expect=None, also=(), **fields):
+    FAULTS[name] = (fields, cases, [name] if expect is None else expect, dict(also))
+
+
+add("image.channel_order=bgr", bgr=True)
+add("image.geometry=pad", PICTURES, geometry="pad")
+add("image.geometry=stretch", geometry="stretch")
+add("image.geometry=crop", PADS, geometry="crop")
+add("image.pad_color=black", PADS, pad_color=(0, 0, 0))
+add("image.pad_color=white", PADS, pad_color=(255, 255, 255))
+add("image.pad_align=top-left", PADS, pad_align="top-left")
+add("image.pad_order=resize-first", PADS, pad_order="resize-first")
+for kind in ("bilinear", "nearest", "lanczos", "box"):
+    add(f"image.resize_filter={kind}", resize=pillow(kind))
+add("image.antialias=off", resize=by_hand(antialias=False))
+add("image.cubic_a=-0.75", resize=by_hand(a=-0.75))
+add("image.resize_grid=corner", resize=by_hand(grid="corner"))
+add("image.resize_grid=align-corners", resize=by_hand(grid="align-corners"))
+add("image.resize_rounding=torchvision", fused=True, resize=torch_interpolate("bicubic", floating=False, antialias=True))
+add("image.resize_rounding=float", resize=torch_interpolate("bicubic", floating=True, antialias=True))
+add("image.size_rounding=round", PICTURES, also={"image.size_rounding=round": "image.size_rounding=ceil"}, whole=round)
+add("image.size_rounding=ceil", PICTURES, also={"image.size_rounding=ceil": "image.size_rounding=round"},
+    whole=lambda n: int(np.ceil(n)))  # fmt: skip
+add("image.crop_rounding=ceil", PICTURES, spare=lambda n: -(-n // 2))
+add("image.alpha=white", ("demo-alpha", "picture-modes"), alpha="white")
+add("image.alpha=black", ("demo-alpha", "picture-modes"), alpha="black")
+add("image.rescale=none", rescale=1.0)
+add("image.normalize=none", mean=[0, 0, 0], std=[1, 1, 1])
+add("image.normalize=half", mean=[0.5] * 3, std=[0.5] * 3)
+add("image.normalize=imagenet", mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+add("image.channel_order=bgr + image.normalize=half", expect=["image.channel_order=bgr", "image.normalize=half"],
+    bgr=True, mean=[0.5] * 3, std=[0.5] * 3)  # fmt: skip
+add("image.geometry=pad + image.pad_color=black", PICTURES, ["image.geometry=pad", "image.pad_color=black"],
+    geometry="pad", pad_color=(0, 0, 0))  # fmt: skip
+add("image.resize_filter=bilinear + image.antialias=off (OpenCV's INTER_LINEAR)", PADS,
+    ["image.resize_filter=bilinear", "image.antialias=off", "image.resize_rounding=float"],
+    resize=torch_interpolate("bilinear", floating=True, antialias=False))  # fmt: skip
+add("image.antialias=off + image.cubic_a=-0.75 (torch's bicubic on a float tensor)", EVERY,
+    ["image.antialias=off", "image.cubic_a=-0.75", "image.resize_rounding=float"],
+    resize=torch_interpolate("bicubic", floating=True, antialias=False))  # fmt: skip
+add("image.geometry=pad + image.pad_order=resize-first + image.size_rounding=ceil (llama.cpp)", PICTURES,
+    ["image.geometry=pad", "image.pad_order=resize-first", "image.size_rounding=ceil"],
+    also={"image.size_rounding=ceil": "image.size_rounding=ceil-f32"},
+    geometry="pad", pad_order="resize-first", whole=lambda n: int(np.ceil(n)))  # fmt: skip
+add("honest pictures", EVERY + ("picture-modes", "picture-stretch", "demo-alpha"), [])
+
+
+def image_runs(ids, token):
+    """(first, behind the last) of each run of image tokens."""
+    edges = [0] + [i for i in range(1, len(ids)) if ids[i] != ids[i - 1] or ids[i] != token] + [len(ids)]
+    return [(a, b) for a, b in zip(edges, edges[1:]) if ids[a] == token]
+
+
+def other_count(change):
+    def tokens(ids, token):
+        out, last = [], 0
+        for first, behind in image_runs(ids, token):
+            out += ids[last:first] + [token] * change(behind - first)
+            last = behind
+        return out + ids[last:]
+
+    return tokens
+
+
+def bos_again(ids, token):
+    out, last = [], 0
+    for _, behind in image_runs(ids, token):
+        out += ids[last:behind] + ids[:1]
+        last = behind
+    return out + ids[last:]
+
+
+TEXTS = ("picture-prompt", "demo-chat")
+add("tokens.bos=none", TEXTS, tokens=lambda ids, token: ids[1:])
+add("tokens.bos=every-segment", TEXTS, tokens=bos_again)
+add("tokens.image_count=one-less", TEXTS, tokens=other_count(lambda n: n - 1))
+add("tokens.image_count=one-more", TEXTS, tokens=other_count(lambda n: n + 1))
+add("tokens.image_count=single", TEXTS, tokens=other_count(lambda n: 1))
