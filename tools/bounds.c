@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 double llava_unit(llava_dtype type)
 {
@@ -45,6 +46,73 @@ bool llava_measure_type(llava_dump *dump, const llava_dump_entry *entry, llava_d
     }
     free(values);
     return ok;
+}
+
+bool llava_measure_port_type(llava_port *port, const llava_port_tensor *tensor, llava_dtype *type,
+                             llava_error *e)
+{
+    size_t n = tensor->count < 65536 ? tensor->count : 65536;
+    double *values = llava_alloc(e, n, sizeof(double));
+    bool ok = values != NULL && llava_port_read(port, tensor, 0, n, values, e);
+    if (ok) {
+        *type = llava_narrowest(values, n);
+    }
+    free(values);
+    return ok;
+}
+
+int llava_part_of_tap(const char *name)
+{
+    const llava_tap_kind *kinds;
+    llava_tap_kinds(&kinds);
+    llava_tap_place place;
+    if (!llava_tap_find(name, &place) || kinds[place.kind].at <= LLAVA_AT_INPUT) {
+        return -1;
+    }
+    return kinds[place.kind].at > LLAVA_AT_PROJECTOR;
+}
+
+static bool is_table(const char *name)
+{
+    return strstr(name, ".probs") != NULL || strstr(name, ".rope.") != NULL;
+}
+
+static llava_dtype most_votes(const size_t votes[LLAVA_BF16 + 1])
+{
+    llava_dtype most = LLAVA_F64;
+    for (llava_dtype t = LLAVA_F64; t <= LLAVA_BF16; t++) {
+        most = votes[t] > votes[most] ? t : most;
+    }
+    return most;
+}
+
+bool llava_measure_parts(llava_port *port, llava_dtype types[2], llava_error *e)
+{
+    size_t votes[2][LLAVA_BF16 + 1] = {{0}}, tables = 0, islands = 0;
+    for (size_t i = 0; i < llava_port_count(port); i++) {
+        const llava_port_tensor *t = llava_port_at(port, i);
+        int part = llava_part_of_tap(t->name);
+        llava_dtype type = LLAVA_F64;
+        if (part < 0 || !t->floating || t->count == 0) {
+            continue;
+        }
+        if (!llava_measure_port_type(port, t, &type, e)) {
+            return false;
+        }
+        if (is_table(t->name)) {
+            tables++;
+            islands += type != LLAVA_F64;
+        } else {
+            votes[part][type]++;
+        }
+    }
+    llava_dtype vision = most_votes(votes[0]), text = most_votes(votes[1]);
+    bool floats = tables > 0 && islands == tables;
+    vision = vision == LLAVA_F64 && floats ? LLAVA_F32 : vision;
+    text = text == LLAVA_F64 && floats ? LLAVA_F32 : text;
+    types[0] = vision;
+    types[1] = llava_unit(vision) > llava_unit(text) ? vision : text;
+    return true;
 }
 
 /* Rounded operations before a tap: one for each kind of tap that the flow passes, layer by layer;

@@ -4,6 +4,7 @@
 
 #include "ref/number.h"
 #include "tools/dump.h"
+#include "tools/port.h"
 
 /* Unit roundoff: half the distance from 1 to the next number. */
 double llava_unit(llava_dtype type);
@@ -15,6 +16,21 @@ llava_dtype llava_narrowest(const double *values, size_t n);
 /* The same for a dump's tensor, from at most 65536 of its elements. */
 bool llava_measure_type(llava_dump *dump, const llava_dump_entry *entry, llava_dtype *type,
                         llava_error *e);
+
+/* And for a port's tensor. */
+bool llava_measure_port_type(llava_port *port, const llava_port_tensor *tensor, llava_dtype *type,
+                             llava_error *e);
+
+/* Which part of the model a tap is of: 0 the tower and the projector, 1 the language model; -1:
+ * what goes in, and names that are no taps. */
+int llava_part_of_tap(const char *name);
+
+/* What a port was computed in, part by part: the type that most tensors of a part carry. A single
+ * tensor that is narrower than the rest is no excuse for itself, and one that is wider (float32
+ * logits of a bfloat16 model) is no better than what it was computed from. Float64 with
+ * transformers' float32 islands is known by probabilities and rotary tables that are float32
+ * numbers, and is no better than float32. */
+bool llava_measure_parts(llava_port *port, llava_dtype types[2], llava_error *e);
 
 typedef struct {
     double l2;  /* of |d|_2 / |expected|_2 */

@@ -28,6 +28,7 @@ typedef struct {
     llava_counting counting;
     llava_globs taps, require;
     size_t tower_layers;  /* as EXPECTED's names show */
+    llava_dtype types[2]; /* of ACTUAL: tower and projector, language model */
     llava_honest *honest; /* --model: an honest port, replayed from EXPECTED; NULL: none */
     llava_diff result;
 } differ;
@@ -248,11 +249,15 @@ static bool judge_numbers(differ *d, const llava_dump_entry *entry, llava_diff_t
                           llava_dtype expected_type, llava_error *e)
 {
     size_t width = t->rank == 0 ? 1 : t->shape[t->rank - 1];
-    t->bound = llava_bound_alone(entry->name, width, d->tower_layers, expected_type, t->type);
+    int part = llava_part_of_tap(entry->name);
+    llava_dtype type = part < 0 ? t->type : d->types[part];
+    t->bound = llava_bound_alone(entry->name, width, d->tower_layers, expected_type, type);
     llava_bound replayed;
-    if (d->honest != NULL && expected_type == LLAVA_F64 &&
+    if (d->honest != NULL && expected_type == LLAVA_F64 && type != LLAVA_F64 &&
         llava_honest_bound(d->honest, entry->name, &replayed)) {
-        t->bound = replayed;
+        /* no port gets below its own tensor's rounding, even where this honest one was lucky */
+        t->bound.l2 = fmax(replayed.l2, llava_unit(type));
+        t->bound.max = fmax(replayed.max, 4 * llava_unit(type));
     }
     t->ratio = -1;
     if (t->numbers.mismatched > 0) {
@@ -272,19 +277,6 @@ static bool judge_numbers(differ *d, const llava_dump_entry *entry, llava_diff_t
         t->ratio = t->has_peer ? -1 : t->ratio;
     }
     return true;
-}
-
-static bool measure_port_type(llava_port *port, const llava_port_tensor *tensor, llava_dtype *type,
-                              llava_error *e)
-{
-    size_t n = tensor->count < PIECE ? tensor->count : PIECE;
-    double *values = llava_alloc(e, n, sizeof(double));
-    bool ok = values != NULL && llava_port_read(port, tensor, 0, n, values, e);
-    if (ok) {
-        *type = llava_narrowest(values, n);
-    }
-    free(values);
-    return ok;
 }
 
 static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_port_tensor *tensor,
@@ -317,45 +309,20 @@ static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_po
         return true;
     }
     return llava_measure_type(d->expected, entry, &expected_type, e) &&
-           measure_port_type(d->actual, tensor, &t->type, e) &&
+           llava_measure_port_type(d->actual, tensor, &t->type, e) &&
            judge_numbers(d, entry, t, expected_type, e);
 }
 
 /* ---- all tensors
  * ---------------------------------------------------------------------------------- */
 
-/* The type that most of ACTUAL's tensors were computed in. */
-static bool port_type(differ *d, llava_dtype *type, llava_error *e)
-{
-    size_t votes[LLAVA_BF16 + 1] = {0};
-    *type = LLAVA_F64;
-    for (size_t i = 0; i < llava_port_count(d->actual); i++) {
-        const llava_port_tensor *t = llava_port_at(d->actual, i);
-        llava_dtype one;
-        if (!t->floating || t->count == 0 || strcmp(t->name, "pixel_values") == 0) {
-            continue;
-        }
-        if (!measure_port_type(d->actual, t, &one, e)) {
-            return false;
-        }
-        votes[one]++;
-    }
-    for (llava_dtype t = LLAVA_F64; t <= LLAVA_BF16; t++) {
-        *type = votes[t] > votes[*type] ? t : *type;
-    }
-    return true;
-}
-
 /* With --model: how far an honest port of ACTUAL's type gets, and what each wrong decision does. */
 static bool replay_model(differ *d, llava_error *e)
 {
-    llava_dtype type;
+    llava_dtype type = d->types[1];
     llava_error why;
     if (d->o.model == NULL) {
         return true;
-    }
-    if (!port_type(d, &type, e)) {
-        return false;
     }
     if (!llava_honest_open(&d->honest, d->o.model, d->o.expected, type, &why)) {
         llava_warn(why.text);
@@ -591,7 +558,8 @@ static int diff(int argc, char **argv, llava_error *e)
         d.result.expected = d.o.expected;
         d.result.actual = d.o.actual;
         d.result.peer = d.o.peer;
-        ok = replay_model(&d, e) && diff_all(&d, e) && report(&d, e);
+        ok = llava_measure_parts(d.actual, d.types, e) && replay_model(&d, e) && diff_all(&d, e) &&
+             report(&d, e);
     }
     llava_verdict verdict = d.result.verdict;
     if (ok && verdict == LLAVA_CANNOT_JUDGE) {
