@@ -154,8 +154,8 @@ static void write_chip(llava_html *h, const llava_flow_tap *t, bool local)
 static void write_counts(llava_html *h, const llava_flow_tap *taps, size_t count)
 {
     static const llava_flow_state shown[] = {
-        LLAVA_FLOW_WRONG,     LLAVA_FLOW_OFF,    LLAVA_FLOW_DOUBTFUL, LLAVA_FLOW_UNJUDGED,
-        LLAVA_FLOW_INHERITED, LLAVA_FLOW_WITHIN, LLAVA_FLOW_ABSENT};
+        LLAVA_FLOW_WRONG,    LLAVA_FLOW_FIRST,     LLAVA_FLOW_OFF,    LLAVA_FLOW_DOUBTFUL,
+        LLAVA_FLOW_UNJUDGED, LLAVA_FLOW_INHERITED, LLAVA_FLOW_WITHIN, LLAVA_FLOW_ABSENT};
     size_t numbers[LLAVA_FLOW_STATES] = {0};
     bool first = true;
     for (size_t i = 0; i < count; i++) {

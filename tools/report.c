@@ -148,6 +148,27 @@ void llava_report_head(llava_html *h, const char *title, llava_verdict verdict)
                       llava_verdict_name(verdict), verdict_word(verdict));
 }
 
+void llava_report_worst(llava_html *h, const char *name, int rank, const size_t *shape,
+                        const llava_comparison *c)
+{
+    llava_view_layout layout = llava_view_lay_out(name, rank, shape);
+    llava_view_place place = llava_view_place_of(&layout, c->worst_row);
+    llava_html_format(h, "<dt>worst row</dt><dd>%zu", place.row);
+    if (layout.heads > 1) {
+        llava_html_format(h, " of %s %zu", layout.kind == LLAVA_VIEW_PLANES ? "colour" : "head",
+                          place.head);
+    }
+    if (layout.samples > 1) {
+        llava_html_format(h, " of sample %zu", place.sample);
+    }
+    llava_html_format(h, ": error <span class=\"x\">%s</span></dd>",
+                      llava_short(c->worst_row_l2).text);
+    if (c->worst_head_l2 > 0) {
+        llava_html_format(h, "<dt>worst head</dt><dd>%zu: error <span class=\"x\">%s</span></dd>",
+                          c->worst_head, llava_short(c->worst_head_l2).text);
+    }
+}
+
 void llava_report_tail(llava_html *h)
 {
     llava_html_put(

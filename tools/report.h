@@ -23,6 +23,9 @@ bool llava_report_diagnosis(const llava_diagnosis *d, const llava_session *sessi
 void llava_report_head(llava_html *h, const char *title, llava_verdict verdict);
 /* A name in code style, cut at 200 bytes. */
 void llava_report_code(llava_html *h, const char *text);
+/* Where in a tap it is worst, as terms of a list. */
+void llava_report_worst(llava_html *h, const char *name, int rank, const size_t *shape,
+                        const llava_comparison *c);
 /* The words that the page uses, and its end. */
 void llava_report_tail(llava_html *h);
 

@@ -162,7 +162,7 @@ static void write_suspect(llava_html *h, const char *words, double error, const 
     llava_html_format(h, "<tr class=\"%s\"><th scope=\"row\">", kind);
     llava_html_text(h, words);
     llava_html_format(h, "</th><td>%s</td><td>", llava_short(error).text);
-    if (j->noise > 0) {
+    if (j->noise > 0 && isfinite(error)) {
         double times = error / j->noise;
         llava_html_format(h, "%s&#215;",
                           llava_short(times < 10 ? floor(10 * times + 0.5) / 10 : times).text);
@@ -330,23 +330,8 @@ static void write_command(llava_html *h, const llava_diagnosis *d, const llava_s
     llava_html_put(h, "</pre>");
 }
 
-static void write_row(llava_html *h, const llava_judged *j)
+static void write_mismatches(llava_html *h, const llava_comparison *c)
 {
-    const llava_comparison *c = &j->local;
-    llava_view_layout layout = llava_view_lay_out(j->name, j->rank, j->shape);
-    llava_view_place place = llava_view_place_of(&layout, c->worst_row);
-    llava_html_format(h, "<dt>worst row</dt><dd>%zu", place.row);
-    if (layout.heads > 1) {
-        llava_html_format(h, " of head %zu", place.head);
-    }
-    if (layout.samples > 1) {
-        llava_html_format(h, " of sample %zu", place.sample);
-    }
-    llava_html_format(h, ": error %s</dd>", llava_short(c->worst_row_l2).text);
-    if (c->worst_head_l2 > 0) {
-        llava_html_format(h, "<dt>worst head</dt><dd>%zu: error %s</dd>", c->worst_head,
-                          llava_short(c->worst_head_l2).text);
-    }
     if (c->mismatched > 0) {
         llava_html_format(h,
                           "<dt>NaN or infinite</dt><dd>%llu values on one side only, the first "
@@ -379,12 +364,14 @@ static void write_terms(llava_html *h, const llava_diagnosis *d, const llava_fin
         llava_html_format(h, "<dt>not equal</dt><dd>%llu of %llu values</dd>",
                           (unsigned long long)j->local.unequal, (unsigned long long)j->local.count);
     } else {
-        llava_html_format(h,
-                          "<dt>made here</dt><dd>error <span class=\"x\">%s</span>, where rounding "
-                          "explains <span class=\"x\">%s</span></dd>",
-                          llava_short(j->local.mismatched > 0 ? (double)NAN : j->local.rel_l2).text,
-                          llava_short(j->noise).text);
-        write_row(h, j);
+        if (j->local.mismatched == 0) {
+            llava_html_format(h,
+                              "<dt>made here</dt><dd>error <span class=\"x\">%s</span>, where "
+                              "rounding explains <span class=\"x\">%s</span></dd>",
+                              llava_short(j->local.rel_l2).text, llava_short(j->noise).text);
+        }
+        llava_report_worst(h, j->name, j->rank, j->shape, &j->local);
+        write_mismatches(h, &j->local);
     }
     if (f->also_count > 0) {
         llava_html_format(h, "<dt>the same again in</dt><dd>%zu more tap%s", f->also_count,

@@ -129,20 +129,7 @@ static void write_names(llava_html *h, const char *what, char **names, size_t co
 static void write_where(llava_html *h, const llava_diff_tensor *t)
 {
     const llava_comparison *c = &t->numbers;
-    llava_view_layout layout = llava_view_lay_out(t->name, t->rank, t->shape);
-    llava_view_place place = llava_view_place_of(&layout, c->worst_row);
-    llava_html_format(h, "<dt>worst row</dt><dd>%zu", place.row);
-    if (layout.heads > 1) {
-        llava_html_format(h, " of head %zu", place.head);
-    }
-    if (layout.samples > 1) {
-        llava_html_format(h, " of sample %zu", place.sample);
-    }
-    llava_html_format(h, ": error %s</dd>", llava_short(c->worst_row_l2).text);
-    if (c->worst_head_l2 > 0) {
-        llava_html_format(h, "<dt>worst head</dt><dd>%zu: error %s</dd>", c->worst_head,
-                          llava_short(c->worst_head_l2).text);
-    }
+    llava_report_worst(h, t->name, t->rank, t->shape, c);
     llava_html_format(h,
                       "<dt>worst value</dt><dd>element %zu: expected %.9g, actual %.9g</dd>"
                       "<dt>not equal</dt><dd>%llu of %llu values; cosine %.9f</dd>",
