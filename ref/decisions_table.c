@@ -149,8 +149,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .values = {"trunc", "round", "ceil", "ceil-f32", NULL},
             .acts = (const char *const[]){"image.resized", NULL},
             .what = "How the longer edge behind the resize is made whole: int(size * long / "
-                    "short). round, ceil: to nearest, or up; ceil-f32: up, the quotient taken in "
-                    "float32. Acts where the shape is kept.",
+                    "short). round, ceil: to nearest, or up; ceil-f32: up, long * (size / short) "
+                    "in float32. Acts where the shape is kept.",
             .source = "spec 6.4: transformers image_transforms.py, get_resize_output_image_size",
             .ports = "candle: ceil (C 13); "
                      "llama.cpp: a ceiling taken in float32, 29 rows for 28 (X, section 4 N)",
@@ -804,7 +804,7 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .acts = (const char *const[]){"vision.layers.{i}.mlp.act", "projector.act",
                                           "text.layers.{i}.mlp.act", NULL},
             .what = "Activations are computed. f16: read from a table that holds float16(act(x)) "
-                    "for every float16 x.",
+                    "for every float16 x, computed in float32; the tanh GELU beyond 10 is x or 0.",
             .source = "contract 5",
             .ports = "llama.cpp: quick_gelu and gelu on CPU (X, section 4 T and N)",
         },

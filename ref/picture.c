@@ -240,9 +240,10 @@ static bool resolve(const llava_processor *p, const llava_image_plan *plan, reci
 static size_t scaled_edge(llava_size_rounding rounding, size_t size, size_t edge, size_t other)
 {
     if (rounding == LLAVA_SIZE_CEIL_F32) {
-        float ratio = (float)(size * edge) / (float)other;
-        size_t whole = (size_t)ratio;
-        return (float)whole < ratio ? whole + 1 : whole;
+        float ratio = (float)size / (float)other;
+        float scaled = (float)edge * ratio;
+        size_t whole = (size_t)scaled;
+        return (float)whole < scaled ? whole + 1 : whole;
     }
     double exact = (double)(size * edge) / (double)other;
     size_t whole = (size_t)exact;

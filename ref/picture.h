@@ -93,7 +93,7 @@ typedef enum {
     LLAVA_SIZE_TRUNC,
     LLAVA_SIZE_ROUND, /* halves up */
     LLAVA_SIZE_CEIL,
-    LLAVA_SIZE_CEIL_F32, /* size * long as float32, divided by short in float32 */
+    LLAVA_SIZE_CEIL_F32, /* long * (size / short), both steps in float32 */
 } llava_size_rounding;
 
 typedef enum { LLAVA_CROP_FLOOR, LLAVA_CROP_CEIL } llava_crop_rounding;

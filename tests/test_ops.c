@@ -360,6 +360,15 @@ static void activation_table_goes_through_float16(void **state)
         llava_activate(&exact, LLAVA_ACT_GELU, &entry, &half, 1);
         assert_true(y[i] == llava_decode_f16(llava_encode_f16(entry)));
     }
+    /* Three entries of the table that llama.cpp makes (measured: docs/ports/llama.cpp.md), where
+     * 1 + tanh cancels in float32 and the exact value would round otherwise; and beyond its ends.
+     */
+    const double put[6] = {-0x1.078p+1, -0x1.e8p+1, -0x1.2e8p+2, 10.375244140625, -11, 9.99};
+    const double got[6] = {-0x1.4c4p-5, -0x1.5d4p-13, -0x1.8p-20, 10.375244140625, 0, 9.9921875};
+    llava_activate(&n, LLAVA_ACT_GELU_TANH, y, put, 6);
+    for (size_t i = 0; i < 6; i++) {
+        assert_true(y[i] == got[i]);
+    }
     llava_activate(&n, LLAVA_ACT_NONE, y, x, 100); /* no activation, no table */
     for (size_t i = 0; i < 100; i++) {
         assert_true(y[i] == (double)(float)x[i]);

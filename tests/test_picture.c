@@ -278,7 +278,9 @@ static void the_longer_edge_is_cut_off_or_rounded(void **state)
     plan.size_rounding = LLAVA_SIZE_CEIL;
     check_resized_size(plan, 5, 10, 7, 8, 5);
     check_resized_size(plan, 5, 10, 5, 10, 5);
+    check_resized_size(plan, 5, 27, 9, 15, 5);
     plan.size_rounding = LLAVA_SIZE_CEIL_F32;
+    check_resized_size(plan, 5, 27, 9, 16, 5); /* 5/9 rounds up, 27 of them are more than 15 */
     check_resized_size(plan, 5, 10, 7, 8, 5);
     check_resized_size(plan, 5, 10, 5, 10, 5);
     plan = (llava_image_plan){.geometry = LLAVA_GEOMETRY_PAD};

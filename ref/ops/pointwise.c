@@ -82,6 +82,29 @@ static double activation(llava_act act, double x)
     return x;
 }
 
+/* GELU's tanh form, every operation rounded to float32: where 1 + tanh nearly cancels, that decides
+ * which float16 is nearest. */
+static double gelu_tanh_f32(double x)
+{
+    const llava_dtype f32 = LLAVA_F32;
+    const double a = (double)0.044715f, c = (double)0.79788456080286535588f;
+    double inner = llava_round(f32, 1 + llava_round(f32, llava_round(f32, a * x) * x));
+    double t = llava_tanh(llava_round(f32, llava_round(f32, c * x) * inner));
+    return llava_round(f32, 0.5 * x * llava_round(f32, 1 + llava_round(f32, t)));
+}
+
+/* float16(act(x)) for float16 x, from a table that a port made in float32 (ggml). Its tanh GELU has
+ * no entries beyond 10: x, or 0. */
+static double table_entry(llava_act act, double x)
+{
+    if (act == LLAVA_ACT_GELU_TANH && fabs(x) >= 10) {
+        return x > 0 ? x : 0;
+    }
+    double half = llava_round(LLAVA_F16, x);
+    double entry = act == LLAVA_ACT_GELU_TANH ? gelu_tanh_f32(half) : activation(act, half);
+    return llava_round(LLAVA_F16, entry);
+}
+
 /* quick_gelu's three tensor operations, each rounded. */
 static double quick_gelu(const llava_numerics *n, double factor, double x)
 {
@@ -95,9 +118,7 @@ void llava_activate(const llava_numerics *n, llava_act act, double *y, const dou
 {
     for (size_t i = 0; i < count; i++) {
         if (n->act_table_f16 && act != LLAVA_ACT_NONE) {
-            /* a port's table holds float16(act(x)) for every float16 x */
-            double entry = llava_round(LLAVA_F16, activation(act, llava_round(LLAVA_F16, x[i])));
-            y[i] = llava_round(n->storage, entry);
+            y[i] = llava_round(n->storage, table_entry(act, x[i]));
         } else if (act == LLAVA_ACT_QUICK_GELU) {
             y[i] = quick_gelu(n, 1.702, x[i]);
         } else if (act == LLAVA_ACT_QUICK_GELU_1773) {
