@@ -814,6 +814,20 @@ void llava_diagnosis_free(llava_diagnosis *r)
 /* ---- the whole
  * -------------------------------------------------------------------------------------- */
 
+/* The mask of what counts; without one every position does, but still not a later key's score. */
+static bool count_positions(diagnoser *d, llava_error *e)
+{
+    const size_t count = d->inputs.batch * d->inputs.length;
+    if (d->inputs.attention_mask != NULL) {
+        return copy_ids(&d->counting.mask, d->inputs.attention_mask, count, e);
+    }
+    d->counting.mask = llava_alloc(e, count, sizeof(int64_t));
+    for (size_t i = 0; d->counting.mask != NULL && i < count; i++) {
+        d->counting.mask[i] = 1;
+    }
+    return d->counting.mask != NULL;
+}
+
 static bool take_inputs(diagnoser *d, llava_error *e)
 {
     bool ok = copy_inputs(d, e) && judge_pictures(d, e) && take_pixels(d, e) && take_ids(d, e) &&
@@ -823,9 +837,7 @@ static bool take_inputs(diagnoser *d, llava_error *e)
     }
     d->counting.batch = d->inputs.batch;
     d->counting.length = d->inputs.length;
-    return copy_ids(&d->counting.mask, d->inputs.attention_mask, d->inputs.batch * d->inputs.length,
-                    e) &&
-           (d->counting.mask != NULL || (d->counting.length = 0, true));
+    return count_positions(d, e);
 }
 
 /* Is there a step tap among the port's? Then its dump is of a generation. */
