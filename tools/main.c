@@ -18,14 +18,8 @@ static const llava_command command_version = {"version", version, "",
 static const llava_command command_help = {"help", help, "[COMMAND]", "explain a command", ""};
 
 static const llava_command *const commands[] = {
-    &llava_command_run,
-    &llava_command_diff,
-    &llava_command_diagnose,
-    &llava_command_inspect,
-    &llava_command_explain,
-    &llava_command_bench,
-    &command_version,
-    &command_help,
+    &llava_command_run,     &llava_command_diff,  &llava_command_diagnose, &llava_command_inspect,
+    &llava_command_explain, &llava_command_bench, &command_version,        &command_help,
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
@@ -81,7 +75,8 @@ static int help(int argc, char **argv, llava_error *e)
     if (c == NULL) {
         return unknown(argv[0], e);
     }
-    printf("llava-ref %s %s\n  %s\n%s", c->name, c->usage, c->about, c->help);
+    printf("llava-ref %s%s%s\n  %s\n%s", c->name, c->usage[0] == '\0' ? "" : " ", c->usage,
+           c->about, c->help);
     return LLAVA_DONE;
 }
 
@@ -99,7 +94,10 @@ int main(int argc, char **argv)
         status = version(0, argv, &e);
     } else {
         const llava_command *c = find(argv[1]);
-        status = c == NULL ? unknown(argv[1], &e) : c->run(argc - 2, argv + 2, &e);
+        bool asks = argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
+        status = c == NULL ? unknown(argv[1], &e)
+                 : asks    ? help(1, argv + 1, &e)
+                           : c->run(argc - 2, argv + 2, &e);
     }
     if (status != LLAVA_CANNOT && (fflush(stdout) != 0 || ferror(stdout))) {
         llava_fail(&e, "standard output: cannot write");
