@@ -785,6 +785,28 @@ static bool narrow_all(diagnoser *d, llava_error *e)
     return true;
 }
 
+/* Where neither the port's positions nor --positions are there, both conventions are honest: a
+ * finding that the other one explains is none. */
+static bool take_other_convention(diagnoser *d)
+{
+    const llava_diagnosis *r = &d->result;
+    if (d->o.request.positions_given || d->session.convention == LLAVA_POSITIONS_GENERATE ||
+        d->inputs.position_ids != NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < r->finding_count; i++) {
+        for (size_t c = 0; c < r->findings[i].cause_count; c++) {
+            const llava_cause *one = &r->findings[i].causes[c];
+            if (one->count == 1 && one->id[0] == LLAVA_TEXT_POSITIONS &&
+                one->value[0] == LLAVA_TEXT_POSITIONS_MASK_CUMULATIVE) {
+                d->session.convention = LLAVA_POSITIONS_GENERATE;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void forget_findings(llava_diagnosis *r)
 {
     for (size_t i = 0; i < r->finding_count; i++) {
@@ -882,8 +904,9 @@ static bool examine(diagnoser *d, llava_error *e)
                  .inputs = &d->inputs,
                  .port = d->port,
                  .forced = true,
-                 .generates = steps > 0 && d->inputs.answer != NULL,
-                 .tokens = d->inputs.answer_length},
+                 .generates = steps > 0,
+                 /* without generated_ids: what follows from the port's own logits */
+                 .tokens = d->inputs.answer != NULL ? d->inputs.answer_length : steps + 1},
         .counting = &d->counting,
         .base = &d->base,
     };
@@ -899,7 +922,11 @@ static bool examine(diagnoser *d, llava_error *e)
     while (moved) {
         forget_findings(&d->result);
         forget_taps(&d->result, inputs_judged);
-        if (!replay(d, e) || !find_causes(d, e) || !adopt_rounding(d, &moved, e)) {
+        if (!replay(d, e) || !find_causes(d, e)) {
+            return false;
+        }
+        moved = take_other_convention(d);
+        if (!moved && !adopt_rounding(d, &moved, e)) {
             return false;
         }
     }

@@ -1,0 +1,661 @@
+/* llava-ref diagnose: planted decisions are named, honest ports pass, damage is located and not
+ * guessed at. The whole matrix of decisions, cases, types and dumps is tools/check_diagnosis.py. */
+#include "ref/file.h"
+#include "ref/json.h"
+#include "ref/number.h"
+#include "tests/program.h"
+#include "tests/tiny.h"
+#include "tools/command.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- running the commands in this process
+ * ------------------------------------------------------- */
+
+enum { MOST_WORDS = 64 };
+
+typedef struct {
+    support_folder folder;
+    int status;
+    llava_error error;
+    cJSON *json;
+} bench;
+
+static bench open_bench(void)
+{
+    return (bench){.folder = support_folder_new()};
+}
+
+static void close_bench(bench *b)
+{
+    cJSON_Delete(b->json);
+    support_folder_remove(&b->folder);
+}
+
+/* Runs a command with these words, what it prints going nowhere. */
+static void command(bench *b, const llava_command *c, char **words, int count)
+{
+    fflush(stdout);
+    fflush(stderr);
+    int kept = dup(STDOUT_FILENO), kept_err = dup(STDERR_FILENO);
+    assert_non_null(freopen("/dev/null", "w", stdout));
+    assert_non_null(freopen("/dev/null", "w", stderr));
+    b->error.text[0] = '\0';
+    b->status = c->run(count, words, &b->error);
+    fflush(stdout);
+    dup2(kept, STDOUT_FILENO);
+    dup2(kept_err, STDERR_FILENO);
+    close(kept);
+    close(kept_err);
+}
+
+typedef struct {
+    char *word[MOST_WORDS];
+    int count;
+} words;
+
+static void add(words *w, const char *word)
+{
+    assert_true(w->count < MOST_WORDS);
+    w->word[w->count] = strdup(word);
+    assert_non_null(w->word[w->count++]);
+}
+
+/* Words separated by blanks. */
+static void add_all(words *w, const char *text)
+{
+    char copy[2048];
+    snprintf(copy, sizeof copy, "%s", text);
+    char *rest = NULL;
+    for (char *at = strtok_r(copy, " ", &rest); at != NULL; at = strtok_r(NULL, " ", &rest)) {
+        add(w, at);
+    }
+}
+
+static void free_words(words *w)
+{
+    for (int i = 0; i < w->count; i++) {
+        free(w->word[i]);
+    }
+}
+
+/* The model folder of a golden case and its inputs, as case.json has them; `running`: with its
+ * --generate too. */
+static void add_case(words *w, const char *name, const char *model, bool running)
+{
+    char path[512], text[8192];
+    llava_error e;
+    snprintf(path, sizeof path, "golden/%s/case.json", name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t n = fread(text, 1, sizeof text, file);
+    fclose(file);
+    cJSON *json = llava_json_parse(path, text, n, &e);
+    const cJSON *argument = cJSON_GetObjectItemCaseSensitive(json, "arguments")->child;
+    for (; argument != NULL; argument = argument->next) {
+        const char *word = argument->valuestring;
+        bool generate = strcmp(word, "--generate") == 0;
+        if (strcmp(word, "--taps") == 0 || (generate && !running)) {
+            argument = argument->next;
+            continue;
+        }
+        add(w, word);
+        if (word[0] != '-') {
+            continue;
+        }
+        argument = argument->next;
+        bool text_word = generate || strcmp(word, "--prompt") == 0 || strcmp(word, "--chat") == 0;
+        bool own = strcmp(word, "--model") == 0 && model != NULL;
+        snprintf(path, sizeof path, "golden/%s/%s", name, argument->valuestring);
+        add(w, own ? model : text_word ? argument->valuestring : path);
+    }
+    cJSON_Delete(json);
+}
+
+/* A dump of the case with these further words of `run`; false where run refuses it. */
+static bool dump(bench *b, const char *name, const char *model, const char *more, const char *to)
+{
+    words w = {.count = 0};
+    add_case(&w, name, model, true);
+    add_all(&w, more);
+    add(&w, "--dump");
+    add(&w, support_path(&b->folder, to));
+    command(b, &llava_command_run, w.word, w.count);
+    free_words(&w);
+    return b->status == 0;
+}
+
+static void read_json(bench *b, const char *path)
+{
+    static char text[1 << 20];
+    cJSON_Delete(b->json);
+    b->json = NULL;
+    FILE *file = fopen(path, "r");
+    if (file != NULL) {
+        size_t n = fread(text, 1, sizeof text, file);
+        fclose(file);
+        b->json = llava_json_parse(path, text, n, &b->error);
+    }
+}
+
+static void diagnose(bench *b, const char *name, const char *path, const char *more)
+{
+    words w = {.count = 0};
+    char json[512];
+    snprintf(json, sizeof json, "%s", support_path(&b->folder, "out.json"));
+    unlink(json);
+    add_case(&w, name, NULL, false);
+    add_all(&w, more);
+    add(&w, "--dump");
+    add(&w, path);
+    add(&w, "--json");
+    add(&w, json);
+    command(b, &llava_command_diagnose, w.word, w.count);
+    free_words(&w);
+    read_json(b, json);
+}
+
+/* ---- reading the result
+ * ----------------------------------------------------------------------------- */
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "(none)";
+}
+
+static const cJSON *list_of(const cJSON *object, const char *key)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static int finding_count(const bench *b)
+{
+    return cJSON_GetArraySize(list_of(b->json, "findings"));
+}
+
+static const cJSON *finding(const bench *b, int i)
+{
+    return cJSON_GetArrayItem(list_of(b->json, "findings"), i);
+}
+
+/* "NAME=VALUE", or "NAME=VALUE+NAME=VALUE" of cause i. */
+static const char *cause(const cJSON *f, int i)
+{
+    static char text[256];
+    const cJSON *c = cJSON_GetArrayItem(list_of(f, "causes"), i);
+    snprintf(text, sizeof text, "%s=%s", text_of(c, "decision"), text_of(c, "value"));
+    const cJSON *with;
+    cJSON_ArrayForEach(with, list_of(c, "with"))
+    {
+        snprintf(text + strlen(text), sizeof text - strlen(text), "+%s=%s",
+                 text_of(with, "decision"), text_of(with, "value"));
+    }
+    return text;
+}
+
+static bool in_precision(const bench *b, const char *choice)
+{
+    const cJSON *one;
+    char text[128];
+    cJSON_ArrayForEach(one, list_of(list_of(b->json, "precision"), "decisions"))
+    {
+        snprintf(text, sizeof text, "%s=%s", text_of(one, "decision"), text_of(one, "value"));
+        if (strcmp(text, choice) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *shown(const bench *b)
+{
+    static char *text;
+    cJSON *copy = cJSON_Duplicate(b->json, true);
+    cJSON_DeleteItemFromObject(copy, "taps");
+    cJSON_DeleteItemFromObject(copy, "inherited");
+    free(text);
+    text = copy == NULL ? NULL : cJSON_PrintUnformatted(copy);
+    cJSON_Delete(copy);
+    return text == NULL ? b->error.text : text;
+}
+
+/* ---- planted decisions
+ * ------------------------------------------------------------------------------ */
+
+#define SPARSE "vision.features,projector.out,text.layers.*.output,logits"
+
+/* One decision planted in a case: named as the only finding, first among its causes. */
+typedef struct {
+    const char *name, *choice;
+    const char *more; /* of run */
+    const char *tap;  /* where it must be found; NULL: anywhere */
+    const char *with; /* of diagnose */
+} planted;
+
+static const planted full[] = {
+    {"plain", "vision.patch_order=column-major", "", "vision.patch_embed", ""},
+    {"plain", "vision.patch_kernel=ohwi", "", "vision.patch_embed", ""},
+    {"plain", "vision.cls_position=last", "", "vision.embed", ""},
+    {"plain", "vision.cls_position=absent", "", "vision.embed", ""},
+    {"plain", "vision.positions=shifted", "", "vision.embed", ""},
+    {"plain", "vision.pre_norm=absent", "", "vision.pre_norm", ""},
+    {"plain", "vision.norm_eps=1e-6", "", "vision.pre_norm", ""},
+    {"plain", "vision.act=gelu", "", "vision.layers.0.mlp.act", ""},
+    {"plain", "vision.attn_scale=width", "", "vision.layers.0.attn.scores", ""},
+    {"plain", "vision.attn_mask=causal", "", "vision.layers.0.attn.probs", ""},
+    {"plain", "vision.attn_bias=absent", "", "vision.layers.0.attn.q", ""},
+    {"full-strategy", "vision.feature_layer=one-less", "", "vision.features", ""},
+    {"plain", "vision.post_norm=applied", "", "vision.features", ""},
+    {"plain", "vision.select=drop-last", "", "vision.features", ""},
+    {"plain", "projector.act=gelu_tanh", "", "projector.act", ""},
+    {"plain", "projector.bias=absent", "", "projector.fc1", ""},
+    {"plain", "merge.scale=sqrt-width", "", "text.inputs_embeds", ""},
+    {"plain", "merge.placement=one-late", "", "text.inputs_embeds", ""},
+    {"several-pictures", "merge.order=reversed", "", "text.inputs_embeds", ""},
+    {"plain", "text.norm_eps=1e-6", "", "text.layers.0.norm1", ""},
+    {"plain", "text.norm_weight=plus-one", "", "text.layers.0.norm1", ""},
+    {"plain", "text.norm_kind=layer", "", "text.layers.0.norm1", ""},
+    {"plain", "text.rope_pairing=interleaved", "", "text.layers.0.attn.q_rope", ""},
+    {"plain", "text.rope_theta=1e6", "", "text.rope.cos", ""},
+    {"plain", "text.rope_sign=reversed", "", NULL, ""},
+    {"plain", "text.positions=image-shared", "", "position_ids", ""},
+    {"batch-left", "text.positions=mask-cumulative", "", "position_ids", "--positions forward"},
+    {"plain", "text.attn_scale=none", "", "text.layers.0.attn.scores", ""},
+    {"plain", "text.attn_mask=next-included", "", "text.layers.0.attn.probs", ""},
+    {"batch-left", "text.padding_mask=ignored", "", "text.layers.0.attn.probs", ""},
+    {"grouped-heads", "text.kv_groups=interleaved", "", "text.layers.0.attn.scores", ""},
+    {"grouped-heads", "text.qkv_bias=absent", "", "text.layers.0.attn.q", ""},
+    {"plain", "text.mlp_act=gelu_tanh", "", "text.layers.0.mlp.act", ""},
+    {"plain", "text.mlp_order=gate-up-swapped", "", "text.layers.0.mlp.act", ""},
+    {"plain", "text.layers=one-less", "", NULL, ""},
+    {"plain", "text.final_norm=absent", "", "text.norm", ""},
+    {"generate", "cache.position=skipped", "", "step.1.position_ids", ""},
+    /* in the port's own narrow type */
+    {"plain", "vision.cls_position=last", "--dtype bf16 --numerics hf", "vision.embed", ""},
+    {"plain", "projector.act=relu", "--dtype bf16 --numerics hf", "projector.act", ""},
+    {"plain", "text.rope_pairing=interleaved", "--dtype f16 --numerics hf",
+     "text.layers.0.attn.q_rope", ""},
+    {"plain", "text.attn_scale=width", "--dtype f32 --numerics hf", "text.layers.0.attn.scores",
+     ""},
+    {"plain", "vision.act=gelu_tanh", "--dtype f32 --numerics hf", "vision.layers.0.mlp.act", ""},
+    /* missing taps widen the span */
+    {"plain", "vision.cls_position=last", "--taps " SPARSE, "vision.features", ""},
+    {"plain", "vision.act=gelu", "--taps " SPARSE, "vision.features", ""},
+    {"plain", "projector.act=gelu_tanh", "--taps " SPARSE, "projector.out", ""},
+    {"plain", "text.rope_theta=1e6", "--taps " SPARSE, "text.layers.0.output", ""},
+    {"plain", "text.positions=image-shared", "--taps " SPARSE, "text.layers.0.output", ""},
+    {"plain", "text.norm_eps=1e-6", "--taps " SPARSE " --dtype f32 --numerics hf", NULL, ""},
+    {"grouped-heads", "text.kv_groups=interleaved", "--taps logits", "logits", ""},
+    {"plain", "merge.placement=front", "--taps logits", "logits", ""},
+    {"plain", "vision.attn_mask=causal", "--taps logits --dtype bf16 --numerics hf", "logits", ""},
+    {"generate", "cache.position=repeated", "--taps logits,step.*.logits", "step.1.logits", ""},
+    /* from the picture and the prompt */
+    {"picture-prompt", "image.channel_order=bgr", "", "image.rgb", ""},
+    {"picture-prompt", "image.resize_filter=bilinear", "", "image.resized", ""},
+    {"picture-prompt", "image.antialias=off", "", "image.resized", ""},
+    {"picture-prompt", "image.normalize=half", "", "pixel_values", ""},
+    {"picture-prompt", "image.rescale=none", "", "pixel_values", ""},
+    {"picture-prompt", "image.resize_grid=align-corners", "--taps vision.patch_embed",
+     "vision.patch_embed", ""},
+    {"picture-prompt", "image.channel_order=bgr", "--taps logits", "logits", ""},
+    {"picture-pad", "image.pad_color=black", "--taps image.*,pixel_values", "image.padded", ""},
+    {"picture-pad", "image.pad_align=top-left", "--taps pixel_values", "pixel_values", ""},
+    {"picture-prompt", "tokens.bos=none", "--taps input_ids", "input_ids", ""},
+};
+
+static void check_planted(const planted *rows, size_t count)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < count; i++) {
+        const planted *p = &rows[i];
+        bench b = open_bench();
+        char more[256];
+        snprintf(more, sizeof more, "--set %s %s", p->choice, p->more);
+        if (!dump(&b, p->name, NULL, more, "port.npz")) {
+            fail_msg("%s %s: %s", p->name, more, b.error.text);
+        }
+        diagnose(&b, p->name, support_path(&b.folder, "port.npz"), p->with);
+        bool right = b.status == 1 && finding_count(&b) == 1 &&
+                     strcmp(cause(finding(&b, 0), 0), p->choice) == 0 &&
+                     (p->tap == NULL || strcmp(text_of(finding(&b, 0), "tap"), p->tap) == 0);
+        if (!right) {
+            print_error("%s %s: %s\n", p->name, more, shown(&b));
+            failed++;
+        }
+        close_bench(&b);
+    }
+    if (failed > 0) {
+        fail_msg("%zu of %zu rows", failed, count);
+    }
+}
+
+static void test_a_planted_decision_is_named(void **state)
+{
+    (void)state;
+    check_planted(full, sizeof full / sizeof full[0]);
+}
+
+/* No golden has a tower whose head width is even. */
+static void test_a_permuted_tower_is_named(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    tiny_model model;
+    words run = {.count = 0}, check = {.count = 0};
+    char path[512], json[512];
+    tiny_open(&model);
+    program_write_inputs(&b.folder, "in.npz",
+                         "input_ids <i8 [1,12] 1 28*9 4 5; pixel_values <f4 [1,3,7,7] 0.5*60 1*87");
+    snprintf(path, sizeof path, "--model %s --inputs %s", model.folder.path,
+             support_path(&b.folder, "in.npz"));
+    add_all(&run, path);
+    add_all(&check, path);
+    snprintf(path, sizeof path, "%s", support_path(&b.folder, "port.npz"));
+    add_all(&run, "--set vision.qk_layout=permuted --dump");
+    add(&run, path);
+    command(&b, &llava_command_run, run.word, run.count);
+    if (b.status != 0) {
+        fail_msg("%s", b.error.text);
+    }
+    snprintf(json, sizeof json, "%s", support_path(&b.folder, "out.json"));
+    add_all(&check, "--dump");
+    add(&check, path);
+    add_all(&check, "--json");
+    add(&check, json);
+    command(&b, &llava_command_diagnose, check.word, check.count);
+    read_json(&b, json);
+    assert_int_equal(finding_count(&b), 1);
+    assert_string_equal(cause(finding(&b, 0), 0), "vision.qk_layout=permuted");
+    assert_string_equal(text_of(finding(&b, 0), "tap"), "vision.layers.0.attn.q");
+    free_words(&run);
+    free_words(&check);
+    tiny_close(&model);
+    close_bench(&b);
+}
+
+/* A rounding that holds everywhere is the port's precision, not a fault. */
+static void test_roundings_everywhere_go_to_precision(void **state)
+{
+    static const char *const choices[] = {
+        "numerics.weights=int8",      "numerics.patch_input=bf16", "numerics.matmul_input=f16",
+        "numerics.act_table=f16",     "numerics.kv_cache=f16",     "numerics.attn_accumulate=f16",
+        "numerics.matmul_input=tf32", "numerics.islands=hf",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
+        bench b = open_bench();
+        char more[128];
+        snprintf(more, sizeof more, "--set %s", choices[i]);
+        assert_true(dump(&b, "plain", NULL, more, "port.npz"));
+        diagnose(&b, "plain", support_path(&b.folder, "port.npz"), "");
+        if (b.status != 0 || finding_count(&b) != 0 || !in_precision(&b, choices[i])) {
+            fail_msg("%s: %s", choices[i], shown(&b));
+        }
+        close_bench(&b);
+    }
+}
+
+/* The case of port-bugs section 4 N: tanh for erf shows only once the table is modelled. */
+static void test_a_fault_behind_a_rounding_shows(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    assert_true(dump(&b, "plain", NULL,
+                     "--set projector.act=gelu_tanh --set numerics.act_table=f16", "port.npz"));
+    diagnose(&b, "plain", support_path(&b.folder, "port.npz"), "");
+    assert_int_equal(b.status, 1);
+    assert_int_equal(finding_count(&b), 1);
+    assert_true(in_precision(&b, "numerics.act_table=f16"));
+    assert_string_equal(cause(finding(&b, 0), 0), "projector.act=gelu_tanh");
+    close_bench(&b);
+}
+
+/* ---- several faults
+ * --------------------------------------------------------------------------------- */
+
+static void test_two_faults_in_two_spans_are_two_findings(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    assert_true(dump(&b, "plain", NULL,
+                     "--set vision.cls_position=last --set text.rope_pairing=interleaved",
+                     "port.npz"));
+    diagnose(&b, "plain", support_path(&b.folder, "port.npz"), "");
+    assert_int_equal(finding_count(&b), 2);
+    assert_string_equal(cause(finding(&b, 0), 0), "vision.cls_position=last");
+    assert_string_equal(text_of(finding(&b, 0), "confidence"), "certain");
+    assert_string_equal(cause(finding(&b, 1), 0), "text.rope_pairing=interleaved");
+    assert_string_equal(text_of(finding(&b, 1), "tap"), "text.layers.0.attn.q_rope");
+    close_bench(&b);
+}
+
+static bool is_pair(const char *cause_text, const char *a, const char *b)
+{
+    return strstr(cause_text, a) != NULL && strstr(cause_text, b) != NULL &&
+           strlen(cause_text) == strlen(a) + strlen(b) + 1;
+}
+
+static void test_two_faults_in_one_span_are_a_pair(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    assert_true(dump(&b, "plain", NULL,
+                     "--set vision.cls_position=last --set vision.act=gelu_tanh --taps " SPARSE,
+                     "port.npz"));
+    diagnose(&b, "plain", support_path(&b.folder, "port.npz"), "");
+    assert_int_equal(finding_count(&b), 1);
+    if (!is_pair(cause(finding(&b, 0), 0), "vision.cls_position=last", "vision.act=gelu_tanh")) {
+        fail_msg("%s", shown(&b));
+    }
+    close_bench(&b);
+}
+
+static void test_three_faults_in_the_picture_stage(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    assert_true(dump(&b, "picture-pad", NULL,
+                     "--set image.pad_color=black --set image.resize_filter=bilinear --set "
+                     "image.channel_order=bgr --taps pixel_values",
+                     "port.npz"));
+    diagnose(&b, "picture-pad", support_path(&b.folder, "port.npz"), "");
+    assert_int_equal(finding_count(&b), 1);
+    const char *found = cause(finding(&b, 0), 0);
+    if (strstr(found, "image.pad_color=black") == NULL ||
+        strstr(found, "image.resize_filter=bilinear") == NULL ||
+        strstr(found, "image.channel_order=bgr") == NULL) {
+        fail_msg("%s", shown(&b));
+    }
+    close_bench(&b);
+}
+
+/* ---- damage that no decision explains
+ * --------------------------------------------------------------- */
+
+typedef enum { HALVE_ROW, NAN_ROW, BF16_ROWS } damage;
+
+/* A copy of golden/plain's model with rows of one float32 matrix damaged. */
+static void damage_model(bench *b, const char *weight, damage kind)
+{
+    llava_file file;
+    llava_error e;
+    char name[64];
+    assert_true(llava_file_map(&file, "golden/plain/model/model.safetensors", &e));
+    uint8_t *bytes = malloc(file.size);
+    assert_non_null(bytes);
+    memcpy(bytes, file.bytes, file.size);
+    size_t header = bytes[0] + 256u * bytes[1];
+    cJSON *json = llava_json_parse("model", (const char *)bytes + 8, header, &e);
+    const cJSON *entry = cJSON_GetObjectItemCaseSensitive(json, weight);
+    assert_non_null(entry);
+    const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
+    const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape");
+    size_t at = 8 + header + (size_t)offsets->child->valuedouble;
+    size_t rows = (size_t)shape->child->valueint, width = (size_t)shape->child->next->valueint;
+    for (size_t r = 0; r < rows; r++) {
+        float row[256];
+        memcpy(row, bytes + at + r * width * 4, width * 4);
+        for (size_t i = 0; i < width; i++) {
+            row[i] = kind == BF16_ROWS ? (float)llava_round(LLAVA_BF16, row[i])
+                     : r != 3          ? row[i]
+                     : kind == NAN_ROW ? NAN
+                                       : row[i] / 2;
+        }
+        memcpy(bytes + at + r * width * 4, row, width * 4);
+    }
+    support_write(&b->folder, "model.safetensors", bytes, file.size);
+    llava_file_unmap(&file);
+    cJSON_Delete(json);
+    free(bytes);
+    snprintf(name, sizeof name, "config.json");
+    assert_true(llava_file_map(&file, "golden/plain/model/config.json", &e));
+    support_write(&b->folder, name, file.bytes, file.size);
+    llava_file_unmap(&file);
+}
+
+static void check_damage(const char *weight, damage kind, const char *more, const char *tap,
+                         const char *expected_cause)
+{
+    bench b = open_bench();
+    damage_model(&b, weight, kind);
+    assert_true(dump(&b, "plain", b.folder.path, more, "port.npz"));
+    diagnose(&b, "plain", support_path(&b.folder, "port.npz"), "");
+    const cJSON *f = finding(&b, 0);
+    bool right = b.status == 1 && finding_count(&b) == 1 && strcmp(text_of(f, "tap"), tap) == 0;
+    if (expected_cause == NULL) {
+        right = right && strcmp(text_of(f, "confidence"), "unknown") == 0 &&
+                cJSON_GetArraySize(list_of(f, "causes")) == 0;
+    } else {
+        right = right && strstr(cause(f, 0), expected_cause) != NULL;
+    }
+    if (!right) {
+        fail_msg("%s: %s", weight, shown(&b));
+    }
+    close_bench(&b);
+}
+
+#define Q1   "language_model.model.layers.1.self_attn.q_proj.weight"
+#define DOWN "language_model.model.layers.0.mlp.down_proj.weight"
+
+static void test_damage_is_located_and_not_guessed_at(void **state)
+{
+    (void)state;
+    check_damage(Q1, HALVE_ROW, "", "text.layers.1.attn.q", NULL);
+    check_damage(Q1, HALVE_ROW, "--dtype bf16 --numerics hf", "text.layers.1.attn.q", NULL);
+    check_damage(DOWN, HALVE_ROW, "--taps " SPARSE, "text.layers.0.output", NULL);
+}
+
+/* A NaN is found where the port makes it; what comes after has it from there. */
+static void test_a_nan_is_found_where_it_is_made(void **state)
+{
+    (void)state;
+    check_damage(Q1, NAN_ROW, "", "text.layers.1.attn.q", NULL);
+    check_damage(Q1, NAN_ROW, "--taps " SPARSE, "text.layers.1.output", NULL);
+}
+
+/* Weights of one matrix in bfloat16 are a finding: the same rounding does not hold elsewhere. */
+static void test_a_rounding_in_one_layer_only_is_a_finding(void **state)
+{
+    (void)state;
+    check_damage(Q1, BF16_ROWS, "", "text.layers.1.attn.q", "numerics.weights=bf16");
+}
+
+/* ---- honest ports
+ * ------------------------------------------------------------------------------------ */
+
+static void test_every_golden_passes(void **state)
+{
+    static const char *const dumps[] = {"true", "hf", "f32", "bf16", "f16"};
+    (void)state;
+    DIR *folder = opendir("golden");
+    size_t checked = 0;
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        char path[600];
+        bool demo = strncmp(entry->d_name, "demo", 4) == 0; /* a larger model */
+        for (size_t i = 0; i < 5 && !demo; i++) {
+            snprintf(path, sizeof path, "golden/%s/%s.npz", entry->d_name, dumps[i]);
+            if (access(path, R_OK) != 0) {
+                continue;
+            }
+            bench b = open_bench();
+            diagnose(&b, entry->d_name, path, "");
+            if (b.status != 0 || finding_count(&b) != 0) {
+                fail_msg("%s: %s", path, shown(&b));
+            }
+            checked++;
+            close_bench(&b);
+        }
+    }
+    closedir(folder);
+    assert_true(checked > 40);
+}
+
+/* Padded batches in narrow types, and generations: honest as they come. */
+static void test_honest_runs_pass(void **state)
+{
+    static const struct {
+        const char *name, *more;
+    } rows[] = {
+        {"batch-left", "--dtype bf16 --numerics hf"},
+        {"batch-right", "--dtype f16 --numerics hf"},
+        {"batch-left", "--positions generate"},
+        {"batch-left", "--positions generate --taps text.layers.*.attn.q_rope"},
+        {"generate", "--dtype bf16 --numerics hf"},
+        {"generate-left-stop", "--dtype f32 --numerics hf"},
+        {"plain", "--dtype bf16 --taps logits"},
+        {"grouped-heads", "--dtype f16 --numerics hf --taps " SPARSE},
+        {"picture-chat", "--dtype bf16 --numerics hf"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bench b = open_bench();
+        assert_true(dump(&b, rows[i].name, NULL, rows[i].more, "port.npz"));
+        diagnose(&b, rows[i].name, support_path(&b.folder, "port.npz"), "");
+        if (b.status != 0 || finding_count(&b) != 0) {
+            fail_msg("%s %s: %s", rows[i].name, rows[i].more, shown(&b));
+        }
+        close_bench(&b);
+    }
+}
+
+static void test_a_dump_without_taps_cannot_be_judged(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    diagnose(&b, "plain", "golden/plain/model/model.safetensors", "");
+    assert_int_equal(b.status, 2);
+    assert_string_equal(text_of(b.json, "verdict"), "cannot-judge");
+    close_bench(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_planted_decision_is_named),
+        cmocka_unit_test(test_a_permuted_tower_is_named),
+        cmocka_unit_test(test_roundings_everywhere_go_to_precision),
+        cmocka_unit_test(test_a_fault_behind_a_rounding_shows),
+        cmocka_unit_test(test_two_faults_in_two_spans_are_two_findings),
+        cmocka_unit_test(test_two_faults_in_one_span_are_a_pair),
+        cmocka_unit_test(test_three_faults_in_the_picture_stage),
+        cmocka_unit_test(test_damage_is_located_and_not_guessed_at),
+        cmocka_unit_test(test_a_nan_is_found_where_it_is_made),
+        cmocka_unit_test(test_a_rounding_in_one_layer_only_is_a_finding),
+        cmocka_unit_test(test_every_golden_passes),
+        cmocka_unit_test(test_honest_runs_pass),
+        cmocka_unit_test(test_a_dump_without_taps_cannot_be_judged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
