@@ -63,9 +63,19 @@ static bool choices_check(const llava_request *q, llava_error *e)
     return q->generate > 0 || !acts_in_vain(q, "cache.", "there is no --generate", e);
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
 /* Does what --dump, --taps, --hash and --compress say go together? */
 static bool outputs_check(const run_options *o, llava_error *e)
 {
+    if (o->dump != NULL && (ends_with(o->dump, ".safetensors") || ends_with(o->dump, ".npy"))) {
+        return llava_fail(e, "--dump %s: a dump is written as OUT.npz, or as a folder, OUT/",
+                          o->dump);
+    }
     if (o->taps != NULL && o->dump == NULL && o->hash == NULL) {
         return llava_fail(e, "--taps: names what --dump or --hash takes, and neither is given");
     }
