@@ -186,6 +186,9 @@ static bool add_tap(cJSON *list, const llava_judged *j)
     return object != NULL && cJSON_AddStringToObject(object, "name", j->name) != NULL &&
            add_number(object, "local_error", j->local.mismatched > 0 ? NAN : j->local.rel_l2) &&
            add_number(object, "noise", j->noise) &&
+           add_number(object, "local_error_max",
+                      j->local.mismatched > 0 ? NAN : j->local.rel_max) &&
+           add_number(object, "noise_max", j->noise_max) &&
            add_number(object, "total_error", j->total < 0 ? (double)NAN : j->total) &&
            cJSON_AddBoolToObject(object, "wrong", j->wrong) != NULL;
 }
