@@ -6,11 +6,14 @@ the C program.
 
 import json
 import os
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from PIL import Image
+
+warnings.filterwarnings("ignore", message="Palette images")  # Pillow's advice, which transformers does not take
 
 PILLOW = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4}
 
@@ -172,6 +175,7 @@ def by_hand(a=-0.5, grid="half-pixel", antialias=True):
 
 PICTURES, PADS = ("picture-prompt", "picture-chat", "demo-chat", "demo-palette"), ("picture-pad",)
 EVERY = PICTURES + PADS
+UP = {"image.size_rounding=round", "image.size_rounding=ceil", "image.size_rounding=ceil-f32"}  # often the same number
 FAULTS = {}
 
 
@@ -195,8 +199,8 @@ add("image.resize_grid=corner", resize=by_hand(grid="corner"))
 add("image.resize_grid=align-corners", resize=by_hand(grid="align-corners"))
 add("image.resize_rounding=torchvision", fused=True, resize=torch_interpolate("bicubic", floating=False, antialias=True))
 add("image.resize_rounding=float", resize=torch_interpolate("bicubic", floating=True, antialias=True))
-add("image.size_rounding=round", PICTURES, also={"image.size_rounding=round": "image.size_rounding=ceil"}, whole=round)
-add("image.size_rounding=ceil", PICTURES, also={"image.size_rounding=ceil": "image.size_rounding=round"},
+add("image.size_rounding=round", PICTURES, also={"image.size_rounding=round": UP}, whole=round)
+add("image.size_rounding=ceil", PICTURES, also={"image.size_rounding=ceil": UP},
     whole=lambda n: int(np.ceil(n)))  # fmt: skip
 add("image.crop_rounding=ceil", PICTURES, spare=lambda n: -(-n // 2))
 add("image.alpha=white", ("demo-alpha", "picture-modes"), alpha="white")
@@ -217,7 +221,7 @@ add("image.antialias=off + image.cubic_a=-0.75 (torch's bicubic on a float tenso
     resize=torch_interpolate("bicubic", floating=True, antialias=False))  # fmt: skip
 add("image.geometry=pad + image.pad_order=resize-first + image.size_rounding=ceil (llama.cpp)", PICTURES,
     ["image.geometry=pad", "image.pad_order=resize-first", "image.size_rounding=ceil"],
-    also={"image.size_rounding=ceil": "image.size_rounding=ceil-f32"},
+    also={"image.size_rounding=ceil": UP},
     geometry="pad", pad_order="resize-first", whole=lambda n: int(np.ceil(n)))  # fmt: skip
 add("honest pictures", EVERY + ("picture-modes", "picture-stretch", "demo-alpha"), [])
 

@@ -52,7 +52,7 @@ class Fault:
     plant: object  # plant(port)
     group: str  # "cause", "honest", "precision", "unknown"
     expect: list = field(default_factory=list)  # decisions to be named, "text.rope_sign=reversed"
-    also: object = None  # also(config) -> other names for the same thing on that model
+    also: object = None  # also(config) -> {name: other names for the same thing on that model}
     fits: object = lambda config: True  # is it a fault of that model at all?
     cases: tuple = ("plain", "odd-sizes", "grouped-heads", "demo-chat")
     about: str = ""
@@ -254,7 +254,7 @@ def one_layer_number(config):
 
 
 def last_but_one(config):
-    return {"vision.feature_layer=one-more": "vision.feature_layer=last"} if config.vision_feature_layer == -2 else {}
+    return {"vision.feature_layer=one-more": {"vision.feature_layer=last"}} if config.vision_feature_layer == -2 else {}
 
 
 add("vision.feature_layer=one-less", other_layer(-1), fits=one_layer_number, about="llama.cpp")
@@ -507,7 +507,7 @@ for value, convert in (("f16", to_half), ("bf16", to_bf16), ("int8", int8), ("in
 
 def as_many_bits(config):
     """In float16's range TF32 and float16 are the same numbers."""
-    return {f"numerics.{what}=tf32": f"numerics.{what}=f16" for what in ("patch_input", "matmul_input")}
+    return {f"numerics.{what}=tf32": {f"numerics.{what}=f16"} for what in ("patch_input", "matmul_input")}
 
 
 for value, convert in (("f16", to_half), ("bf16", to_bf16), ("tf32", to_tf32)):
