@@ -7,6 +7,7 @@
  * The product and the scale are two tensor operations in transformers, so the scores are rounded
  * twice. CLIP's eager path scaled q before the product until 4.52: the same in exact arithmetic,
  * other digits in bfloat16. */
+#include "ref/elementary.h"
 #include "stage.h"
 
 #include <math.h>
@@ -71,6 +72,52 @@ static void weigh_plainly(const llava_numerics *n, const llava_attention_of *a, 
     }
 }
 
+/* exp(score - highest), in float32. */
+static double flash_weight(double score, double highest)
+{
+    return llava_round(LLAVA_F32, llava_exp(llava_round(LLAVA_F32, score - highest)));
+}
+
+/* One query's row in one pass, as flash attention goes (ggml's on CPU): float16 q, k and v; the sum
+ * of unnormalised weights times values kept in float16, rescaled when a higher score comes. */
+static void flash_row(const llava_numerics *n, const llava_attention_of *a, const double *q,
+                      const double *k, const double *v, const uint8_t *visible, double *sum)
+{
+    const size_t d = a->head_dim, stride = a->kv_heads * d;
+    double highest = -(double)INFINITY, weights = 0;
+    for (size_t j = 0; j < d; j++) {
+        sum[j] = 0;
+    }
+    for (size_t t = 0; t < a->keys; t++) {
+        if (visible != NULL && !visible[t]) {
+            continue;
+        }
+        double score = 0;
+        for (size_t j = 0; j < d; j++) {
+            score += llava_round(LLAVA_F16, q[j]) * llava_round(LLAVA_F16, k[t * stride + j]);
+            score = n->sums_f32 ? llava_round(LLAVA_F32, score) : score;
+        }
+        score = llava_round(LLAVA_F32, llava_round(LLAVA_F32, score) * a->scale);
+        double weight = score > highest ? 1 : flash_weight(score, highest);
+        if (score > highest) {
+            double shrink = flash_weight(highest, score);
+            for (size_t j = 0; j < d; j++) {
+                sum[j] = llava_round(LLAVA_F16, sum[j] * shrink);
+            }
+            weights = llava_round(LLAVA_F32, weights * shrink);
+            highest = score;
+        }
+        for (size_t j = 0; j < d; j++) {
+            double term = weight * llava_round(LLAVA_F16, v[t * stride + j]);
+            sum[j] = llava_round(LLAVA_F16, sum[j] + term);
+        }
+        weights = llava_round(LLAVA_F32, weights + weight);
+    }
+    for (size_t j = 0; j < d && weights > 0; j++) {
+        sum[j] = sum[j] / weights;
+    }
+}
+
 static bool weigh(llava_run *r, const llava_attention_of *a, size_t b, size_t h,
                   const double *probs, double *context)
 {
@@ -79,7 +126,13 @@ static bool weigh(llava_run *r, const llava_attention_of *a, size_t b, size_t h,
     const double *v = head_rows(a, a->v, b, h);
     const uint8_t *visible = a->visible == NULL ? NULL : a->visible + b * a->queries * a->keys;
     double *out = context + (b * a->queries * a->heads + h) * d;
-    if (n->attn_accumulate_f16 || !all_finite(a, v)) {
+    if (n->attn_flash_f16) {
+        for (size_t s = 0; s < a->queries; s++) {
+            flash_row(n, a, a->q + ((b * a->queries + s) * a->heads + h) * d,
+                      head_rows(a, a->k, b, h), v, visible == NULL ? NULL : visible + s * a->keys,
+                      out + s * stride);
+        }
+    } else if (n->attn_accumulate_f16 || !all_finite(a, v)) {
         weigh_plainly(n, a, probs, v, visible, out, stride);
     } else {
         llava_factor values = {.matrix = v, .output_stride = 1, .inner_stride = a->kv_heads * d};

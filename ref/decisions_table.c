@@ -811,13 +811,15 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
     [LLAVA_NUMERICS_ATTN_ACCUMULATE] =
         {
             .name = "numerics.attn_accumulate",
-            .values = {"exact", "f16", NULL},
+            .values = {"exact", "f16", "flash-f16", NULL},
             .acts = (const char *const[]){"vision.layers.{i}.attn.context",
                                           "text.layers.{i}.attn.context", NULL},
             .what = "The weighted sum of values is kept in full width. f16: rounded to float16 "
-                    "after every term.",
+                    "after every term. flash-f16: in one pass over float16 q, k and v, the sum "
+                    "of exp(score - highest so far) * v rounded to float16 after every term, "
+                    "divided by the sum of those weights at the end.",
             .source = "contract 5",
-            .ports = "llama.cpp: flash attention on CPU (X, section 4 N)",
+            .ports = "llama.cpp: flash-f16, the default on CPU (X, section 4 N)",
         },
     [LLAVA_NUMERICS_KV_CACHE] =
         {

@@ -210,6 +210,7 @@ static void plan_numerics(llava_numerics *n, const llava_choices *c, llava_dtype
     n->matmul_input = (llava_rounding)chosen(c, LLAVA_NUMERICS_MATMUL_INPUT);
     n->act_table_f16 = chosen(c, LLAVA_NUMERICS_ACT_TABLE) == 1;
     n->attn_accumulate_f16 = chosen(c, LLAVA_NUMERICS_ATTN_ACCUMULATE) == 1;
+    n->attn_flash_f16 = chosen(c, LLAVA_NUMERICS_ATTN_ACCUMULATE) == 2;
     n->kv_cache = kv[chosen(c, LLAVA_NUMERICS_KV_CACHE)];
 }
 
