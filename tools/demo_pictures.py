@@ -208,13 +208,15 @@ def all_questions(scene):
     return found
 
 
-def draw_questions(rng, scene, count):
-    """`count` questions: a kind first, then one of that kind, so that no kind drowns the others."""
+def draw_questions(rng, scene, count, weights=None):
+    """`count` questions: a kind first, then one of that kind, so that no kind drowns the others.
+    Kinds are equally likely but for those that `weights` names: {kind: times as likely}."""
     found = all_questions(scene)
     found["place"] += found.pop("nothing")
     kinds = list(found)
-    picked = (found[kinds[k]] for k in rng.integers(len(kinds), size=count))
-    return [questions[rng.integers(len(questions))] for questions in picked]
+    likely = np.array([(weights or {}).get(kind, 1.0) for kind in kinds])
+    picked = rng.choice(len(kinds), count, p=likely / likely.sum())
+    return [found[kinds[k]][rng.integers(len(found[kinds[k]]))] for k in picked]
 
 
 # --- the pictures that are committed -------------------------------------------------------------

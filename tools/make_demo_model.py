@@ -54,11 +54,13 @@ SIDE = IMAGE_SIZE // PATCH_SIZE
 ROWS = SIDE**2  # picture rows that enter the language model
 MERGED_VOCABULARY = 510  # with <image> and <pad> after it: 512
 QUESTIONS_PER_PICTURE = 8
+# In training the questions that need a search of the picture come more often than the easy ones.
+WEIGHTS = {"where": 3, "colour": 3, "place": 2, "count": 2, "total": 0.5, "background": 0.5}
 STAGES = {  # name: (epochs, batch, highest learning rate)
     "tower": (5, 64, 1e-3),
     "language": (1, 64, 1e-3),
     "projector": (0.5, 32, 1e-3),
-    "tuning": (2, 32, 1e-3),
+    "tuning": (4, 16, 1e-3),
 }
 PROMPT = "USER: <image>\n{question} ASSISTANT:"  # the conversation format of LLaVA-1.5
 CHAT_TEMPLATE = (
@@ -193,7 +195,7 @@ def make_model(tokenizer):
 
 def one_example(index):
     """A picture: (pixels after resize and crop [60, 60, 3] u8, shape and colour of each place [9],
-    background, questions with answers)."""
+    background, questions with answers, the caption first)."""
     picture, scene, rng = demo.make_picture(demo.TRAIN, index)
     pixels = shrink(images=picture)["pixel_values"][0].astype(np.uint8).transpose(1, 2, 0)
     shapes, colours = np.zeros((2, len(demo.PLACES)), np.int64)  # 0 where nothing is
@@ -202,7 +204,7 @@ def one_example(index):
         colours[thing.place] = 1 + demo.COLOURS.index(thing.colour)
     background = demo.BACKGROUNDS.index(scene.background)
     caption = demo.all_questions(scene)["contents"]
-    questions = caption + demo.draw_questions(rng, scene, QUESTIONS_PER_PICTURE - 1)
+    questions = caption + demo.draw_questions(rng, scene, QUESTIONS_PER_PICTURE, WEIGHTS)
     return pixels, shapes, colours, background, [(q.text, q.answer) for q in questions]
 
 
@@ -410,7 +412,7 @@ def make_demo_model(options, log):
     features = picture_features(model, data, processor)  # from here on the tower is frozen
     captions = [pack(tokenizer, questions[:1]) for questions in data.questions]
     train_with_pictures(trainer, "projector", [projector], model, captions, features, pad)
-    packs = [pack(tokenizer, questions) for questions in data.questions]
+    packs = [pack(tokenizer, questions[1:]) for questions in data.questions]
     tuned = [projector, language, model.lm_head]
     train_with_pictures(trainer, "tuning", tuned, model, packs, features, pad)
     return model, processor
