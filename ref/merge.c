@@ -46,10 +46,12 @@ bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds)
     return llava_put(r, embeds, (llava_shape){3, {in->batch, in->length, width}}, "text.embed");
 }
 
-static bool same_row(const double *a, const double *b, size_t width)
+/* given: as it came in, not yet of the run's type. */
+static bool same_row(llava_dtype type, const double *given, const double *b, size_t width)
 {
     size_t i = 0;
-    while (i < width && a[i] == b[i]) { /* as numbers: -0 equals 0, NaN equals nothing */
+    while (i < width &&
+           llava_round(type, given[i]) == b[i]) { /* as numbers: -0 equals 0, NaN equals nothing */
         i++;
     }
     return i == width;
@@ -57,9 +59,8 @@ static bool same_row(const double *a, const double *b, size_t width)
 
 /* places[i] = 1 where position i of [B, S] is an image token. With inputs_embeds the ids are not
  * known: a position is an image token where its whole row equals the image token's, as transformers
- * looks for it. */
-static bool find_places(llava_run *r, const llava_inputs *in, const double *embeds, uint8_t *places,
-                        size_t *found)
+ * looks for it. (In what was given: text.embed may hold a port's own tensor by now.) */
+static bool find_places(llava_run *r, const llava_inputs *in, uint8_t *places, size_t *found)
 {
     size_t width = r->plan->text.hidden;
     llava_scratch_block *mark = llava_scratch_mark(r);
@@ -72,8 +73,9 @@ static bool find_places(llava_run *r, const llava_inputs *in, const double *embe
         return false;
     }
     for (size_t i = 0; i < in->batch * in->length; i++) {
-        bool image = in->input_ids != NULL ? in->input_ids[i] == r->plan->image_token
-                                           : same_row(embeds + i * width, row, width);
+        bool image = in->input_ids != NULL
+                         ? in->input_ids[i] == r->plan->image_token
+                         : same_row(stored.storage, in->inputs_embeds + i * width, row, width);
         places[i] = image;
         *found += image;
     }
@@ -125,7 +127,7 @@ bool llava_merge(llava_run *r, const llava_inputs *in, const double *rows, doubl
     if (rows != NULL) {
         size_t found, have = in->pictures * p->vision.feature_rows;
         uint8_t *places = llava_alloc(r->error, positions, 1);
-        bool ok = places != NULL && find_places(r, in, embeds, places, &found);
+        bool ok = places != NULL && find_places(r, in, places, &found);
         if (ok && found != have) {
             ok = llava_fail(r->error,
                             "%zu image tokens in the text, but %zu picture%s give%s %zu rows (%zu "
