@@ -139,28 +139,27 @@ static void pack_factor(const llava_numerics *n, const llava_factor *w, size_t i
     }
 }
 
-/* packed[k][0..3] = four rows of x, zeros for rows that are not there. */
-static void pack_rows(const double *x, size_t x_stride, size_t rows, size_t kn, double *packed)
+/* Continues the sums of up to four rows and `on` outputs over one block of k. What has less than
+ * four rows or a whole tile of outputs is done beside y: a row that is not there is the first once
+ * more, and its sums are dropped. */
+static void advance(const llava_tile *tile, double *y, size_t y_stride, const double *x,
+                    size_t x_stride, size_t rows, size_t on, const double *panel, size_t kn)
 {
+    double block[LLAVA_TILE_ROWS * 16] = {0};
+    const double *of_row[LLAVA_TILE_ROWS];
     for (size_t r = 0; r < LLAVA_TILE_ROWS; r++) {
-        for (size_t k = 0; k < kn; k++) {
-            packed[k * LLAVA_TILE_ROWS + r] = r < rows ? x[r * x_stride + k] : 0;
-        }
+        of_row[r] = x + (r < rows ? r : 0) * x_stride;
     }
-}
-
-/* Continues the sums of up to four rows and `on` outputs over one block of k. */
-static void advance(const llava_tile *tile, double *y, size_t y_stride, size_t rows, size_t on,
-                    const double *packed, const double *panel, size_t kn)
-{
-    double block[LLAVA_TILE_ROWS * 16];
     for (size_t o = 0; o < on; o += tile->outputs) {
         size_t width = on - o < tile->outputs ? on - o : tile->outputs;
-        memset(block, 0, sizeof block);
+        if (rows == LLAVA_TILE_ROWS && width == tile->outputs) {
+            tile->run(y + o, y_stride, of_row, panel + o * kn, kn);
+            continue;
+        }
         for (size_t r = 0; r < rows; r++) {
             memcpy(block + r * tile->outputs, y + r * y_stride + o, width * sizeof(double));
         }
-        tile->run(block, tile->outputs, packed, panel + o * kn, kn);
+        tile->run(block, tile->outputs, of_row, panel + o * kn, kn);
         for (size_t r = 0; r < rows; r++) {
             memcpy(y + r * y_stride + o, block + r * tile->outputs, width * sizeof(double));
         }
@@ -184,7 +183,6 @@ bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, siz
     if (panel == NULL) {
         return false;
     }
-    double packed[INNER * LLAVA_TILE_ROWS];
     for (size_t r = 0; r < rows; r++) {
         memset(y + r * y_stride, 0, outputs * sizeof(double));
     }
@@ -195,8 +193,8 @@ bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, siz
             pack_factor(n, w, inner, o, on, k, kn, tile.outputs, panel);
             for (size_t r = 0; r < rows; r += LLAVA_TILE_ROWS) {
                 size_t rn = rows - r < LLAVA_TILE_ROWS ? rows - r : LLAVA_TILE_ROWS;
-                pack_rows(x + r * x_stride + k, x_stride, rn, kn, packed);
-                advance(&tile, y + r * y_stride + o, y_stride, rn, on, packed, panel, kn);
+                advance(&tile, y + r * y_stride + o, y_stride, x + r * x_stride + k, x_stride, rn,
+                        on, panel, kn);
             }
         }
     }

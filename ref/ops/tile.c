@@ -51,7 +51,8 @@ llava_tile llava_tile_best(void)
 
 enum { F32_OUTPUTS = 16 };
 
-static void tile_f32(double *y, size_t y_stride, const double *x, const double *w, size_t inner)
+static void tile_f32(double *y, size_t y_stride, const double *const *x, const double *w,
+                     size_t inner)
 {
     for (size_t r = 0; r < LLAVA_TILE_ROWS; r++) {
         float sum[F32_OUTPUTS];
@@ -59,7 +60,7 @@ static void tile_f32(double *y, size_t y_stride, const double *x, const double *
             sum[o] = (float)y[r * y_stride + o];
         }
         for (size_t k = 0; k < inner; k++) {
-            float xk = (float)x[k * LLAVA_TILE_ROWS + r];
+            float xk = (float)x[r][k];
             for (size_t o = 0; o < F32_OUTPUTS; o++) {
                 sum[o] += xk * (float)w[k * F32_OUTPUTS + o];
             }

@@ -9,9 +9,9 @@
 
 #define LLAVA_TILE_ROWS 4
 
-/* y: rows y[0..3] of outputs, stride y_stride. x: [inner][4] packed. w: [inner][2 * lanes] packed.
- */
-typedef void llava_tile_run(double *y, size_t y_stride, const double *x, const double *w,
+/* y: rows y[0..3] of outputs, stride y_stride. x: the four rows, [inner] each, where they lie.
+ * w: [inner][2 * lanes] packed. */
+typedef void llava_tile_run(double *y, size_t y_stride, const double *const *x, const double *w,
                             size_t inner);
 
 typedef struct {
