@@ -391,14 +391,15 @@ static bool measure_noise(const diagnoser *d, const llava_tap *mine, const llava
                        &noise, e)) {
         return false;
     }
-    /* The tensor's own rounding is always there; the floor in float64 is a sum's usual error. Where
-     * transformers' islands change anything, one unit of theirs: a norm's or a softmax's divisor is
-     * off for a whole row at once, and in the one row of a step the emulation may by luck not be.
-     */
+    /* The tensor's own rounding is always there; the floor in float64 is a sum's usual error. In
+     * float32, and where transformers' float32 islands change anything, one unit: a norm's or a
+     * softmax's divisor is itself a float32 number, off for a whole row at once, and the emulation
+     * may by luck not be (torch's float32 LayerNorm is 1.4 units off: docs/tolerances.md). */
     bool island = d->result.islands && noise.rel_l2 > 2.5e-13;
-    double own = j->type != LLAVA_F64 ? 0.5 * llava_unit(j->type)
-                 : island             ? llava_unit(LLAVA_F32)
-                                      : 2.5e-13;
+    double own = j->type == LLAVA_F32   ? llava_unit(LLAVA_F32)
+                 : j->type != LLAVA_F64 ? 0.5 * llava_unit(j->type)
+                 : island               ? llava_unit(LLAVA_F32)
+                                        : 2.5e-13;
     j->noise = fmax(own, noise.rel_l2);
     j->noise_max = fmax(4 * own, noise.rel_max);
     return true;
