@@ -544,11 +544,15 @@ static void version_and_help_are_words_on_standard_output(void **state)
     for (size_t c = 0; c < sizeof commands / sizeof commands[0]; c++) {
         char command[64], start[64];
         snprintf(command, sizeof command, "\"$LLAVA\" help %s", commands[c]);
-        snprintf(start, sizeof start, "llava-ref %s ", commands[c]);
+        snprintf(start, sizeof start, "llava-ref %s", commands[c]);
         assert_non_null(strstr(h.out, commands[c]));
         program_result one = done(&folder, command);
         assert_memory_equal(one.out, start, strlen(start));
         assert_string_equal(one.err, "");
+        snprintf(command, sizeof command, "\"$LLAVA\" %s --help", commands[c]);
+        program_result behind = done(&folder, command);
+        assert_string_equal(behind.out, one.out);
+        program_free(&behind);
         program_free(&one);
     }
     program_free(&v);

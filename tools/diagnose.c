@@ -318,6 +318,8 @@ static bool take_pixels(diagnoser *d, llava_error *e)
         in->pixel_values = theirs;
     } else {
         j->wrong = j->other_shape = true;
+        j->model_rank = 4;
+        memcpy(j->model_shape, shape, sizeof shape);
         j->local.rel_l2 = (double)INFINITY;
         free(theirs);
     }
@@ -413,6 +415,8 @@ static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *type
     double *theirs;
     if (j != NULL && !llava_replay_same_shape(mine, t)) {
         j->wrong = j->other_shape = true;
+        j->model_rank = mine->rank;
+        memcpy(j->model_shape, mine->shape, (size_t)mine->rank * sizeof *mine->shape);
         j->local.rel_l2 = j->local.rel_max = (double)INFINITY;
         j->type = d->result.type;
         return measure_noise(d, mine, typed, j, e);
@@ -602,7 +606,18 @@ static void locate(const llava_judged *j, char *where, size_t size)
     const llava_comparison *c = &j->local;
     where[0] = '\0';
     if (j->other_shape) {
-        snprintf(where, size, "another shape than the model's");
+        char mine[64], theirs[64];
+        snprintf(where, size, "the model has %s, the port %s",
+                 j->model_rank == 0
+                     ? "another shape"
+                     : llava_shape_text(mine, sizeof mine, j->model_rank, j->model_shape),
+                 llava_shape_text(theirs, sizeof theirs, j->rank, j->shape));
+        return;
+    }
+    if (c->mismatched > 0) {
+        snprintf(where, size, "NaN or infinity in %llu of %llu elements, the first at %zu",
+                 (unsigned long long)c->mismatched, (unsigned long long)c->count, c->worst_index);
+        return;
     }
     if (j->exact || c->count == 0) {
         return;
@@ -877,8 +892,35 @@ static size_t port_steps(const diagnoser *d)
     return steps;
 }
 
+static void note_unknown(llava_diagnosis *r, const char *name)
+{
+    if (r->unknown_count++ == 0) {
+        snprintf(r->unknown, sizeof r->unknown, "%s", name);
+    }
+}
+
+/* Tensors of the port that the diagnosis never came to. Inputs count as seen: they are used. */
+static void find_unknown(diagnoser *d)
+{
+    llava_diagnosis *r = &d->result;
+    for (size_t i = 0; i < llava_port_extra_count(d->port); i++) {
+        note_unknown(r, llava_port_extra_at(d->port, i));
+    }
+    for (size_t i = 0; i < llava_port_count(d->port); i++) {
+        const llava_port_tensor *t = llava_port_at(d->port, i);
+        bool seen = !t->floating || strcmp(t->name, "pixel_values") == 0;
+        for (size_t k = 0; k < r->count && !seen; k++) {
+            seen = strcmp(r->taps[k].name, t->name) == 0;
+        }
+        if (!seen) {
+            note_unknown(r, t->name);
+        }
+    }
+}
+
 static void conclude(diagnoser *d)
 {
+    find_unknown(d);
     llava_diagnosis *r = &d->result;
     bool found = false;
     for (size_t i = 0; i < r->count; i++) {

@@ -28,9 +28,11 @@ typedef struct {
     llava_comparison local;  /* the port's tensor against the span computed from its own */
     double noise, noise_max; /* what honest rounding in the port's type makes of the span */
     double total;            /* relative L2 against the plain reference; negative: not known */
-    bool other_shape;        /* than the model's: nothing was compared */
-    bool wrong;              /* local error above the noise, or another shape */
-    bool inherited;          /* off only because of what came before */
+    bool other_shape;        /* than the model's, which is this one: nothing was compared */
+    int model_rank;
+    size_t model_shape[LLAVA_ARRAY_RANK];
+    bool wrong;     /* local error above the noise, or another shape */
+    bool inherited; /* off only because of what came before */
 } llava_judged;
 
 typedef struct {
@@ -54,7 +56,11 @@ typedef struct {
     bool islands;             /* float32 islands inside float64 */
     llava_cause rounding[16]; /* numerics.* decisions that hold everywhere; one choice each */
     size_t rounding_count;
-    llava_judged *taps; /* in the order of the flow */
+    /* The port's tensors that nothing was done with: no tap's name, or a layer that the model has
+     * not. */
+    size_t unknown_count;
+    char unknown[LLAVA_TAP_NAME]; /* the first of them */
+    llava_judged *taps;           /* in the order of the flow */
     size_t count;
     llava_finding *findings;
     size_t finding_count;

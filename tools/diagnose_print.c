@@ -30,6 +30,9 @@ void llava_cause_text(const llava_cause *cause, char *text, size_t size)
 
 static void print_from(const llava_finding *f, FILE *to)
 {
+    if (f->span.from_count == 0) {
+        return;
+    }
     fputs("  computed from the port's ", to);
     for (size_t i = 0; i < f->span.from_count && i < 4; i++) {
         fprintf(to, "%s%s", i == 0 ? "" : ", ", f->span.from[i]);
@@ -48,7 +51,9 @@ static void print_finding(const llava_diagnosis *d, const llava_finding *f, FILE
     }
     fputc('\n', to);
     print_from(f, to);
-    if (j->exact) {
+    if (j->other_shape || j->local.mismatched > 0) {
+        fprintf(to, "  %s\n", f->where);
+    } else if (j->exact) {
         fprintf(to, "  %llu of %llu values differ\n", (unsigned long long)j->local.unequal,
                 (unsigned long long)j->local.count);
     } else {
@@ -73,8 +78,15 @@ static void print_finding(const llava_diagnosis *d, const llava_finding *f, FILE
 void llava_diagnosis_print(const llava_diagnosis *d, FILE *to)
 {
     size_t inherited = 0;
-    fprintf(to, "%zu taps compared; the port computes in %s%s\n", d->count,
-            llava_dtype_name(d->type), d->islands ? " with transformers' float32 islands" : "");
+    fprintf(to, "%zu tap%s compared; the port computes in %s%s\n", d->count,
+            d->count == 1 ? "" : "s", llava_dtype_name(d->type),
+            d->islands ? " with transformers' float32 islands" : "");
+    if (d->unknown_count > 0) {
+        fprintf(to, "%zu tensors were not looked at, because no tap of this model is called so: ",
+                d->unknown_count);
+        llava_print_escaped(to, d->unknown);
+        fputs(d->unknown_count > 1 ? ", ...\n" : "\n", to);
+    }
     for (size_t i = 0; i < d->rounding_count; i++) {
         char text[128];
         llava_cause_text(&d->rounding[i], text, sizeof text);
@@ -87,7 +99,8 @@ void llava_diagnosis_print(const llava_diagnosis *d, FILE *to)
         inherited += d->taps[i].inherited;
     }
     if (inherited > 0) {
-        fprintf(to, "\n%zu taps are off only because of what came before\n", inherited);
+        fprintf(to, "\n%zu tap%s off only because of what came before\n", inherited,
+                inherited == 1 ? " is" : "s are");
     }
     fprintf(to, "\n%s%s%s\n", llava_verdict_name(d->verdict), d->note == NULL ? "" : ": ",
             d->note == NULL ? "" : d->note);
@@ -208,7 +221,8 @@ cJSON *llava_diagnosis_json(const llava_diagnosis *d)
         ok = !d->taps[i].inherited ||
              cJSON_AddItemToArray(inherited, cJSON_CreateString(d->taps[i].name));
     }
-    ok = ok && (taps = cJSON_AddArrayToObject(root, "taps")) != NULL;
+    ok = ok && add_number(root, "not_looked_at", (double)d->unknown_count) &&
+         (taps = cJSON_AddArrayToObject(root, "taps")) != NULL;
     for (size_t i = 0; ok && i < d->count; i++) {
         ok = add_tap(taps, &d->taps[i]);
     }

@@ -292,6 +292,9 @@ static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_po
         return false;
     }
     if (!same_shape(entry, tensor)) {
+        t->other_shape = true;
+        t->actual_rank = tensor->rank;
+        memcpy(t->actual_shape, tensor->shape, sizeof t->actual_shape);
         judge(t, LLAVA_DIFFER, "another shape");
         return true;
     }
@@ -440,14 +443,17 @@ static void conclude(differ *d, bool required_missing)
             r->verdict = t->verdict;
         }
     }
-    const char *unmatched = d->o.taps == NULL ? NULL : llava_globs_unmatched(&d->taps);
-    unmatched =
-        unmatched == NULL && d->o.require != NULL ? llava_globs_unmatched(&d->require) : unmatched;
-    bool cannot = judged == 0 || required_missing || unmatched != NULL;
-    r->note = judged == 0         ? "nothing was compared"
-              : required_missing  ? "a required tap is missing"
-              : unmatched != NULL ? "a name pattern matches nothing"
-                                  : NULL;
+    const char *taps = d->o.taps == NULL ? NULL : llava_globs_unmatched(&d->taps);
+    const char *require = d->o.require == NULL ? NULL : llava_globs_unmatched(&d->require);
+    bool cannot = judged == 0 || required_missing || taps != NULL || require != NULL;
+    if (taps != NULL || require != NULL) {
+        snprintf(r->note, sizeof r->note, "%s %.120s matches no tensor of EXPECTED",
+                 taps != NULL ? "--taps" : "--require", taps != NULL ? taps : require);
+    } else if (judged == 0) {
+        snprintf(r->note, sizeof r->note, "nothing was compared");
+    } else if (required_missing) {
+        snprintf(r->note, sizeof r->note, "a tensor that --require names is missing");
+    }
     if (cannot && r->verdict < LLAVA_CANNOT_JUDGE) {
         r->verdict = LLAVA_CANNOT_JUDGE;
     }

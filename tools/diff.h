@@ -24,6 +24,9 @@ typedef struct {
     bool exact; /* integers, ids, masks, pictures */
     int rank;
     size_t shape[LLAVA_ARRAY_RANK];
+    bool other_shape; /* ACTUAL's is this one, and nothing was compared: */
+    int actual_rank;
+    size_t actual_shape[LLAVA_ARRAY_RANK];
     llava_comparison numbers;
     llava_dtype type;  /* that ACTUAL's values were measured to be */
     llava_bound bound; /* 0 for exact ones */
@@ -55,8 +58,11 @@ typedef struct {
     size_t effect_count;
     char **missing, **extra;
     size_t missing_count, extra_count;
-    const char *note; /* why it cannot be judged, or NULL */
+    char note[256]; /* what else there is to say: why it cannot be judged; empty: nothing */
 } llava_diff;
+
+/* "[1,608,4096]", cut to fit; returns text. */
+const char *llava_shape_text(char *text, size_t size, int rank, const size_t *shape);
 
 /* The table, at most 100 columns. */
 void llava_diff_print(const llava_diff *diff, FILE *to);

@@ -11,16 +11,16 @@
 /* ---- the table
  * ------------------------------------------------------------------------------------ */
 
-/* "[1,608,4096]", cut to fit. */
-static void shape_text(const llava_diff_tensor *t, char *text, size_t size)
+const char *llava_shape_text(char *text, size_t size, int rank, const size_t *shape)
 {
-    size_t used = 0;
-    text[used++] = '[';
-    for (int i = 0; i < t->rank && used + 24 < size; i++) {
-        int n = snprintf(text + used, size - used, "%s%zu", i == 0 ? "" : ",", t->shape[i]);
+    size_t used = 1;
+    snprintf(text, size, "[");
+    for (int i = 0; i < rank && used + 24 < size; i++) {
+        int n = snprintf(text + used, size - used, "%s%zu", i == 0 ? "" : ",", shape[i]);
         used += n > 0 ? (size_t)n : 0;
     }
     snprintf(text + used, size - used, "]");
+    return text;
 }
 
 /* A name in a column: escaped, cut at the front where it is too long. */
@@ -38,13 +38,18 @@ static void print_name(FILE *to, const char *name, size_t width)
 
 static void print_tensor(FILE *to, const llava_diff_tensor *t, bool first)
 {
-    char shape[128];
-    shape_text(t, shape, sizeof shape);
+    char shape[128], other[128];
+    llava_shape_text(shape, sizeof shape, t->rank, t->shape);
     fputs(first ? "> " : "  ", to);
     print_name(to, t->name, 32);
     fprintf(to, " %-20.20s", shape);
-    if (t->exact) {
+    if (t->other_shape) {
+        llava_shape_text(other, sizeof other, t->actual_rank, t->actual_shape);
+        fprintf(to, " port has %-25.25s", other);
+    } else if (t->exact) {
         fprintf(to, " %9llu unequal%18s", (unsigned long long)t->numbers.unequal, "");
+    } else if (t->numbers.mismatched > 0) {
+        fprintf(to, " NaN or infinity at %-15llu", (unsigned long long)t->numbers.mismatched);
     } else {
         fprintf(to, " %8.1e %8.1e %8.1e ", t->numbers.rel_l2, t->numbers.rel_max,
                 t->has_peer ? t->peer_l2 : t->bound.l2);
@@ -57,14 +62,50 @@ static void print_tensor(FILE *to, const llava_diff_tensor *t, bool first)
     fprintf(to, " %s\n", llava_verdict_name(t->verdict));
 }
 
+/* A flat index as "[0,2,3]". */
+static void print_index(FILE *to, const llava_diff_tensor *t, size_t flat)
+{
+    size_t at[LLAVA_ARRAY_RANK] = {0};
+    char text[128];
+    for (int i = t->rank - 1; i >= 0; i--) {
+        size_t extent = t->shape[i] == 0 ? 1 : t->shape[i];
+        at[i] = flat % extent;
+        flat /= extent;
+    }
+    fputs(llava_shape_text(text, sizeof text, t->rank, at), to);
+}
+
+static void print_mismatch(FILE *to, const llava_diff_tensor *t)
+{
+    const llava_comparison *c = &t->numbers;
+    fprintf(to, "  %llu of %llu elements are NaN or infinite on one side, the first ",
+            (unsigned long long)c->mismatched, (unsigned long long)c->count);
+    print_index(to, t, c->worst_index);
+    fprintf(to, ": expected %g, actual %g\n", c->worst_expected, c->worst_actual);
+    fprintf(to, "  NaN: %llu expected, %llu actual; infinities: %llu, %llu\n",
+            (unsigned long long)c->nan_expected, (unsigned long long)c->nan_actual,
+            (unsigned long long)c->inf_expected, (unsigned long long)c->inf_actual);
+}
+
 static void print_first(FILE *to, const llava_diff_tensor *t)
 {
     fputs("\nfirst divergence: ", to);
     llava_print_escaped(to, t->name);
+    if (t->other_shape) {
+        char shape[128], other[128];
+        fprintf(to, " (another shape: expected %s, the port has %s)\n",
+                llava_shape_text(shape, sizeof shape, t->rank, t->shape),
+                llava_shape_text(other, sizeof other, t->actual_rank, t->actual_shape));
+        return;
+    }
     fprintf(to, " (%s)\n", t->why);
-    if (t->numbers.count > 0) {
-        fprintf(to, "  worst element %zu: expected %.9g, actual %.9g; %llu of %llu unequal\n",
-                t->numbers.worst_index, t->numbers.worst_expected, t->numbers.worst_actual,
+    if (t->numbers.mismatched > 0) {
+        print_mismatch(to, t);
+    } else if (t->numbers.count > 0) {
+        fputs("  worst element ", to);
+        print_index(to, t, t->numbers.worst_index);
+        fprintf(to, ": expected %.9g, actual %.9g; %llu of %llu unequal\n",
+                t->numbers.worst_expected, t->numbers.worst_actual,
                 (unsigned long long)t->numbers.unequal, (unsigned long long)t->numbers.count);
         fprintf(to, "  worst row %zu: relative L2 %.2e", t->numbers.worst_row,
                 t->numbers.worst_row_l2);
@@ -72,12 +113,6 @@ static void print_first(FILE *to, const llava_diff_tensor *t)
             fprintf(to, "; worst head %zu: %.2e", t->numbers.worst_head, t->numbers.worst_head_l2);
         }
         fprintf(to, "; cosine %.9f\n", t->numbers.cosine);
-    }
-    if (t->numbers.mismatched > 0) {
-        fprintf(
-            to, "  NaN: %llu expected, %llu actual; infinities: %llu, %llu\n",
-            (unsigned long long)t->numbers.nan_expected, (unsigned long long)t->numbers.nan_actual,
-            (unsigned long long)t->numbers.inf_expected, (unsigned long long)t->numbers.inf_actual);
     }
 }
 
@@ -137,8 +172,10 @@ void llava_diff_print(const llava_diff *r, FILE *to)
         print_first(to, &r->tensors[r->first_divergence]);
     }
     print_effects(r, to);
-    fprintf(to, "\n%s: %zu tensors compared, %zu missing\n", llava_verdict_name(r->verdict),
-            r->count, r->missing_count);
+    fprintf(to, "\n%s: %zu of %zu tensors compared%s", llava_verdict_name(r->verdict), r->count,
+            r->count + r->missing_count, r->note[0] == '\0' ? "" : "; ");
+    llava_print_escaped(to, r->note);
+    fputc('\n', to);
 }
 
 /* ---- JSON
@@ -199,8 +236,15 @@ static bool add_tensor(cJSON *list, const llava_diff_tensor *t)
     for (int i = 0; ok && i < t->rank; i++) {
         ok = cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape[i]));
     }
-    ok = ok && add_number(o, "max_abs", c->max_abs) && add_number(o, "rel_max", c->rel_max) &&
-         add_number(o, "rel_l2", c->rel_l2) && add_number(o, "cosine", c->cosine) &&
+    cJSON *other = ok && t->other_shape ? cJSON_AddArrayToObject(o, "actual_shape") : NULL;
+    for (int i = 0; other != NULL && i < t->actual_rank; i++) {
+        ok = cJSON_AddItemToArray(other, cJSON_CreateNumber((double)t->actual_shape[i]));
+    }
+    /* sums over what is left beside a NaN would read as agreement */
+    double none = t->other_shape || c->mismatched > 0 ? (double)NAN : 0;
+    ok = ok && add_number(o, "max_abs", c->max_abs + none) &&
+         add_number(o, "rel_max", c->rel_max + none) && add_number(o, "rel_l2", c->rel_l2 + none) &&
+         add_number(o, "cosine", c->cosine + none) &&
          add_index(o, "worst_index", t, c->worst_index) &&
          add_number(o, "worst_expected", c->worst_expected) &&
          add_number(o, "worst_actual", c->worst_actual) &&
@@ -321,7 +365,7 @@ bool llava_diff_junit(const llava_diff *r, const char *path, llava_error *e)
         failures += r->tensors[i].verdict == LLAVA_DIFFER;
         errors += r->tensors[i].verdict == LLAVA_CANNOT_JUDGE;
     }
-    bool cannot = r->note != NULL;
+    bool cannot = r->note[0] != '\0';
     if (!llava_output_open(&out, path, e)) {
         return false;
     }

@@ -79,7 +79,7 @@ static void write_sentence(llava_html *h, const llava_diff *r)
         write_difference(h, r);
     } else if (r->verdict == LLAVA_CANNOT_JUDGE) {
         llava_html_put(h, "This comparison proves nothing: ");
-        llava_html_text(h, r->note == NULL ? "no tensor could be judged" : r->note);
+        llava_html_text(h, r->note[0] == '\0' ? "no tensor could be judged" : r->note);
         llava_html_put(h, ".");
     } else if (r->verdict == LLAVA_WARN) {
         llava_html_format(h,
