@@ -31,9 +31,12 @@ static bool score(llava_run *r, const llava_attention_of *a, size_t b, size_t h,
                        r->error)) {
         return false;
     }
-    for (size_t i = 0; i < a->queries * a->keys; i++) {
-        scores[i] = llava_round(n->storage, llava_round(n->storage, scores[i]) * a->scale);
+    size_t count = a->queries * a->keys;
+    llava_round_all(n->storage, scores, count);
+    for (size_t i = 0; i < count; i++) {
+        scores[i] *= a->scale;
     }
+    llava_round_all(n->storage, scores, count);
     return true;
 }
 

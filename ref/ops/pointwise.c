@@ -1,6 +1,7 @@
 /* Norms, activations, sums, rotary embedding and softmax: what acts on a row or an element. */
 #include "ops.h"
 
+#include "exp.h"
 #include "ref/elementary.h"
 
 #include <math.h>
@@ -105,25 +106,49 @@ static double table_entry(llava_act act, double x)
     return llava_round(LLAVA_F16, entry);
 }
 
-/* quick_gelu's three tensor operations, each rounded. */
-static double quick_gelu(const llava_numerics *n, double factor, double x)
+/* y = x sigmoid(factor x), with the roundings of `between` behind the scaling and the sigmoid: the
+ * storage type for quick_gelu's three tensor operations, float64 for silu's one. */
+static void gated(const llava_numerics *n, double factor, llava_dtype between, double *y,
+                  const double *x, size_t count)
 {
-    double scaled = llava_round(n->storage, factor * x);
-    double gate = llava_round(n->storage, sigmoid(scaled));
-    return llava_round(n->storage, x * gate);
+    enum { AT_ONCE = 128 };
+    double gate[AT_ONCE];
+    for (size_t done = 0; done < count; done += AT_ONCE) {
+        size_t take = count - done < AT_ONCE ? count - done : AT_ONCE;
+        for (size_t i = 0; i < take; i++) {
+            gate[i] = factor * x[done + i];
+        }
+        llava_round_all(between, gate, take);
+        for (size_t i = 0; i < take; i++) {
+            gate[i] = -gate[i];
+        }
+        llava_exp_all(gate, gate, take);
+        for (size_t i = 0; i < take; i++) {
+            gate[i] = 1 / (1 + gate[i]);
+        }
+        llava_round_all(between, gate, take);
+        for (size_t i = 0; i < take; i++) {
+            y[done + i] = x[done + i] * gate[i];
+        }
+    }
+    llava_round_all(n->storage, y, count);
 }
 
 void llava_activate(const llava_numerics *n, llava_act act, double *y, const double *x,
                     size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (n->act_table_f16 && act != LLAVA_ACT_NONE) {
+    if (n->act_table_f16 && act != LLAVA_ACT_NONE) {
+        for (size_t i = 0; i < count; i++) {
             y[i] = llava_round(n->storage, table_entry(act, x[i]));
-        } else if (act == LLAVA_ACT_QUICK_GELU) {
-            y[i] = quick_gelu(n, 1.702, x[i]);
-        } else if (act == LLAVA_ACT_QUICK_GELU_1773) {
-            y[i] = quick_gelu(n, 1.773, x[i]);
-        } else {
+        }
+    } else if (act == LLAVA_ACT_QUICK_GELU) {
+        gated(n, 1.702, n->storage, y, x, count);
+    } else if (act == LLAVA_ACT_QUICK_GELU_1773) {
+        gated(n, 1.773, n->storage, y, x, count);
+    } else if (act == LLAVA_ACT_SILU) {
+        gated(n, 1, LLAVA_F64, y, x, count);
+    } else {
+        for (size_t i = 0; i < count; i++) {
             y[i] = llava_round(n->storage, activation(act, x[i]));
         }
     }
@@ -215,15 +240,21 @@ static void softmax_row(const llava_numerics *n, double *p, const double *s, con
     most = island(n, most);
     for (size_t t = 0; t < keys; t++) {
         bool counts = visible == NULL || visible[t];
-        p[t] = !counts ? 0 : island(n, llava_exp(island(n, island(n, s[t]) - most)));
+        p[t] = !counts ? 0 : island(n, island(n, s[t]) - most);
+    }
+    llava_exp_all(p, p, keys);
+    for (size_t t = 0; t < keys; t++) {
+        bool counts = visible == NULL || visible[t];
+        p[t] = !counts ? 0 : island(n, p[t]);
         sum += p[t];
     }
     sum = island(n, sum);
     for (size_t t = 0; t < keys; t++) {
         bool counts = visible == NULL || visible[t];
         double share = broken ? (double)NAN : island(n, p[t] / sum);
-        p[t] = counts || (broken && n->islands) ? llava_round(n->storage, share) : 0;
+        p[t] = counts || (broken && n->islands) ? share : 0;
     }
+    llava_round_all(n->storage, p, keys);
 }
 
 void llava_softmax(const llava_numerics *n, double *probs, const double *scores,
