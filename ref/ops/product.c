@@ -4,6 +4,7 @@
  * takes a block of w (INNER values of k by OUTPUTS outputs), decodes it once into float64 with the
  * outputs side by side, and for each few rows of x continues their sums over that block. Only the
  * order in which different sums advance differs, never the order within one. */
+#include "decode.h"
 #include "tile.h"
 
 #include <stdlib.h>
@@ -55,7 +56,11 @@ static void weight_piece(const llava_numerics *n, const llava_weight *w, size_t 
     size_t first = o * inner + k;
     const uint8_t *bytes = w->bytes + first * llava_dtype_size(w->dtype);
     llava_dtype to = n->weights == LLAVA_WEIGHTS_STORED ? n->storage : LLAVA_F64;
-    llava_decode(w->dtype, bytes, count, to, out);
+    if (to == LLAVA_F64 || to == w->dtype) {
+        llava_decode_f64(w->dtype, bytes, count, out);
+    } else {
+        llava_decode(w->dtype, bytes, count, to, out);
+    }
     switch (n->weights) {
     case LLAVA_WEIGHTS_STORED:
         break;
@@ -118,23 +123,44 @@ bool llava_product_plain(const llava_numerics *n, double *y, size_t y_stride, co
     return true;
 }
 
-/* Decodes w(o0 .. o0 + on, k0 .. k0 + kn) into panel: tiles of [kn][width], outputs side by side.
- * Outputs behind the last are zero. */
+/* tile[k][lane] = rows[lane][k] for two lanes at `lane`: 2 x 2 at a time in vectors, for each value
+ * apart would take twice as long. */
+static void interleave(const double *row_a, const double *row_b, size_t kn, size_t width,
+                       double *tile)
+{
+    typedef double two __attribute__((vector_size(2 * sizeof(double))));
+    size_t k = 0;
+    for (; k + 2 <= kn; k += 2) {
+        two a, b;
+        memcpy(&a, row_a + k, sizeof a);
+        memcpy(&b, row_b + k, sizeof b);
+        two first = {a[0], b[0]}, second = {a[1], b[1]};
+        memcpy(tile + k * width, &first, sizeof first);
+        memcpy(tile + (k + 1) * width, &second, sizeof second);
+    }
+    for (; k < kn; k++) {
+        tile[k * width] = row_a[k];
+        tile[k * width + 1] = row_b[k];
+    }
+}
+
+/* Decodes w(o0 .. o0 + on, k0 .. k0 + kn) into panel: tiles of [kn][width], outputs side by side,
+ * width even. Outputs behind the last are zero. */
 static void pack_factor(const llava_numerics *n, const llava_factor *w, size_t inner, size_t o0,
                         size_t on, size_t k0, size_t kn, size_t width, double *panel)
 {
-    double piece[INNER];
+    double piece[2][INNER];
     for (size_t o = 0; o < on; o += width) {
         double *tile = panel + o * kn;
-        for (size_t lane = 0; lane < width; lane++) {
-            if (o + lane < on) {
-                factor_piece(n, w, inner, o0 + o + lane, k0, kn, piece);
-            } else {
-                memset(piece, 0, sizeof piece);
+        for (size_t lane = 0; lane < width; lane += 2) {
+            for (size_t i = 0; i < 2; i++) {
+                if (o + lane + i < on) {
+                    factor_piece(n, w, inner, o0 + o + lane + i, k0, kn, piece[i]);
+                } else {
+                    memset(piece[i], 0, sizeof piece[i]);
+                }
             }
-            for (size_t k = 0; k < kn; k++) {
-                tile[k * width + lane] = piece[k];
-            }
+            interleave(piece[0], piece[1], kn, width, tile + lane);
         }
     }
 }

@@ -1,0 +1,48 @@
+/* bfloat16 and float32 are widened in vectors; float16, whose exponent moves, and what does
+ * not fill a vector go to llava_decode, which is the definition. The bytes of a file are taken as
+ * they are, so it is for little-endian machines. */
+#include "decode.h"
+
+#include <string.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define LLAVA_DECODE_IN_VECTORS 1
+#else
+#define LLAVA_DECODE_IN_VECTORS 0
+#endif
+
+enum { LANES = 4 };
+
+/* Decodes whole vectors, returns how many elements that were. */
+typedef size_t widen(llava_dtype from, const uint8_t *bytes, size_t n, double *out);
+
+#define WIDEN_NAME widen_plain
+#define WIDEN_TARGET
+#include "decode_block.h"
+#undef WIDEN_NAME
+#undef WIDEN_TARGET
+
+#if defined(__x86_64__)
+#define WIDEN_NAME   widen_avx2
+#define WIDEN_TARGET __attribute__((target("avx2")))
+#include "decode_block.h"
+#undef WIDEN_NAME
+#undef WIDEN_TARGET
+#endif
+
+static widen *widest(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2")) {
+        return widen_avx2;
+    }
+#endif
+    return widen_plain;
+}
+
+void llava_decode_f64(llava_dtype from, const uint8_t *bytes, size_t n, double *out)
+{
+    size_t done = LLAVA_DECODE_IN_VECTORS ? widest()(from, bytes, n, out) : 0;
+    llava_decode(from, bytes + done * llava_dtype_size(from), n - done, LLAVA_F64, out + done);
+}
