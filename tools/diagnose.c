@@ -952,6 +952,7 @@ static bool examine(diagnoser *d, llava_error *e)
                  .tokens = d->inputs.answer != NULL ? d->inputs.answer_length : steps + 1},
         .counting = &d->counting,
         .base = &d->base,
+        .type = d->result.type,
     };
     llava_error fits;
     if (!llava_inputs_check(&d->inputs, &d->session.plan, &fits)) {

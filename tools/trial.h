@@ -10,6 +10,7 @@ typedef struct {
     llava_replay_spec spec; /* plan is set for each trial */
     const llava_counting *counting;
     const llava_choices *base; /* roundings that the port has everywhere */
+    llava_dtype type;          /* the port's */
 } llava_trial;
 
 /* Is an error no more than honest rounding? At most 4 times the noise in L2, 8 times in max. */
