@@ -220,7 +220,7 @@ for value, diagonal in (("none", None), ("self-excluded", -1), ("next-included",
         remasked(port, llama, mask)
 
 
-@fault("text.padding_mask=ignored", cases=("batch-left", "batch-right"))
+@fault("text.padding_mask=ignored", cases=("batch-left",))  # on the right, no real token looks that far
 def _(port):
     remasked(port, llama, lambda q, k: torch.ones(1, 1, q, k, dtype=torch.bool).tril())
 

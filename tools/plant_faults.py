@@ -44,6 +44,7 @@ from llava_capture import capture, save  # noqa: E402
 SPARSE = ("input_ids,attention_mask,position_ids,pixel_values,vision.embed,vision.layers.*.output,vision.features,"
           "projector.out,text.inputs_embeds,text.layers.*.output,text.norm,logits,*generated_ids,*logits")  # fmt: skip
 DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "f64": "float64"}
+UNITS = {"float32": 2.0**-24, "bfloat16": 2.0**-9, "float16": 2.0**-12, "float64": 2.0**-24}  # f64: the float32 islands
 
 
 class Case:
@@ -196,9 +197,21 @@ def shown(report):
     return "; ".join(parts) + (f"; {more} more" if more > 0 else "") or report["verdict"]
 
 
+def named_in(finding, wanted):
+    """The first cause; where several explain a finding equally well ("likely"), the planted one if it is among
+    those that leave as little."""
+    causes = finding["causes"]
+    if finding["confidence"] == "likely":
+        for cause in causes:
+            if words(cause) <= wanted and cause["error"] <= 1.5 * causes[0]["error"]:
+                return words(cause)
+    return words(causes[0]) if causes else {"unknown"}
+
+
 def judge_cause(expect, also, report):
     """Each planted decision is among the first causes of the findings, and nothing else is."""
-    named = [words(f["causes"][0]) if f["causes"] else {"unknown"} for f in report["findings"]]
+    right = set(expect).union(*also.values())
+    named = [named_in(f, right) for f in report["findings"]]
     got = set().union(*named) if named else set()
     wanted = set(expect)
     for name, others in also.items():
@@ -251,14 +264,16 @@ def distance(a, b):
     return np.linalg.norm(a - b) / size if size else np.inf if a.any() else 0.0
 
 
-def visible(faulty, healthy, true):
-    """Some tap is further from the healthy port's than three times that port's own distance from the truth."""
+def visible(faulty, healthy, true, unit):
+    """Some tap is further from the healthy port's than three times that port's own distance from the truth, or
+    than what sixteen roundings of its type make where the truth is not known."""
     faulty, healthy, true = np.load(faulty), np.load(healthy), np.load(true)
     if set(faulty.files) != set(healthy.files):
         return True
     for name in healthy.files:
-        own = distance(healthy[name], true[name]) if name in true.files else 0.0
-        if distance(faulty[name], healthy[name]) > 3 * (own if np.isfinite(own) else 0):
+        own = distance(healthy[name], true[name]) if name in true.files else 16 * unit
+        floor = max(own if np.isfinite(own) else 0, unit if healthy[name].dtype.kind == "f" else 0)
+        if distance(faulty[name], healthy[name]) > 3 * floor:
             return True
     return False
 
@@ -325,10 +340,22 @@ class Trials:
             problem = judge_cause(fault.expect, also, report)
         unseen = False
         if problem and fault.group != "honest" and judge_honest(report) == "":
-            truth = os.path.join(case.folder, "true.npz")
-            unseen = not visible(path, self.healthy_dump(case, run), truth)
+            unseen = not self.shows(path, case, run)
+        elif problem.startswith("not named: "):  # of several at once: do the others show alone?
+            unseen = not any(self.shows_alone(name, case, run) for name in problem[11:].split(", ") if name in FAULTS)
         self.line(fault.name, case, problem, report, unseen)
         self.keep(path)
+
+    def shows(self, path, case, run):
+        truth = os.path.join(case.folder, "true.npz")
+        return visible(path, self.healthy_dump(case, run), truth, UNITS[run["dtype"]])
+
+    def shows_alone(self, name, case, run):
+        path = self.path(case.name, "alone", name)
+        run_port(case, FAULTS[name].plant, path, run["dtype"], run["attention"], run["taps"])
+        shown_alone = self.shows(path, case, run)
+        self.keep(path)
+        return shown_alone
 
     def picture_fault(self, name, case):
         fields, _, expect, also = fault_pictures.FAULTS[name]
@@ -342,7 +369,7 @@ class Trials:
         unseen = False
         if problem and expect and judge_honest(report) == "":
             run_pictures(case, {}, healthy, dtype, self.o.sparse)
-            unseen = not visible(path, healthy, os.path.join(case.folder, "true.npz"))
+            unseen = not visible(path, healthy, os.path.join(case.folder, "true.npz"), UNITS[dtype])
         self.line(name, case, problem, report, unseen)
         self.keep(path)
 
