@@ -551,7 +551,7 @@ bool llava_npz_stream_read(llava_npz_stream *s, uint8_t *out, size_t n, llava_er
 
 bool llava_npz_verify(const llava_npz *archive, const llava_npz_member *member, llava_error *e)
 {
-    llava_npz_stream *stream;
+    llava_npz_stream *stream = NULL; /* gcc -O3 does not see that open sets it */
     if (!member->deflated) {
         return crc32_z(crc32_z(0, NULL, 0), member->bytes, member->size) == member->crc ||
                llava_npz_fail(archive, member, "the CRC is wrong", e);
