@@ -467,7 +467,7 @@ bool llava_json_size(const char *name, const cJSON *object, const char *key, siz
     if (item == NULL) {
         return true;
     }
-    int64_t number;
+    int64_t number = 0; /* gcc -O3 does not see that the next call sets it */
     if (!llava_json_item_int(name, item, key, &number, e)) {
         return false;
     }
