@@ -35,6 +35,7 @@ typedef struct {
     llava_inputs inputs; /* the session's, the port's own in their place where it supplies them */
     llava_counting counting;
     llava_choices base; /* the roundings found to hold everywhere */
+    bool shows_islands; /* are there probabilities or rotary tables to recognise islands by? */
     llava_trial trial;
     llava_diagnosis result;
 } diagnoser;
@@ -360,6 +361,7 @@ static bool measure_types(diagnoser *d, llava_error *e)
         }
     }
     d->result.islands = d->result.type == LLAVA_F64 && tables > 0 && islands == tables;
+    d->shows_islands = tables > 0;
     return true;
 }
 
@@ -934,10 +936,48 @@ static void conclude(diagnoser *d)
     r->note = r->count == 0 ? "it holds no tap of this model" : NULL;
 }
 
+static size_t count_wrong(const llava_diagnosis *r, size_t from)
+{
+    size_t wrong = 0;
+    for (size_t i = from; i < r->count; i++) {
+        wrong += r->taps[i].wrong;
+    }
+    return wrong;
+}
+
+/* Replays; keep: taps that were judged before. Where a float64 port supplies nothing to recognise
+ * float32 islands by, they are assumed if with them fewer spans are wrong. */
+static bool replay_again(diagnoser *d, size_t keep, llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    forget_taps(r, keep);
+    if (!replay(d, e)) {
+        return false;
+    }
+    size_t without = count_wrong(r, keep);
+    if (r->type != LLAVA_F64 || r->islands || d->shows_islands || without == 0) {
+        return true;
+    }
+    forget_taps(r, keep);
+    r->islands = true;
+    if (!replay(d, e)) {
+        return false;
+    }
+    if (count_wrong(r, keep) >= without) {
+        r->islands = false;
+        forget_taps(r, keep);
+        return replay(d, e);
+    }
+    return true;
+}
+
 static bool examine(diagnoser *d, llava_error *e)
 {
     size_t inputs_judged, steps = port_steps(d);
     bool moved = true;
+    if (steps > 0 && !d->o.request.positions_given) {
+        d->session.convention = LLAVA_POSITIONS_GENERATE; /* as generate() counts */
+    }
     if (!measure_types(d, e) || !take_inputs(d, e)) {
         return false;
     }
@@ -965,8 +1005,7 @@ static bool examine(diagnoser *d, llava_error *e)
     }
     while (moved) {
         forget_findings(&d->result);
-        forget_taps(&d->result, inputs_judged);
-        if (!replay(d, e) || !find_causes(d, e)) {
+        if (!replay_again(d, inputs_judged, e) || !find_causes(d, e)) {
             return false;
         }
         moved = take_other_convention(d);
