@@ -300,6 +300,8 @@ static const planted full[] = {
     {"plain", "merge.placement=front", "--taps logits", "logits", ""},
     {"plain", "vision.attn_mask=causal", "--taps logits --dtype bf16 --numerics hf", "logits", ""},
     {"generate", "cache.position=repeated", "--taps logits,step.*.logits", "step.1.logits", ""},
+    {"generate-left-stop", "text.padding_mask=ignored", "--taps logits,step.*.logits", "logits",
+     ""},
     /* from the picture and the prompt */
     {"picture-prompt", "image.channel_order=bgr", "", "image.rgb", ""},
     {"picture-prompt", "image.resize_filter=bilinear", "", "image.resized", ""},

@@ -196,7 +196,8 @@ def check(bench, case, dtypes, masks, choices):
                 seen = max([effect.get(t, 0) / max(8 * floor.get(t, 0), 1e-11) for t in taps if t in effect],
                            default=0)
                 key = (case.name, dtype, choice[0] + "=" + choice[1], mask)
-                more = ["--positions", "forward"] if choice[0] == "text.positions" else []
+                own = "generate" if "--generate" in case.run_words else "forward"
+                more = ["--positions", own] if choice[0] == "text.positions" else []
                 result = bench.diagnose(case, thin, *more)
                 outcome = outcome_of(result, choice)
                 if seen < 1:
