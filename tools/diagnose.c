@@ -404,8 +404,9 @@ static bool measure_noise(const diagnoser *d, const llava_tap *mine, const llava
                  : j->type != LLAVA_F64 ? 0.5 * llava_unit(j->type)
                  : island               ? llava_unit(LLAVA_F32)
                                         : 2.5e-13;
-    j->noise = fmax(own, noise.rel_l2);
-    j->noise_max = fmax(4 * own, noise.rel_max);
+    double ties = llava_half_ties(&d->base, mine->name);
+    j->noise = fmax(fmax(own, noise.rel_l2), ties);
+    j->noise_max = fmax(fmax(4 * own, noise.rel_max), 8 * ties);
     return true;
 }
 

@@ -9,6 +9,20 @@ bool llava_explained(double error, double error_max, const llava_judged *judged)
     return error <= 4 * judged->noise && error_max <= 8 * judged->noise_max;
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+double llava_half_ties(const llava_choices *choices, const char *tap)
+{
+    bool sums = choices->value[LLAVA_NUMERICS_ATTN_ACCUMULATE] != 0;
+    bool table = choices->value[LLAVA_NUMERICS_ACT_TABLE] != 0;
+    bool there = (sums && ends_with(tap, ".attn.context")) || (table && ends_with(tap, ".act"));
+    return there ? 2 * llava_unit(LLAVA_F16) / 64 : 0;
+}
+
 /* ---- one trial
  * --------------------------------------------------------------------------------------- */
 
@@ -230,8 +244,9 @@ static bool explained_anew(llava_trial *trial, const llava_judged *judged, const
                              taken[0].data, taken[1].data, &c, &e);
     llava_judged anew = *judged;
     if (ok) {
-        anew.noise = fmax(anew.noise, c.rel_l2);
-        anew.noise_max = fmax(anew.noise_max, c.rel_max);
+        double ties = llava_half_ties(&choices, span->tap);
+        anew.noise = fmax(fmax(anew.noise, c.rel_l2), ties);
+        anew.noise_max = fmax(fmax(anew.noise_max, c.rel_max), 8 * ties);
     }
     free(taken[0].data);
     free(taken[1].data);

@@ -16,6 +16,11 @@ typedef struct {
 /* Is an error no more than honest rounding? At most 4 times the noise in L2, 8 times in max. */
 bool llava_explained(double error, double error_max, const llava_judged *judged);
 
+/* What a step that ends in float16 adds to the noise of such a tap: a value near the middle of two
+ * goes either way as the last bits before it fall, so let one in 4096 be a unit off. 0 where these
+ * choices have no such step there. */
+double llava_half_ties(const llava_choices *choices, const char *tap);
+
 /* The error that remains in the span with this cause's decisions, into cause->error, error_max.
  * A decision that the model refuses (no effect here) leaves infinity. */
 bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *cause,
