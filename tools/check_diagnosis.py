@@ -4,8 +4,8 @@
 Every decision value is planted with `run --set` in every golden case where it has an effect, in
 each type, as a full dump and as sparse ones, and diagnosed. No Python packages needed.
 
-    tools/check_diagnosis.py [--program build/llava-ref] [--quick] [--case NAME]... [--only GLOB]
-                             [--verbose] [--json FILE]
+    tools/check_diagnosis.py [--program build/llava-ref] [--case NAME]... [--only GLOB]
+                             [--dtypes f32,...] [--dumps full,...] [--verbose] [--json FILE]
 
 A planted decision is *visible* where the wrong run, in float64, is further from the right one than
 8 times what an honest run of the type is, in some tap of the dump; only these must be found. Score:
