@@ -34,8 +34,9 @@ typedef struct {
     llava_port *port;
     llava_inputs inputs; /* the session's, the port's own in their place where it supplies them */
     llava_counting counting;
-    llava_choices base; /* the roundings found to hold everywhere */
-    bool shows_islands; /* are there probabilities or rotary tables to recognise islands by? */
+    llava_choices base;   /* the roundings found to hold everywhere */
+    llava_dtype types[2]; /* of the tower and projector, and of the language model */
+    bool shows_islands;   /* are there probabilities or rotary tables to recognise islands by? */
     llava_trial trial;
     llava_diagnosis result;
 } diagnoser;
@@ -334,12 +335,13 @@ static bool take_pixels(diagnoser *d, llava_error *e)
  * islands: probabilities and rotary tables that are float32 numbers. */
 static bool measure_types(diagnoser *d, llava_error *e)
 {
-    size_t votes[4] = {0}, islands = 0, tables = 0;
+    size_t votes[3][LLAVA_BF16 + 1] = {{0}}, islands = 0, tables = 0; /* the parts, and all */
     for (size_t i = 0; i < llava_port_count(d->port); i++) {
         const llava_port_tensor *t = llava_port_at(d->port, i);
         size_t n = t->count < 4096 ? t->count : 4096;
         double values[4096];
-        if (!t->floating || n == 0) {
+        int part = llava_part_of_tap(t->name);
+        if (!t->floating || n == 0 || part < 0) {
             continue;
         }
         if (!llava_port_read(d->port, t, 0, n, values, e)) {
@@ -350,15 +352,21 @@ static bool measure_types(diagnoser *d, llava_error *e)
         if (table) {
             tables++;
             islands += type != LLAVA_F64;
-        } else if (strcmp(t->name, "pixel_values") != 0) {
-            votes[type]++;
+        } else {
+            votes[part][type]++;
+            votes[2][type]++;
         }
     }
-    d->result.type = LLAVA_F64;
-    for (llava_dtype type = LLAVA_F64; type <= LLAVA_BF16; type++) {
-        if (votes[type] > votes[d->result.type]) {
-            d->result.type = type;
+    llava_dtype most[3] = {LLAVA_F64, LLAVA_F64, LLAVA_F64};
+    for (int part = 0; part < 3; part++) {
+        for (llava_dtype type = LLAVA_F64; type <= LLAVA_BF16; type++) {
+            most[part] = votes[part][type] > votes[part][most[part]] ? type : most[part];
         }
+    }
+    d->result.type = most[2];
+    for (int part = 0; part < 2; part++) {
+        bool silent = votes[part][most[part]] == 0; /* nothing supplied: as the other part */
+        d->types[part] = silent ? most[2] : most[part];
     }
     d->result.islands = d->result.type == LLAVA_F64 && tables > 0 && islands == tables;
     d->shows_islands = tables > 0;
@@ -367,11 +375,11 @@ static bool measure_types(diagnoser *d, llava_error *e)
 
 /* The plan of the port itself: its type, and with the islands and float32 sums that an honest port
  * of such a type has. */
-static bool typed_plan(const diagnoser *d, llava_plan *plan, llava_error *e)
+static bool typed_plan(const diagnoser *d, llava_dtype type, llava_plan *plan, llava_error *e)
 {
-    bool narrow = d->result.type != LLAVA_F64;
-    bool ok = llava_plan_make(plan, &d->session.config, &d->base, d->result.type,
-                              narrow || d->result.islands, e);
+    bool narrow = type != LLAVA_F64;
+    bool ok =
+        llava_plan_make(plan, &d->session.config, &d->base, type, narrow || d->result.islands, e);
     plan->numerics.sums_f32 = narrow;
     return ok;
 }
@@ -429,8 +437,9 @@ static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *type
     }
     forgive_nan(mine->data, typed->data, theirs, t->count);
     j->type = llava_narrowest(theirs, t->count);
-    if (llava_unit(j->type) > llava_unit(d->result.type)) {
-        j->type = d->result.type; /* one narrow tensor among wider ones is a step to be explained */
+    llava_dtype usual = d->types[llava_part_of_tap(mine->name)];
+    if (llava_unit(j->type) > llava_unit(usual)) {
+        j->type = usual; /* one narrow tensor among wider ones is a step to be explained */
     }
     bool ok = llava_compare_only(&d->counting, t, mine->data, theirs, &j->local, e) &&
               measure_noise(d, mine, typed, j, e);
@@ -443,18 +452,24 @@ static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *type
     return ok;
 }
 
-static bool replay_both(diagnoser *d, llava_replay *mine, llava_replay *typed, llava_error *e)
+/* The replays side by side: in float64, and in the type of each part of the port (typed[1] NULL:
+ * both parts have one type). */
+static bool replay_all(diagnoser *d, llava_replay *mine, llava_replay *const typed[2],
+                       llava_error *e)
 {
     for (;;) {
-        llava_tap a, b;
-        bool end_a, end_b;
-        if (!llava_replay_next(mine, &a, &end_a, e) || !llava_replay_next(typed, &b, &end_b, e)) {
+        llava_tap a, b[2];
+        bool end = false, end_typed = false;
+        if (!llava_replay_next(mine, &a, &end, e) ||
+            !llava_replay_next(typed[0], &b[0], &end_typed, e) ||
+            (typed[1] != NULL && !llava_replay_next(typed[1], &b[1], &end_typed, e))) {
             return false;
         }
-        if (end_a || end_b) {
+        if (end || end_typed) {
             return true;
         }
-        if (!judge_tap(d, &a, &b, e)) {
+        int part = typed[1] == NULL ? 0 : llava_part_of_tap(a.name);
+        if (!judge_tap(d, &a, &b[part], e)) {
             return false;
         }
     }
@@ -463,19 +478,23 @@ static bool replay_both(diagnoser *d, llava_replay *mine, llava_replay *typed, l
 /* Local errors and noise of every span, in the order of the flow. */
 static bool replay(diagnoser *d, llava_error *e)
 {
-    llava_plan plan, narrow;
-    llava_replay *mine = NULL, *typed = NULL;
-    if (!llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, false, e) ||
-        !typed_plan(d, &narrow, e)) {
+    llava_plan plan, narrow[2];
+    llava_replay *mine = NULL, *typed[2] = {NULL, NULL};
+    if (!llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, false, e)) {
         return false;
     }
     llava_replay_spec spec = d->trial.spec;
     spec.plan = &plan;
     bool ok = llava_replay_start(&mine, &spec, e);
-    spec.plan = &narrow;
-    ok = ok && llava_replay_start(&typed, &spec, e) && replay_both(d, mine, typed, e);
+    for (int part = 0; ok && part < (d->types[0] == d->types[1] ? 1 : 2); part++) {
+        spec.plan = &narrow[part];
+        ok = typed_plan(d, d->types[part], &narrow[part], e) &&
+             llava_replay_start(&typed[part], &spec, e);
+    }
+    ok = ok && replay_all(d, mine, typed, e);
     llava_replay_stop(mine);
-    llava_replay_stop(typed);
+    llava_replay_stop(typed[0]);
+    llava_replay_stop(typed[1]);
     return ok;
 }
 
