@@ -144,8 +144,24 @@ static bool put_inputs(llava_run *r, const llava_inputs *in, int64_t *mask, int6
  */
 static bool look(llava_run *r, const llava_goal *goal, const llava_inputs *in, double **rows)
 {
+    const llava_vision_plan *v = &r->plan->vision;
     double *features = NULL;
     *rows = NULL;
+    if (goal->rows_given) {
+        size_t width = r->plan->text.hidden;
+        *rows = llava_scratch(r, in->pictures * v->feature_rows, width);
+        return *rows != NULL &&
+               llava_put(r, *rows, (llava_shape){3, {in->pictures, v->feature_rows, width}},
+                         "projector.out");
+    }
+    if (goal->features_given) {
+        features = llava_scratch(r, in->pictures * v->feature_rows, v->feature_width);
+        return features != NULL &&
+               llava_put(r, features,
+                         (llava_shape){3, {in->pictures, v->feature_rows, v->feature_width}},
+                         "vision.features") &&
+               llava_projector(r, features, in->pictures, rows);
+    }
     if (in->pixel_values == NULL || !goal->vision) {
         return true;
     }
@@ -188,6 +204,10 @@ static bool pass(llava_run *r, const llava_goal *goal, const llava_inputs *in, l
     bool ok = x != NULL && put_inputs(r, in, mask, positions) && look(r, goal, in, &rows);
     ok = ok && (!goal->embed || llava_embed(r, in, x));
     ok = ok && (!goal->merge || llava_merge(r, in, rows, x));
+    if (ok && goal->embeds_given) {
+        ok = llava_put(r, x, (llava_shape){3, {in->batch, in->length, r->plan->text.hidden}},
+                       "text.inputs_embeds");
+    }
     ok =
         ok && (!goal->rope || llava_language_model(r, goal, cache, in->length, positions, mask, x));
     ok = ok && (!(goal->last_logits || goal->all_logits) || head(r, goal, in, x, out));

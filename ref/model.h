@@ -52,6 +52,9 @@ typedef struct {
     /* Layers before these are not run: the sink is handed the hidden state that enters the first
      * one (the tap below it, all zeros) and puts a port's there. Not 0 only while diagnosing. */
     size_t vision_first, text_first;
+    /* The same for whole stages: the sink is handed vision.features, projector.out, or
+     * text.inputs_embeds, all zeros, and what leads there is not run. */
+    bool features_given, rows_given, embeds_given;
     bool norm, last_logits, all_logits, loss;
 } llava_goal;
 

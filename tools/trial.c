@@ -76,7 +76,7 @@ static bool look(void *self, const llava_tap *tap, const llava_port_tensor *tens
 static const llava_goal *short_goal(const llava_trial *trial, const llava_span *span,
                                     llava_goal *goal)
 {
-    char below[LLAVA_TAP_NAME];
+    char start[LLAVA_TAP_NAME] = "";
     llava_tap_place place;
     const llava_tap_kind *kinds;
     llava_tap_kinds(&kinds);
@@ -84,23 +84,46 @@ static const llava_goal *short_goal(const llava_trial *trial, const llava_span *
         return NULL;
     }
     llava_at at = kinds[place.kind].at;
+    size_t layers = trial->spec.session->plan.text.layers;
     bool text = span->first_text_layer <= span->last_text_layer;
     bool vision = span->first_vision_layer <= span->last_vision_layer;
+    bool behind = at == LLAVA_AT_NORM || at == LLAVA_AT_LOGITS;
     *goal = (llava_goal){0};
-    if (at == LLAVA_AT_TEXT_LAYER && text && !vision && span->first_text_layer > 0) {
-        snprintf(below, sizeof below, "text.layers.%zu.output", span->first_text_layer - 1);
-        goal->rope = goal->text = true;
-        goal->text_first = span->first_text_layer;
-        goal->text_layers = place.layer + 1;
-    } else if (at == LLAVA_AT_VISION_LAYER && vision && span->first_vision_layer > 0) {
-        snprintf(below, sizeof below, "vision.layers.%zu.output", span->first_vision_layer - 1);
+    if (at == LLAVA_AT_VISION_LAYER && vision && span->first_vision_layer > 0) {
+        snprintf(start, sizeof start, "vision.layers.%zu.output", span->first_vision_layer - 1);
         goal->vision = true;
         goal->vision_first = span->first_vision_layer;
         goal->vision_layers = place.layer + 1;
-    } else {
-        return NULL;
+    } else if (at == LLAVA_AT_PROJECTOR) {
+        snprintf(start, sizeof start, "vision.features");
+        goal->features_given = true;
+    } else if (at == LLAVA_AT_MERGE && trial->spec.inputs->pictures > 0) {
+        snprintf(start, sizeof start, "projector.out");
+        goal->rows_given = goal->embed = goal->merge = true;
+    } else if ((at == LLAVA_AT_TEXT_LAYER && text) || behind) {
+        size_t first = text ? span->first_text_layer : layers;
+        goal->rope = goal->text = true;
+        goal->text_first = first;
+        goal->text_layers = behind ? layers : place.layer + 1;
+        goal->norm = behind;
+        goal->all_logits = at == LLAVA_AT_LOGITS;
+        goal->embeds_given = first == 0;
+        if (first == 0) {
+            snprintf(start, sizeof start, "text.inputs_embeds");
+        } else {
+            snprintf(start, sizeof start, "text.layers.%zu.output", first - 1);
+        }
     }
-    return llava_port_find(trial->spec.port, below) != NULL ? goal : NULL;
+    /* nothing before the start may be part of the span */
+    bool starts = false;
+    for (size_t i = 0; i < span->from_count; i++) {
+        starts |= start[0] != '\0' && strcmp(span->from[i], start) == 0;
+    }
+    if (behind && llava_port_find(trial->spec.port, "text.norm") != NULL && at == LLAVA_AT_LOGITS) {
+        starts = start[0] != '\0' && llava_port_find(trial->spec.port, start) != NULL;
+    }
+    bool inner = vision && at != LLAVA_AT_VISION_LAYER;
+    return starts && !inner ? goal : NULL;
 }
 
 /* Choices of a cause on top of the base. */
