@@ -418,6 +418,12 @@ static bool measure_noise(const diagnoser *d, const llava_tap *mine, const llava
     return true;
 }
 
+/* 0: tower and projector; 1: the language model, and what is of neither (a step's positions). */
+static size_t part_of(const char *name)
+{
+    return llava_part_of_tap(name) == 0 ? 0 : 1;
+}
+
 /* One tap of both replays against the port's. */
 static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *typed, llava_error *e)
 {
@@ -437,7 +443,7 @@ static bool judge_tap(diagnoser *d, const llava_tap *mine, const llava_tap *type
     }
     forgive_nan(mine->data, typed->data, theirs, t->count);
     j->type = llava_narrowest(theirs, t->count);
-    llava_dtype usual = d->types[llava_part_of_tap(mine->name)];
+    llava_dtype usual = d->types[part_of(mine->name)];
     if (llava_unit(j->type) > llava_unit(usual)) {
         j->type = usual; /* one narrow tensor among wider ones is a step to be explained */
     }
@@ -468,7 +474,7 @@ static bool replay_all(diagnoser *d, llava_replay *mine, llava_replay *const typ
         if (end || end_typed) {
             return true;
         }
-        int part = typed[1] == NULL ? 0 : llava_part_of_tap(a.name);
+        size_t part = typed[1] == NULL ? 0 : part_of(a.name);
         if (!judge_tap(d, &a, &b[part], e)) {
             return false;
         }
