@@ -163,12 +163,11 @@ static char *meta_text(running *r, llava_error *e)
     return text;
 }
 
-static void announce(const running *r, uint64_t bytes)
+static void announce(uint64_t bytes)
 {
     if (isatty(STDERR_FILENO)) {
         fprintf(stderr, "dump: at most %.1f MB\n", (double)bytes / 1e6);
     }
-    (void)r;
 }
 
 static bool open_dump(running *r, uint64_t bytes, llava_error *e)
@@ -177,7 +176,7 @@ static bool open_dump(running *r, uint64_t bytes, llava_error *e)
     if (!llava_output_room(o->dump, bytes, e)) {
         return false;
     }
-    announce(r, bytes);
+    announce(bytes);
     char *meta = meta_text(r, e);
     bool ok = meta != NULL && llava_dump_writer_open(&r->writer, o->dump, o->compress, meta, e);
     free(meta);
