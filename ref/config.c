@@ -117,6 +117,7 @@ static bool read_act(const source *s, const char *key, llava_act *act)
 static llava_vision_config vision_defaults(bool has_config)
 {
     llava_vision_config v = {
+        .tower = LLAVA_TOWER_CLIP,
         .hidden = 768,
         .intermediate = 3072,
         .layers = 12,

@@ -23,7 +23,10 @@ typedef enum {
 
 typedef enum { LLAVA_SELECT_DEFAULT, LLAVA_SELECT_FULL } llava_select;
 
+typedef enum { LLAVA_TOWER_CLIP, LLAVA_TOWER_SIGLIP, LLAVA_TOWER_PIXTRAL } llava_tower;
+
 typedef struct {
+    llava_tower tower;
     size_t hidden, intermediate, layers, heads;
     size_t channels; /* 3 */
     size_t image_size, patch_size;

@@ -15,6 +15,7 @@ void llava_inputs_free(llava_inputs *in)
     free(in->position_ids);
     free(in->labels);
     free(in->pixel_values);
+    free(in->image_sizes);
     free(in->answer);
     *in = (llava_inputs){0};
 }
@@ -47,9 +48,72 @@ static bool check_ids(const llava_inputs *in, const char *name, const int64_t *i
     return true;
 }
 
+bool llava_image_sizes_check(const llava_inputs *in, const llava_plan *plan, llava_error *e)
+{
+    if (in->image_sizes == NULL) {
+        return true;
+    }
+    if (plan->vision.tower != LLAVA_TOWER_PIXTRAL) {
+        return llava_fail(e, "image_sizes: only a Pixtral tower takes them");
+    }
+    if (in->pixel_values == NULL) {
+        return llava_fail(e, "image_sizes: there are no pixel_values");
+    }
+    int64_t patch = (int64_t)plan->vision.patch;
+    for (size_t i = 0; i < in->pictures; i++) {
+        int64_t height = in->image_sizes[2 * i], width = in->image_sizes[2 * i + 1];
+        if (height < patch || width < patch || (uint64_t)height > in->height ||
+            (uint64_t)width > in->width) {
+            return llava_fail(e,
+                              "image_sizes: %lldx%lld at [%zu] is not from one patch, %lldx%lld, "
+                              "to the pixels' %zux%zu",
+                              (long long)height, (long long)width, i, (long long)patch,
+                              (long long)patch, in->height, in->width);
+        }
+    }
+    return true;
+}
+
+/* Pixels of the tower's size, and as many image tokens as they give rows. */
+static bool check_pictures(const llava_inputs *in, const llava_plan *plan, llava_error *e)
+{
+    const llava_vision_plan *v = &plan->vision;
+    size_t side = v->image_size;
+    if (!llava_image_sizes_check(in, plan, e)) {
+        return false;
+    }
+    if (in->pixel_values == NULL) {
+        return true;
+    }
+    if (v->tower == LLAVA_TOWER_PIXTRAL) {
+        if (in->height < v->patch || in->width < v->patch) {
+            return llava_fail(e, "pixel_values: %zux%zu, less than one patch of %zux%zu",
+                              in->height, in->width, v->patch, v->patch);
+        }
+    } else if (in->height != side || in->width != side) {
+        return llava_fail(e, "pixel_values: %zux%zu, but the tower takes %zux%zu", in->height,
+                          in->width, side, side);
+    }
+    llava_tower_shape shape = llava_tower_shape_of(plan, in);
+    size_t tokens = llava_count_image_tokens(in, plan);
+    size_t rows = shape.sequences * shape.feature_rows;
+    const char *plural = in->pictures == 1 ? "" : "s";
+    if (in->input_ids == NULL || tokens == rows) {
+        return true;
+    }
+    return v->tower == LLAVA_TOWER_PIXTRAL
+               ? llava_fail(e,
+                            "input_ids: %zu image tokens, but %zu picture%s of their sizes need "
+                            "%zu",
+                            tokens, in->pictures, plural, rows)
+               : llava_fail(e,
+                            "input_ids: %zu image tokens, but %zu picture%s of %zu rows need %zu",
+                            tokens, in->pictures, plural, shape.feature_rows, rows);
+}
+
 bool llava_inputs_check(const llava_inputs *in, const llava_plan *plan, llava_error *e)
 {
-    size_t side = plan->vision.image_size, vocab = plan->text.vocab;
+    size_t vocab = plan->text.vocab;
     if (in->batch == 0 || in->length == 0) {
         return llava_fail(e, "no tokens: [%zu, %zu]", in->batch, in->length);
     }
@@ -76,18 +140,7 @@ bool llava_inputs_check(const llava_inputs *in, const llava_plan *plan, llava_er
                               (long long)in->position_ids[i], i / in->length, i % in->length);
         }
     }
-    if (in->pixel_values != NULL && (in->height != side || in->width != side)) {
-        return llava_fail(e, "pixel_values: %zux%zu, but the tower takes %zux%zu", in->height,
-                          in->width, side, side);
-    }
-    size_t tokens = llava_count_image_tokens(in, plan), rows = 0;
-    if (!llava_mul(in->pictures, plan->vision.feature_rows, &rows) ||
-        (in->pixel_values != NULL && in->input_ids != NULL && tokens != rows)) {
-        return llava_fail(e, "input_ids: %zu image tokens, but %zu picture%s of %zu rows need %zu",
-                          tokens, in->pictures, in->pictures == 1 ? "" : "s",
-                          plan->vision.feature_rows, rows);
-    }
-    return check_ids(in, "input_ids", in->input_ids, vocab, 0, e) &&
+    return check_pictures(in, plan, e) && check_ids(in, "input_ids", in->input_ids, vocab, 0, e) &&
            check_ids(in, "labels", in->labels, vocab, -100, e);
 }
 
@@ -144,29 +197,26 @@ static bool put_inputs(llava_run *r, const llava_inputs *in, int64_t *mask, int6
  */
 static bool look(llava_run *r, const llava_goal *goal, const llava_inputs *in, double **rows)
 {
-    const llava_vision_plan *v = &r->plan->vision;
+    llava_tower_shape of = llava_tower_shape_of(r->plan, in);
+    llava_shape shape = {3, {of.sequences, of.feature_rows, r->plan->text.hidden}};
+    size_t count = of.sequences * of.feature_rows;
     double *features = NULL;
     *rows = NULL;
     if (goal->rows_given) {
-        size_t width = r->plan->text.hidden;
-        *rows = llava_scratch(r, in->pictures * v->feature_rows, width);
-        return *rows != NULL &&
-               llava_put(r, *rows, (llava_shape){3, {in->pictures, v->feature_rows, width}},
-                         "projector.out");
+        *rows = llava_scratch(r, count, shape.size[2]);
+        return *rows != NULL && llava_put(r, *rows, shape, "projector.out");
     }
     if (goal->features_given) {
-        features = llava_scratch(r, in->pictures * v->feature_rows, v->feature_width);
-        return features != NULL &&
-               llava_put(r, features,
-                         (llava_shape){3, {in->pictures, v->feature_rows, v->feature_width}},
-                         "vision.features") &&
-               llava_projector(r, features, in->pictures, rows);
+        shape.size[2] = r->plan->vision.feature_width;
+        features = llava_scratch(r, count, shape.size[2]);
+        return features != NULL && llava_put(r, features, shape, "vision.features") &&
+               llava_projector(r, &of, features, rows);
     }
     if (in->pixel_values == NULL || !goal->vision) {
         return true;
     }
-    return llava_vision(r, goal, in->pixel_values, in->pictures, &features) &&
-           (!goal->projector || llava_projector(r, features, in->pictures, rows));
+    return llava_vision(r, goal, in, &features) &&
+           (!goal->projector || llava_projector(r, &of, features, rows));
 }
 
 /* Logits of every position, or of the last one of each sample. */

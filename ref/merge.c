@@ -98,50 +98,65 @@ static size_t placed_at(llava_placement placement, size_t s, size_t length, size
     }
 }
 
-static void scatter(const llava_plan *p, const llava_inputs *in, const uint8_t *places,
-                    const double *rows, double *embeds)
+/* order[i]: which of the pictures' rows the i-th image token takes. */
+static void order_rows(const llava_plan *p, const llava_inputs *in, size_t count, size_t *order)
 {
-    size_t width = p->text.hidden, per_picture = p->vision.feature_rows, next = 0;
+    size_t begin = 0; /* of the picture's rows */
+    for (size_t picture = 0, next = 0; picture < in->pictures; picture++) {
+        size_t rows = llava_picture_rows(p, in, picture);
+        size_t at = p->pictures_reversed ? count - begin - rows : next;
+        for (size_t row = 0; row < rows; row++) {
+            order[at + row] = begin + row;
+        }
+        begin += rows;
+        next += rows;
+    }
+}
+
+static void scatter(const llava_plan *p, const llava_inputs *in, const uint8_t *places,
+                    const size_t *order, const double *rows, double *embeds)
+{
+    size_t width = p->text.hidden, next = 0;
     for (size_t b = 0; b < in->batch; b++) {
         for (size_t s = 0, nth = 0; s < in->length; s++) {
             if (!places[b * in->length + s]) {
                 continue;
             }
-            size_t picture = next / per_picture, row = next % per_picture;
-            if (p->pictures_reversed) {
-                picture = in->pictures - 1 - picture;
-            }
-            size_t to = placed_at(p->placement, s, in->length, nth);
-            memcpy(embeds + (b * in->length + to) * width,
-                   rows + (picture * per_picture + row) * width, width * sizeof(double));
-            next++;
-            nth++;
+            size_t to = placed_at(p->placement, s, in->length, nth++);
+            memcpy(embeds + (b * in->length + to) * width, rows + order[next++] * width,
+                   width * sizeof(double));
         }
     }
+}
+
+/* Puts every picture row in its place. */
+static bool place_rows(llava_run *r, const llava_inputs *in, const double *rows, double *embeds)
+{
+    llava_tower_shape of = llava_tower_shape_of(r->plan, in);
+    size_t found, have = of.sequences * of.feature_rows;
+    uint8_t *places = llava_alloc(r->error, in->batch * in->length, 1);
+    size_t *order = places == NULL ? NULL : llava_alloc(r->error, have, sizeof *order);
+    bool ok = order != NULL && find_places(r, in, places, &found);
+    if (ok && found != have) {
+        ok = llava_fail(r->error, "%zu image tokens in the text, but %zu picture%s give%s %zu rows",
+                        found, in->pictures, in->pictures == 1 ? "" : "s",
+                        in->pictures == 1 ? "s" : "", have);
+    }
+    if (ok) {
+        order_rows(r->plan, in, have, order);
+        scatter(r->plan, in, places, order, rows, embeds);
+    }
+    free(order);
+    free(places);
+    return ok;
 }
 
 bool llava_merge(llava_run *r, const llava_inputs *in, const double *rows, double *embeds)
 {
     const llava_plan *p = r->plan;
     size_t positions = in->batch * in->length, width = p->text.hidden;
-    if (rows != NULL) {
-        size_t found, have = in->pictures * p->vision.feature_rows;
-        uint8_t *places = llava_alloc(r->error, positions, 1);
-        bool ok = places != NULL && find_places(r, in, places, &found);
-        if (ok && found != have) {
-            ok = llava_fail(r->error,
-                            "%zu image tokens in the text, but %zu picture%s give%s %zu rows (%zu "
-                            "each)",
-                            found, in->pictures, in->pictures == 1 ? "" : "s",
-                            in->pictures == 1 ? "s" : "", have, p->vision.feature_rows);
-        }
-        if (ok) {
-            scatter(p, in, places, rows, embeds);
-        }
-        free(places);
-        if (!ok) {
-            return false;
-        }
+    if (rows != NULL && !place_rows(r, in, rows, embeds)) {
+        return false;
     }
     for (size_t i = 0; p->merge_scale != 1 && i < positions * width; i++) {
         embeds[i] = llava_round(p->numerics.storage, embeds[i] * p->merge_scale);

@@ -21,6 +21,8 @@ typedef struct {
     size_t pictures;         /* N */
     size_t height, width;    /* of pixel_values */
     double *pixel_values;    /* [N, 3, height, width] */
+    int64_t *image_sizes;    /* [N, 2]: height and width of each picture inside its pixels, which
+                                are padded on the right and below; NULL: all of it (Pixtral) */
     int64_t *answer;         /* [B, answer_length]: tokens that generation takes instead of its
                                 own choice: a port's, while diagnosing */
     size_t answer_length;
@@ -36,6 +38,33 @@ typedef enum { LLAVA_POSITIONS_FORWARD, LLAVA_POSITIONS_GENERATE } llava_convent
 /* Do the inputs fit the model and each other? Ids in range, masks 0 or 1, as many image tokens as
  * the pictures give rows. */
 bool llava_inputs_check(const llava_inputs *inputs, const llava_plan *plan, llava_error *e);
+
+/* ---- how the pictures lie in the tower's rows --------------------------------------------------
+ */
+
+/* A CLIP or SigLIP tower makes one sequence of every picture, all of one size. Pixtral takes
+ * pictures of any sizes and makes one sequence of all their patches. */
+typedef struct {
+    size_t sequences;    /* the first axis of the tower's taps: N, or 1 */
+    size_t patches;      /* P, of one sequence */
+    size_t rows;         /* T: patches, and the class row where there is one */
+    size_t feature_rows; /* F: those that the selection leaves */
+} llava_tower_shape;
+
+llava_tower_shape llava_tower_shape_of(const llava_plan *plan, const llava_inputs *in);
+
+/* Patches of one picture, whole ones only. */
+typedef struct {
+    size_t rows, columns;
+} llava_grid;
+
+llava_grid llava_grid_of(const llava_plan *plan, const llava_inputs *in, size_t picture);
+
+/* Rows that one picture gives the language model. */
+size_t llava_picture_rows(const llava_plan *plan, const llava_inputs *in, size_t picture);
+
+/* Does every picture lie inside its pixels, with at least one patch? Part of llava_inputs_check. */
+bool llava_image_sizes_check(const llava_inputs *inputs, const llava_plan *plan, llava_error *e);
 
 /* Number of image tokens among the ids. */
 size_t llava_count_image_tokens(const llava_inputs *inputs, const llava_plan *plan);
@@ -61,14 +90,13 @@ typedef struct {
 /* ---- the stages --------------------------------------------------------------------------------
  */
 
-/* Pictures -> chosen hidden states. pixels: [N, 3, size, size]; *features: [N, feature_rows,
- * feature_width] in scratch memory, NULL where the goal stops before. */
-bool llava_vision(llava_run *r, const llava_goal *goal, const double *pixels, size_t pictures,
-                  double **features);
+/* Pictures -> chosen hidden states. *features: [sequences, F, feature_width] in scratch memory,
+ * NULL where the goal stops before. */
+bool llava_vision(llava_run *r, const llava_goal *goal, const llava_inputs *in, double **features);
 
-/* Features -> rows of the language model's width. *rows: [N * feature_rows, H] in scratch memory.
- */
-bool llava_projector(llava_run *r, const double *features, size_t pictures, double **rows);
+/* Features -> rows of the language model's width. *rows: [sequences, F, H] in scratch memory. */
+bool llava_projector(llava_run *r, const llava_tower_shape *of, const double *features,
+                     double **rows);
 
 /* Token table. embeds: [B, S, H]. */
 bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds);

@@ -106,6 +106,7 @@ static bool plan_vision(llava_vision_plan *v, const llava_config *config, const 
 {
     static const double eps[] = {1e-5, 1e-6, 1e-7, 1e-12};
     const llava_vision_config *from = &config->vision;
+    v->tower = from->tower;
     v->hidden = from->hidden;
     v->intermediate = from->intermediate;
     v->heads = from->heads;
@@ -114,14 +115,13 @@ static bool plan_vision(llava_vision_plan *v, const llava_config *config, const 
     v->image_size = from->image_size;
     v->patch = from->patch_size;
     v->grid = from->image_size / from->patch_size;
-    v->patches = v->grid * v->grid;
     v->act = from->act;
     choose_act(c, LLAVA_VISION_ACT, &v->act);
     v->norm_eps = choose_number(c, LLAVA_VISION_NORM_EPS, from->norm_eps, eps);
     v->patches_column_major = chosen(c, LLAVA_VISION_PATCH_ORDER) == 1;
     v->kernel_channels_last = chosen(c, LLAVA_VISION_PATCH_KERNEL) == 1;
     v->class_position = (llava_class_position)chosen(c, LLAVA_VISION_CLS_POSITION);
-    v->rows = v->patches + (v->class_position == LLAVA_CLASS_ABSENT ? 0 : 1);
+    v->class_rows = v->class_position == LLAVA_CLASS_ABSENT ? 0 : 1;
     v->positions = (llava_position_rows)chosen(c, LLAVA_VISION_POSITIONS);
     v->pre_norm = chosen(c, LLAVA_VISION_PRE_NORM) == 0;
     v->post_norm = chosen(c, LLAVA_VISION_POST_NORM) == 1;
@@ -143,7 +143,6 @@ static bool plan_vision(llava_vision_plan *v, const llava_config *config, const 
     if (v->class_position == LLAVA_CLASS_ABSENT) {
         v->select = LLAVA_ROWS_FULL; /* no row to drop: the patches are all there is */
     }
-    v->feature_rows = v->rows - (v->select == LLAVA_ROWS_FULL ? 0 : 1);
     if (!llava_mul(v->hidden, v->feature_count, &v->feature_width)) {
         return llava_fail(e, "config.json: vision_feature_layer: too many layers");
     }

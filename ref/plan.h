@@ -20,17 +20,17 @@ typedef enum {
 typedef enum { LLAVA_ROWS_FULL, LLAVA_ROWS_DROP_FIRST, LLAVA_ROWS_DROP_LAST } llava_rows;
 
 typedef struct {
+    llava_tower tower;
     size_t hidden, intermediate, heads, head_dim;
     size_t layers;     /* in the config */
     size_t image_size; /* pixels, height and width */
     size_t patch;      /* pixels */
-    size_t grid;       /* image_size / patch, rounded down */
-    size_t patches;    /* grid * grid */
-    size_t rows;       /* patches, plus 1 with a class row */
+    size_t grid;       /* image_size / patch, rounded down: the position table's side */
     llava_act act;
     double norm_eps;
     bool patches_column_major, kernel_channels_last;
     llava_class_position class_position;
+    size_t class_rows; /* of a sequence: 1, or 0 */
     llava_position_rows positions;
     bool pre_norm, post_norm;
     double attn_scale;
@@ -39,7 +39,6 @@ typedef struct {
     size_t feature_layers[LLAVA_MAX_FEATURE_LAYERS]; /* 0: the state before layer 0 */
     size_t layers_needed;                            /* the highest of them and the config's */
     llava_rows select;
-    size_t feature_rows;  /* rows left after the selection, for one picture */
     size_t feature_width; /* hidden * feature_count */
 } llava_vision_plan;
 

@@ -6,12 +6,12 @@
  * table. Source: transformers models/llava/modeling_llava.py, LlavaMultiModalProjector; spec 3. */
 #include "model.h"
 
-bool llava_projector(llava_run *r, const double *features, size_t pictures, double **rows)
+bool llava_projector(llava_run *r, const llava_tower_shape *of, const double *features,
+                     double **rows)
 {
     const llava_plan *p = r->plan;
-    size_t per_picture = p->vision.feature_rows, count = pictures * per_picture;
-    size_t width = p->text.hidden;
-    llava_shape shape = {3, {pictures, per_picture, width}};
+    size_t count = of->sequences * of->feature_rows, width = p->text.hidden;
+    llava_shape shape = {3, {of->sequences, of->feature_rows, width}};
     *rows = llava_scratch(r, count, width);
     llava_scratch_block *mark = llava_scratch_mark(r);
     double *f = llava_scratch(r, count, width);

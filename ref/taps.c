@@ -192,21 +192,21 @@ static size_t letter_size(const llava_plan *p, const llava_tap_sizes *z, bool te
 {
     switch (letter[0]) {
     case 'N':
-        return z->pictures;
+        return z->tower.sequences;
     case 'P':
-        return p->vision.patches;
+        return z->tower.patches;
     case 'T':
-        return p->vision.rows;
+        return z->tower.rows;
     case 'D':
         return p->vision.hidden;
     case 'M':
         return p->vision.intermediate;
     case 'F':
-        return p->vision.feature_rows;
+        return z->tower.feature_rows;
     case 'C':
         return p->vision.feature_width;
     case 'w':
-        return p->vision.image_size;
+        return z->width;
     case '3':
         return 3;
     case 'B':
@@ -245,9 +245,11 @@ static void fill_shape(const llava_tap_kind *kind, const llava_plan *p, const ll
             continue;
         }
         size_t size = letter_size(p, z, text, length, keys, at);
-        /* pixel_values are [N,3,h,w]: here h is the picture's height */
-        bool pixels = kind->at == LLAVA_AT_IMAGE && *at == 'h';
-        tap->shape[tap->rank++] = pixels ? p->vision.image_size : size;
+        /* pixel_values are [N,3,h,w]: here N counts pictures, and h is their height */
+        if (kind->at == LLAVA_AT_IMAGE) {
+            size = *at == 'N' ? z->pictures : *at == 'h' ? z->height : size;
+        }
+        tap->shape[tap->rank++] = size;
     }
 }
 

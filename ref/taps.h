@@ -45,7 +45,9 @@ bool llava_tap_matches(const char *pattern, const char *name);
 /* Sizes of one run, for the shapes. */
 typedef struct {
     size_t batch, length, pictures; /* B, S, N */
-    bool embeds_given;              /* inputs_embeds: no input_ids */
+    size_t height, width;           /* of pixel_values */
+    llava_tower_shape tower;
+    bool embeds_given; /* inputs_embeds: no input_ids */
     bool labels;
     size_t steps; /* decoding steps at most: N of --generate, less one; 0 without */
     bool generates;

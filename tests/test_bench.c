@@ -146,15 +146,16 @@ static void the_work_is_what_the_sizes_say(void **unused)
     llava_stage_work_count(work, &s.plan, s.weights, &s.inputs, 3);
     const llava_vision_plan *v = &s.plan.vision;
     const llava_text_plan *t = &s.plan.text;
+    llava_tower_shape of = llava_tower_shape_of(&s.plan, &s.inputs);
     size_t N = s.inputs.pictures, B = s.inputs.batch, S = s.inputs.length;
-    size_t layer = v->rows * v->hidden * (4 * v->hidden + 2 * v->intermediate);
+    size_t layer = of.rows * v->hidden * (4 * v->hidden + 2 * v->intermediate);
     size_t linear =
-        N * (v->patches * v->hidden * 3 * v->patch * v->patch + v->layers_needed * layer);
-    size_t square = N * 2 * v->rows * v->rows * v->hidden * v->layers_needed;
+        N * (of.patches * v->hidden * 3 * v->patch * v->patch + v->layers_needed * layer);
+    size_t square = N * 2 * of.rows * of.rows * v->hidden * v->layers_needed;
     assert_true(work[LLAVA_BENCH_VISION_LINEAR].flop == 2 * (double)linear);
     assert_true(work[LLAVA_BENCH_VISION].flop == 2 * (double)(linear + square));
     assert_true(work[LLAVA_BENCH_PROJECTOR].flop ==
-                2 * (double)(N * v->feature_rows * (v->feature_width + t->hidden) * t->hidden));
+                2 * (double)(N * of.feature_rows * (v->feature_width + t->hidden) * t->hidden));
     size_t q_width = t->heads * t->head_dim, kv_width = t->kv_heads * t->head_dim;
     size_t row = t->layers * t->hidden * (2 * q_width + 2 * kv_width + 3 * t->intermediate);
     assert_true(work[LLAVA_BENCH_TEXT_LINEAR].flop == 2 * (double)(B * S * row));

@@ -86,9 +86,8 @@ static llava_plan plan_of_tiny_model(void)
     p.vision.hidden = 6;
     p.vision.heads = 2;
     p.vision.head_dim = 3;
-    p.vision.patches = 4;
-    p.vision.rows = 5;
-    p.vision.feature_rows = 4;
+    p.vision.grid = 2;
+    p.vision.class_rows = 1;
     p.vision.feature_width = 6;
     p.vision.intermediate = 7;
     p.vision.image_size = 8;

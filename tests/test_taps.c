@@ -114,7 +114,7 @@ static void list_is_what_a_run_puts_out(void **state)
     for (size_t i = 0; i < SCENES; i++) {
         llava_inputs in = scene_inputs(&scenes[i]);
         llava_plan plan = tiny_plan(&model, &scenes[i].how);
-        llava_tap_sizes sizes = tiny_sizes(&in, &scenes[i].how);
+        llava_tap_sizes sizes = tiny_sizes(&plan, &in, &scenes[i].how);
         reading r = {&scenes[i], &taps, 0};
         taps = (tiny_taps){0};
         tiny_run(&model, &in, &scenes[i].how, &taps);
@@ -141,7 +141,7 @@ static void list_stops_where_the_caller_does(void **state)
     llava_inputs in = tiny_inputs(1, 12, 1);
     const tiny_how how = {.storage = LLAVA_F64, .generate = 3};
     llava_plan plan = tiny_plan(&model, &how);
-    llava_tap_sizes sizes = tiny_sizes(&in, &how);
+    llava_tap_sizes sizes = tiny_sizes(&plan, &in, &how);
     size_t count = 0;
     assert_false(llava_taps_list(&plan, &sizes, stop_at_third, &count));
     assert_int_equal(count, 3);
@@ -162,7 +162,7 @@ static void tower_layers_behind_the_chosen_one_are_there_by_name_only(void **sta
     llava_inputs in = tiny_inputs(1, 12, 1);
     const tiny_how how = {.storage = LLAVA_F64};
     llava_plan plan = tiny_plan(&model, &how);
-    llava_tap_sizes sizes = tiny_sizes(&in, &how);
+    llava_tap_sizes sizes = tiny_sizes(&plan, &in, &how);
     size_t count = 0;
     assert_true(llava_taps_list(&plan, &sizes, count_last_layer, &count) && count == 0);
     sizes.all_vision_layers = true;
@@ -220,7 +220,7 @@ static llava_goal goal_of(const char *only, size_t generate, llava_goal *step)
     llava_inputs in = tiny_inputs(1, 12, 1);
     const tiny_how how = {.storage = LLAVA_F64, .generate = generate};
     llava_plan plan = tiny_plan(&model, &how);
-    llava_tap_sizes sizes = tiny_sizes(&in, &how);
+    llava_tap_sizes sizes = tiny_sizes(&plan, &in, &how);
     sizes.labels = generate == 0;
     sizes.all_vision_layers = true;
     llava_goal goal = {.last_logits = generate > 0};

@@ -270,11 +270,14 @@ llava_plan tiny_plan(const tiny_model *model, const tiny_how *how)
     return plan;
 }
 
-llava_tap_sizes tiny_sizes(const llava_inputs *in, const tiny_how *how)
+llava_tap_sizes tiny_sizes(const llava_plan *plan, const llava_inputs *in, const tiny_how *how)
 {
     return (llava_tap_sizes){.batch = in->batch,
                              .length = in->length,
                              .pictures = in->pictures,
+                             .height = in->height,
+                             .width = in->width,
+                             .tower = llava_tower_shape_of(plan, in),
                              .embeds_given = in->inputs_embeds != NULL,
                              .labels = in->labels != NULL,
                              .steps = how->generate > 0 ? how->generate - 1 : 0,
@@ -287,7 +290,7 @@ bool tiny_try(const tiny_model *model, const llava_inputs *in, const tiny_how *h
               llava_error *e)
 {
     llava_plan plan = tiny_plan(model, how);
-    llava_tap_sizes sizes = tiny_sizes(in, how);
+    llava_tap_sizes sizes = tiny_sizes(&plan, in, how);
     llava_sink sink = tiny_sink(taps);
     llava_goal goal = {.last_logits = how->generate > 0}, step = {0};
     llava_run run = {

@@ -73,7 +73,7 @@ typedef struct {
 } tiny_how;
 
 llava_plan tiny_plan(const tiny_model *model, const tiny_how *how);
-llava_tap_sizes tiny_sizes(const llava_inputs *in, const tiny_how *how);
+llava_tap_sizes tiny_sizes(const llava_plan *plan, const llava_inputs *in, const tiny_how *how);
 
 /* Checks the inputs and runs as far as the wanted taps need. taps: only, watch and clear set. */
 bool tiny_try(const tiny_model *model, const llava_inputs *in, const tiny_how *how, tiny_taps *taps,

@@ -94,11 +94,13 @@ static bool copy_inputs(diagnoser *d, llava_error *e)
     size_t pixels = from->pictures * 3 * from->height * from->width;
     *to = *from;
     to->input_ids = to->attention_mask = to->position_ids = to->labels = to->answer = NULL;
+    to->image_sizes = NULL;
     to->inputs_embeds = to->pixel_values = NULL;
     bool ok = copy_ids(&to->input_ids, from->input_ids, count, e) &&
               copy_ids(&to->attention_mask, from->attention_mask, count, e) &&
               copy_ids(&to->position_ids, from->position_ids, count, e) &&
-              copy_ids(&to->labels, from->labels, count, e);
+              copy_ids(&to->labels, from->labels, count, e) &&
+              copy_ids(&to->image_sizes, from->image_sizes, 2 * from->pictures, e);
     if (ok && from->pixel_values != NULL) {
         to->pixel_values = llava_alloc(e, pixels, sizeof(double));
         ok = to->pixel_values != NULL;

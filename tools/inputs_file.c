@@ -87,6 +87,23 @@ static bool read_pixels(reader *r, const llava_dump_entry *entry)
     return llava_dump_load(r->dump, entry, &in->pixel_values, r->e);
 }
 
+/* [N, 2] of int64 or int32, N as pixel_values has it. */
+static bool read_image_sizes(reader *r, const llava_dump_entry *entry)
+{
+    const llava_dump_entry *pixels = llava_dump_find(r->dump, "pixel_values");
+    if (!is_id_type(entry)) {
+        return llava_dump_fail(r->dump, entry, "not int64 or int32", r->e);
+    }
+    if (pixels == NULL) {
+        return llava_dump_fail(r->dump, entry, "there are no pixel_values beside it", r->e);
+    }
+    size_t shape[2] = {pixels->array.rank == 0 ? 0 : pixels->array.shape[0], 2};
+    if (!shape_is(entry, 2, shape)) {
+        return llava_dump_fail(r->dump, entry, "its shape is not [N, 2] of the pixel_values", r->e);
+    }
+    return llava_dump_load_integers(r->dump, entry, &r->in->image_sizes, r->e);
+}
+
 /* B and S from input_ids [B, S] or inputs_embeds [B, S, H]. */
 static bool read_sizes(reader *r)
 {
@@ -133,12 +150,11 @@ static bool read_member(reader *r, const llava_dump_entry *entry)
         return is_float(r, entry) && llava_dump_load(r->dump, entry, &in->inputs_embeds, r->e);
     }
     if (strcmp(entry->name, "image_sizes") == 0) {
-        return llava_dump_fail(r->dump, entry,
-                               "only Pixtral towers take it, and none is supported yet", r->e);
+        return read_image_sizes(r, entry);
     }
     return llava_dump_fail(r->dump, entry,
                            "unknown member (known: input_ids, attention_mask, position_ids, "
-                           "pixel_values, inputs_embeds, labels)",
+                           "pixel_values, image_sizes, inputs_embeds, labels)",
                            r->e);
 }
 

@@ -4,6 +4,7 @@
 #include "ref/checkpoint.h"
 #include "ref/file.h"
 #include "ref/json.h"
+#include "ref/model.h"
 #include "tools/needed.h"
 #include "tools/words.h"
 
@@ -21,6 +22,7 @@ typedef struct {
     llava_plan plan;
     char vision_type[64], text_type[64];
     llava_checkpoint *weights; /* NULL: the folder holds none */
+    llava_tower_shape tower;   /* for one picture of the config's size */
     size_t positions;          /* of the pass whose multiplications are counted */
     double macs[LLAVA_PER_COUNT];
     size_t problems;
@@ -69,7 +71,11 @@ static bool open_model(model *m, llava_error *e)
         !llava_plan_make(&m->plan, &m->config, &choices, LLAVA_F64, false, e)) {
         return false;
     }
-    m->positions = m->plan.vision.feature_rows + TEXT_TOKENS;
+    /* one picture of the config's size */
+    size_t side = m->plan.vision.image_size;
+    llava_inputs one = {.pictures = 1, .height = side, .width = side};
+    m->tower = llava_tower_shape_of(&m->plan, &one);
+    m->positions = m->tower.feature_rows + TEXT_TOKENS;
     if (has_weights(folder) && !llava_checkpoint_open(&m->weights, folder, &warning, e)) {
         return false;
     }
@@ -112,7 +118,7 @@ static void show_config(const model *m)
     fprintf(to, "picture     %zux%zu pixels, patches of %zux%zu: %zux%zu, class row %s\n",
             v->image_size, v->image_size, v->patch, v->patch, v->grid, v->grid,
             v->select == LLAVA_ROWS_FULL ? "kept" : "dropped");
-    fprintf(to, "            %zu image tokens per picture\n", v->feature_rows);
+    fprintf(to, "            %zu image tokens per picture\n", m->tower.feature_rows);
     fprintf(to, "projector   %zu to %zu, %s, %s\n", v->feature_width, t->hidden,
             llava_act_name(m->plan.projector_act), m->plan.projector_bias ? "biased" : "no bias");
     fprintf(to,
@@ -170,7 +176,7 @@ static void put_config(model *m)
     llava_inspect_put_number(of, text, "rope_theta", t->rope_theta);
     llava_inspect_put_bool(of, text, "tied_head", t->tied_head);
     llava_inspect_put_text(of, config, "projector_act", llava_act_name(m->plan.projector_act));
-    llava_inspect_put_number(of, config, "image_tokens", (double)v->feature_rows);
+    llava_inspect_put_number(of, config, "image_tokens", (double)m->tower.feature_rows);
     llava_inspect_put_number(of, config, "image_id", (double)m->config.image_token);
     llava_inspect_put_number(of, config, "pad_id", id_or_null(m->config.pad_id));
     llava_inspect_put_number(of, config, "bos_id", id_or_null(m->config.bos_id));
@@ -190,14 +196,13 @@ static void put_config(model *m)
 /* Rows that a weight meets in a pass with one picture. */
 static double rows_of(const model *m, llava_per per)
 {
-    const llava_vision_plan *v = &m->plan.vision;
     switch (per) {
     case LLAVA_PER_PATCH:
-        return (double)v->patches;
+        return (double)m->tower.patches;
     case LLAVA_PER_VISION_ROW:
-        return (double)v->rows;
+        return (double)m->tower.rows;
     case LLAVA_PER_FEATURE_ROW:
-        return (double)v->feature_rows;
+        return (double)m->tower.feature_rows;
     case LLAVA_PER_POSITION:
     case LLAVA_PER_LOGITS_ROW:
         return (double)m->positions;
@@ -339,7 +344,7 @@ static void show_macs(model *m)
     const llava_vision_plan *v = &m->plan.vision;
     const llava_text_plan *t = &m->plan.text;
     llava_inspection *of = m->of;
-    double rows = (double)v->rows, positions = (double)m->positions;
+    double rows = (double)m->tower.rows, positions = (double)m->positions;
     /* scores and weighted sums, each rows^2 x width, masked keys included */
     const struct {
         const char *name;

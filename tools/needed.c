@@ -114,7 +114,7 @@ static size_t size_of(const llava_plan *p, char letter)
     case 'p':
         return v->patch;
     case 'T': /* of the position table */
-        return v->patches + 1;
+        return v->grid * v->grid + 1;
     case 'M':
         return v->intermediate;
     case 'C':

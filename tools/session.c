@@ -287,6 +287,9 @@ bool llava_session_prepare(llava_session *s, const llava_request *q, llava_error
               llava_plan_make(&s->plan, &s->config, &q->choices, (llava_dtype)q->dtype,
                               q->numerics == 1, e) &&
               open_inputs(s, e);
+    if (ok && !llava_image_sizes_check(&s->inputs, &s->plan, e)) {
+        ok = llava_fail_in(e, q->inputs != NULL ? q->inputs : q->model);
+    }
     if (ok && q->generate > 0 && s->config.unsupported_generation[0] != '\0') {
         ok = llava_fail(e, "%s/generation_config.json: %s: only plain greedy decoding is supported",
                         q->model, s->config.unsupported_generation);
@@ -416,6 +419,9 @@ llava_tap_sizes llava_session_sizes(const llava_session *s, bool named)
         .batch = in->batch,
         .length = in->length,
         .pictures = in->pictures,
+        .height = in->height,
+        .width = in->width,
+        .tower = llava_tower_shape_of(&s->plan, in),
         .embeds_given = in->inputs_embeds != NULL,
         .labels = in->labels != NULL,
         .generates = s->request->generate > 0,

@@ -29,7 +29,7 @@ llava_sizes_of llava_sizes_part(const llava_tap_kind *kind)
                                                                            : LLAVA_SIZES_TEXT;
 }
 
-/* B, S and N are the same everywhere. */
+/* B, S and N are the same everywhere; but a Pixtral tower has one sequence of all N pictures. */
 static void set(llava_sizes *sizes, llava_sizes_of part, int name, size_t value)
 {
     for (int p = 0; p < 3; p++) {
@@ -55,18 +55,25 @@ void llava_sizes_from_plan(llava_sizes *sizes, const llava_plan *plan)
     }
     const llava_vision_plan *v = &plan->vision;
     const llava_text_plan *t = &plan->text;
-    set_everywhere(sizes, "P", v->patches);
-    set_everywhere(sizes, "T", v->rows);
+    if (v->tower == LLAVA_TOWER_PIXTRAL) { /* how many patches only the pictures tell */
+        sizes->known[LLAVA_SIZES_VISION][N] = true;
+        sizes->value[LLAVA_SIZES_VISION][N] = 1;
+    } else {
+        const llava_inputs one = {.pictures = 1};
+        const llava_tower_shape of = llava_tower_shape_of(plan, &one);
+        set_everywhere(sizes, "P", of.patches);
+        set_everywhere(sizes, "T", of.rows);
+        set_everywhere(sizes, "F", of.feature_rows);
+        set_everywhere(sizes, "w", v->image_size);
+        set(sizes, LLAVA_SIZES_IMAGE, find("h", 1), v->image_size);
+    }
     set_everywhere(sizes, "D", v->hidden);
     set_everywhere(sizes, "M", v->intermediate);
-    set_everywhere(sizes, "F", v->feature_rows);
     set_everywhere(sizes, "C", v->feature_width);
-    set_everywhere(sizes, "w", v->image_size);
     set_everywhere(sizes, "H", t->hidden);
     set_everywhere(sizes, "I", t->intermediate);
     set_everywhere(sizes, "A", t->heads * t->head_dim);
     set_everywhere(sizes, "V", t->vocab);
-    set(sizes, LLAVA_SIZES_IMAGE, find("h", 1), v->image_size);
     set(sizes, LLAVA_SIZES_VISION, find("h", 1), v->heads);
     set(sizes, LLAVA_SIZES_VISION, find("k", 1), v->heads);
     set(sizes, LLAVA_SIZES_VISION, find("d", 1), v->head_dim);
@@ -97,8 +104,9 @@ void llava_sizes_learn(llava_sizes *sizes, const char *tap, int rank, const size
     for (int axis = 0; letters == rank && axis < rank; axis++) {
         const size_t n = strcspn(letter, ",");
         const int name = find(letter, n);
-        if (name >= 0 && name != KEYS && name != G) {
-            set(sizes, llava_sizes_part(kind), name, shape[axis]);
+        const llava_sizes_of part = llava_sizes_part(kind);
+        if (name >= 0 && name != KEYS && name != G && !sizes->known[part][name]) {
+            set(sizes, part, name, shape[axis]);
         }
         letter += letter[n] == ',' ? n + 1 : n;
     }

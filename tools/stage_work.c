@@ -45,7 +45,7 @@ static llava_stage_work attention(double batch, double queries, double keys, dou
 }
 
 static void count_vision(llava_stage_work *work, const llava_plan *plan,
-                         const llava_checkpoint *weights, double pictures)
+                         const llava_checkpoint *weights, const llava_inputs *in)
 {
 #define TOWER "vision_tower.vision_model."
     static const char *const patches[] = {TOWER "embeddings.patch_embedding.weight", NULL};
@@ -62,15 +62,17 @@ static void count_vision(llava_stage_work *work, const llava_plan *plan,
                                             "multi_modal_projector.linear_2.weight", NULL};
 #undef TOWER
     const llava_vision_plan *v = &plan->vision;
+    llava_tower_shape of = llava_tower_shape_of(plan, in);
+    double pictures = (double)of.sequences;
     work[LLAVA_BENCH_VISION_LINEAR] =
-        plus(product(weights, pictures * (double)v->patches, 1, patches),
-             product(weights, pictures * (double)v->rows, v->layers_needed, layers));
+        plus(product(weights, pictures * (double)of.patches, 1, patches),
+             product(weights, pictures * (double)of.rows, v->layers_needed, layers));
     work[LLAVA_BENCH_VISION] =
         plus(work[LLAVA_BENCH_VISION_LINEAR],
-             attention(pictures, (double)v->rows, (double)v->rows, (double)v->heads,
+             attention(pictures, (double)of.rows, (double)of.rows, (double)v->heads,
                        (double)v->heads, (double)v->head_dim, (double)v->layers_needed));
     work[LLAVA_BENCH_PROJECTOR] =
-        product(weights, pictures * (double)v->feature_rows, 1, projector);
+        product(weights, pictures * (double)of.feature_rows, 1, projector);
 }
 
 /* One pass of the language model's layers over `rows` new positions of each sample. */
@@ -110,7 +112,7 @@ void llava_stage_work_count(llava_stage_work work[LLAVA_BENCH_STAGES], const lla
 {
     double batch = (double)in->batch, length = (double)in->length;
     memset(work, 0, LLAVA_BENCH_STAGES * sizeof *work);
-    count_vision(work, plan, weights, (double)in->pictures);
+    count_vision(work, plan, weights, in);
     work[LLAVA_BENCH_TEXT_LINEAR] = layers_of(plan, weights, batch * length);
     work[LLAVA_BENCH_TEXT_ATTENTION] = text_attention(plan, batch, length, length);
     work[LLAVA_BENCH_TEXT] = plus(work[LLAVA_BENCH_TEXT_LINEAR], work[LLAVA_BENCH_TEXT_ATTENTION]);
