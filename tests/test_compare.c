@@ -158,7 +158,7 @@ static void test_statistics_are_their_formulas(void **state)
         p = (pair){.name = rows[i].name, .rank = rows[i].rank};
         memcpy(p.shape, rows[i].shape, sizeof p.shape);
         if (rows[i].masked) {
-            p.counting = (llava_counting){2, 5, left_padded};
+            p.counting = (llava_counting){.batch = 2, .length = 5, .mask = left_padded};
         }
         fill(&p, i + 1, 1e-3);
         check(&p);
@@ -170,7 +170,7 @@ static void test_what_does_not_count_may_be_anything(void **state)
     static pair p;
     (void)state;
     p = (pair){.name = "text.layers.0.attn.scores", .rank = 4, .shape = {2, 3, 5, 5}};
-    p.counting = (llava_counting){2, 5, left_padded};
+    p.counting = (llava_counting){.batch = 2, .length = 5, .mask = left_padded};
     fill(&p, 7, 1e-3);
     llava_comparison before = compared(&p);
     for (size_t i = 0; i < p.count; i++) {
@@ -188,7 +188,7 @@ static void test_positions_of_padding_do_not_count(void **state)
     static pair p;
     (void)state;
     p = (pair){.name = "position_ids", .rank = 2, .shape = {2, 5}};
-    p.counting = (llava_counting){2, 5, left_padded};
+    p.counting = (llava_counting){.batch = 2, .length = 5, .mask = left_padded};
     fill(&p, 7, 0);
     p.actual[1] = 1;
     assert_int_equal(compared(&p).unequal, 0);
@@ -202,7 +202,7 @@ static void test_a_step_sees_all_keys_but_padding(void **state)
     static pair p;
     (void)state;
     p = (pair){.name = "step.2.text.layers.0.attn.probs", .rank = 4, .shape = {2, 1, 1, 7}};
-    p.counting = (llava_counting){2, 5, left_padded};
+    p.counting = (llava_counting){.batch = 2, .length = 5, .mask = left_padded};
     fill(&p, 3, 1e-3);
     assert_int_equal(compared(&p).count, 14 - 2);
     p.actual[1] = (double)NAN; /* padding */
@@ -339,7 +339,7 @@ static void test_pieces_change_nothing(void **state)
     static const size_t pieces[] = {1, 2, 3, 7, 13, 14, 39, 100, ROOM};
     (void)state;
     p = (pair){.name = "text.layers.0.attn.scores", .rank = 4, .shape = {2, 3, 5, 5}};
-    p.counting = (llava_counting){2, 5, left_padded};
+    p.counting = (llava_counting){.batch = 2, .length = 5, .mask = left_padded};
     fill(&p, 11, 1e-3);
     p.actual[60] = (double)NAN;
     llava_comparison whole = compared(&p);

@@ -16,7 +16,17 @@ llava_row_counting llava_count_rows(const llava_counting *counting, const char *
     llava_tap_place place;
     llava_row_counting c = {.counting = counting, .per_sample = 1, .per_query = 1};
     c.width = rank == 0 ? 1 : shape[rank - 1];
-    if (counting->length == 0 || rank < 2 || !llava_tap_find(name, &place)) {
+    if (rank < 2 || !llava_tap_find(name, &place)) {
+        return c;
+    }
+    if (counting->flipped != NULL && rank > 2 && shape[0] == counting->flipped_batch) {
+        c.step = place.step;
+        c.of_sample = 1;
+        for (int i = 1; i < rank - 1; i++) {
+            c.of_sample *= shape[i];
+        }
+    }
+    if (counting->length == 0) {
         return c;
     }
     if (rank == 2) { /* what stands at padding is each implementation's own choice: 0, 1, or on */
@@ -55,6 +65,9 @@ static bool position_counts(const llava_counting *c, size_t sample, size_t posit
 
 bool llava_row_counts(const llava_row_counting *c, size_t row)
 {
+    if (c->step > 0 && c->step >= c->counting->flipped[row / c->of_sample]) {
+        return false;
+    }
     if (!c->text) {
         return true;
     }

@@ -8,6 +8,10 @@
 typedef struct {
     size_t batch, length; /* of the prefill; 0: no mask known, everything counts */
     int64_t *mask;        /* [batch, length], 1: counts */
+    /* [flipped_batch]: the decoding step from which on a sample reads other tokens than the one it
+     * is compared with (tools/near_tie.h), so that nothing of it counts; NULL: none. */
+    size_t *flipped;
+    size_t flipped_batch;
 } llava_counting;
 
 /* How one tensor's rows (all axes but the last, flattened) count. */
@@ -21,6 +25,8 @@ typedef struct {
     size_t queries;    /* S of this tensor */
     size_t past;       /* positions before its first query */
     size_t width;      /* elements of a row */
+    size_t step;       /* decoding step whose rows may be behind a flip; 0: none is */
+    size_t of_sample;  /* rows of one sample, where step > 0 */
 } llava_row_counting;
 
 /* For a tap of this name and shape. Names that are no tap, and shapes that do not fit the mask:

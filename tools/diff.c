@@ -29,6 +29,7 @@ typedef struct {
     llava_globs taps, require;
     size_t tower_layers;  /* as EXPECTED's names show */
     llava_dtype types[2]; /* of ACTUAL: tower and projector, language model */
+    size_t peer_flip;     /* the first step whose token PEER chose otherwise; SIZE_MAX: none */
     llava_honest *honest; /* --model: an honest port, replayed from EXPECTED; NULL: none */
     llava_diff result;
 } differ;
@@ -228,6 +229,10 @@ static bool measure_peer(differ *d, const llava_dump_entry *entry, llava_diff_te
         return true;
     }
     llava_comparison numbers;
+    llava_tap_place place;
+    if (llava_tap_find(entry->name, &place) && place.step > 0 && place.step > d->peer_flip) {
+        return true;
+    }
     if (!same_shape(entry, tensor)) {
         judge(t, LLAVA_CANNOT_JUDGE, "the peer's shape is another");
         return true;
@@ -245,20 +250,27 @@ static bool measure_peer(differ *d, const llava_dump_entry *entry, llava_diff_te
     return true;
 }
 
+/* What honest rounding does to a tensor: as the replayed honest port shows, else from the types. */
+static llava_bound bound_of(const differ *d, const char *name, size_t width, llava_dtype expected,
+                            llava_dtype type)
+{
+    llava_bound replayed;
+    if (d->honest != NULL && expected == LLAVA_F64 && type != LLAVA_F64 &&
+        llava_honest_bound(d->honest, name, &replayed)) {
+        /* no port gets below its own tensor's rounding, even where this honest one was lucky */
+        return (llava_bound){fmax(replayed.l2, llava_unit(type)),
+                             fmax(replayed.max, 4 * llava_unit(type))};
+    }
+    return llava_bound_alone(name, width, d->tower_layers, expected, type);
+}
+
 static bool judge_numbers(differ *d, const llava_dump_entry *entry, llava_diff_tensor *t,
                           llava_dtype expected_type, llava_error *e)
 {
     size_t width = t->rank == 0 ? 1 : t->shape[t->rank - 1];
     int part = llava_part_of_tap(entry->name);
     llava_dtype type = part < 0 ? t->type : d->types[part];
-    t->bound = llava_bound_alone(entry->name, width, d->tower_layers, expected_type, type);
-    llava_bound replayed;
-    if (d->honest != NULL && expected_type == LLAVA_F64 && type != LLAVA_F64 &&
-        llava_honest_bound(d->honest, entry->name, &replayed)) {
-        /* no port gets below its own tensor's rounding, even where this honest one was lucky */
-        t->bound.l2 = fmax(replayed.l2, llava_unit(type));
-        t->bound.max = fmax(replayed.max, 4 * llava_unit(type));
-    }
+    t->bound = bound_of(d, entry->name, width, expected_type, type);
     t->ratio = -1;
     if (t->numbers.mismatched > 0) {
         judge(t, LLAVA_DIFFER, "NaN or infinity");
@@ -279,10 +291,32 @@ static bool judge_numbers(differ *d, const llava_dump_entry *entry, llava_diff_t
     return true;
 }
 
+/* generated_ids with differing tokens. Its numbers are of the tokens that can be compared. */
+static void judge_tokens(const llava_flips *f, llava_diff_tensor *t,
+                         const llava_port_tensor *theirs)
+{
+    t->numbers.count = f->compared;
+    t->numbers.unequal = f->count;
+    t->numbers.rel_l2 = 1; /* of ids only equality means something */
+    t->numbers.max_abs = t->numbers.rel_max = t->numbers.cosine = (double)NAN;
+    t->numbers.worst_index = f->flips[0].sample * t->shape[1] + f->flips[0].step;
+    t->numbers.worst_expected = (double)f->flips[0].expected;
+    t->numbers.worst_actual = (double)f->flips[0].actual;
+    if (f->other_length) {
+        t->other_shape = true;
+        t->actual_rank = theirs->rank;
+        memcpy(t->actual_shape, theirs->shape, sizeof t->actual_shape);
+        judge(t, LLAVA_DIFFER, "another shape");
+        return;
+    }
+    judge(t, f->all_near_ties ? LLAVA_WARN : LLAVA_DIFFER, f->why);
+}
+
 static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_port_tensor *tensor,
                         llava_diff_tensor *t, llava_error *e)
 {
     llava_dtype expected_type;
+    llava_tap_place place;
     t->name = llava_text(e, entry->name, strlen(entry->name));
     t->rank = entry->array.rank;
     memcpy(t->shape, entry->array.shape, sizeof t->shape);
@@ -290,6 +324,10 @@ static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_po
     t->ratio = -1;
     if (t->name == NULL) {
         return false;
+    }
+    if (d->result.flips.count > 0 && strcmp(t->name, "generated_ids") == 0) {
+        judge_tokens(&d->result.flips, t, tensor);
+        return true;
     }
     if (!same_shape(entry, tensor)) {
         t->other_shape = true;
@@ -302,7 +340,10 @@ static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_po
         return false;
     }
     if (t->numbers.count == 0) {
-        judge(t, LLAVA_CANNOT_JUDGE, "nothing in it counts");
+        bool behind =
+            llava_tap_find(entry->name, &place) && place.step > 0 && d->counting.flipped != NULL;
+        judge(t, LLAVA_CANNOT_JUDGE,
+              behind ? "behind a token that differs" : "nothing in it counts");
         return true;
     }
     if (t->exact) {
@@ -318,6 +359,51 @@ static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_po
 
 /* ---- all tensors
  * ---------------------------------------------------------------------------------- */
+
+/* The bound of a logits tensor in L2, for a token's near tie. */
+static double logits_bound(void *self, const char *name, size_t width)
+{
+    const differ *d = self;
+    llava_dtype mine = LLAVA_F64;
+    llava_error ignored;
+    llava_measure_type(d->expected, llava_dump_find(d->expected, name), &mine, &ignored);
+    return bound_of(d, name, width, mine, d->types[1]).l2;
+}
+
+/* Where no floating tensor of ACTUAL's model shows the type, its __meta__ may say it. */
+static bool know_type(differ *d)
+{
+    llava_error ignored;
+    for (size_t i = 0; i < llava_port_count(d->actual); i++) {
+        const llava_port_tensor *t = llava_port_at(d->actual, i);
+        if (t->floating && t->count > 0 && llava_part_of_tap(t->name) >= 0) {
+            return true;
+        }
+    }
+    char *said = meta_string(d->o.actual, llava_port_meta(d->actual), "dtype", &ignored);
+    bool known = false;
+    for (llava_dtype t = LLAVA_F64; said != NULL && t <= LLAVA_BF16; t++) {
+        if (strcmp(said, llava_dtype_name(t)) == 0) {
+            d->types[0] = d->types[1] = t;
+            known = true;
+        }
+    }
+    free(said);
+    return known;
+}
+
+/* Tokens first: what stands behind one that differs does not count. */
+static bool find_flips(differ *d, llava_error *e)
+{
+    const llava_dump_entry *ids = llava_dump_find(d->expected, "generated_ids");
+    llava_flips *f = &d->result.flips;
+    llava_logits_bound *bound = know_type(d) ? logits_bound : NULL;
+    if (!llava_flips_find(f, d->expected, d->actual, bound, d, e) ||
+        (d->peer != NULL && !llava_first_flip(d->expected, d->peer, &d->peer_flip, e))) {
+        return false;
+    }
+    return f->count == 0 || llava_flips_count(f, ids->array.shape[0], &d->counting, e);
+}
 
 /* With --model: how far an honest port of ACTUAL's type gets, and what each wrong decision does. */
 static bool replay_model(differ *d, llava_error *e)
@@ -464,6 +550,10 @@ static bool diff_all(differ *d, llava_error *e)
     size_t count;
     bool required_missing = false;
     placed *list = sort_expected(d, &count, e);
+    if (list != NULL && !find_flips(d, e)) {
+        free(list);
+        return false;
+    }
     d->result.tensors = list == NULL ? NULL : llava_alloc(e, count, sizeof *d->result.tensors);
     bool ok = d->result.tensors != NULL && diff_listed(d, list, count, &required_missing, e) &&
               list_extra(d, e);
@@ -485,6 +575,7 @@ void llava_diff_free(llava_diff *r)
     for (size_t i = 0; i < r->extra_count; i++) {
         free(r->extra[i]);
     }
+    llava_flips_free(&r->flips);
     free(r->effects);
     free(r->tensors);
     free(r->missing);
@@ -525,6 +616,9 @@ static bool view_first(differ *d, llava_view **view, llava_error *e)
     }
     const llava_diff_tensor *t = &r->tensors[r->first_divergence];
     pair p = {d, llava_dump_find(d->expected, t->name), llava_port_find(d->actual, t->name)};
+    if (!same_shape(p.entry, p.tensor)) {
+        return true;
+    }
     llava_view_source source = {.read = read_pair,
                                 .self = &p,
                                 .counting = &d->counting,
@@ -578,6 +672,7 @@ static int diff(int argc, char **argv, llava_error *e)
     llava_globs_free(&d.taps);
     llava_globs_free(&d.require);
     free(d.counting.mask);
+    free(d.counting.flipped);
     llava_diff_free(&d.result);
     return !ok || verdict == LLAVA_CANNOT_JUDGE ? LLAVA_CANNOT
            : verdict == LLAVA_DIFFER            ? LLAVA_DIFFERS

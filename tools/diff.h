@@ -4,6 +4,7 @@
 
 #include "tools/bounds.h"
 #include "tools/compare.h"
+#include "tools/near_tie.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -56,6 +57,7 @@ typedef struct {
     size_t first_divergence; /* index of the first that differs; count: none */
     llava_effect *effects;   /* with --model */
     size_t effect_count;
+    llava_flips flips; /* of generated_ids */
     char **missing, **extra;
     size_t missing_count, extra_count;
     char note[256]; /* what else there is to say: why it cannot be judged; empty: nothing */

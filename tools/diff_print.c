@@ -128,6 +128,27 @@ static void print_names(FILE *to, const char *what, char **names, size_t count)
     }
 }
 
+/* The first differing token of each sample, and whether rounding explains it. */
+static void print_flips(FILE *to, const llava_flips *f)
+{
+    for (size_t i = 0; i < f->count && i < 8; i++) {
+        const llava_flip *x = &f->flips[i];
+        fprintf(to, "%s%s: generated_ids[%zu,%zu]: %lld, expected %lld", i == 0 ? "\n" : "",
+                x->near_tie ? "near tie" : "divergence", x->sample, x->step, (long long)x->actual,
+                (long long)x->expected);
+        if (x->margin == x->margin) {
+            fprintf(to, "; margin %.2e, bound %.2e", x->margin, x->bound);
+        }
+        fprintf(to, "%s%s\n", x->near_tie ? "" : "\n  ", x->near_tie ? "" : x->why);
+    }
+    if (f->count > 8) {
+        fprintf(to, "... and %zu more samples\n", f->count - 8);
+    }
+    if (f->count > 0) {
+        fputs("  what follows a differing token in its sample is not compared\n", to);
+    }
+}
+
 /* Decisions whose effect, where it first shows, is below the bound: this comparison can't see them.
  */
 static void print_effects(const llava_diff *r, FILE *to)
@@ -171,6 +192,7 @@ void llava_diff_print(const llava_diff *r, FILE *to)
     if (r->first_divergence < r->count) {
         print_first(to, &r->tensors[r->first_divergence]);
     }
+    print_flips(to, &r->flips);
     print_effects(r, to);
     fprintf(to, "\n%s: %zu of %zu tensors compared%s", llava_verdict_name(r->verdict), r->count,
             r->count + r->missing_count, r->note[0] == '\0' ? "" : "; ");
@@ -268,6 +290,20 @@ static bool add_tensor(cJSON *list, const llava_diff_tensor *t)
            (t->why == NULL ? cJSON_AddNullToObject(o, "why") != NULL : add_text(o, "why", t->why));
 }
 
+static bool add_flip(cJSON *list, const llava_flip *x)
+{
+    cJSON *o = cJSON_CreateObject();
+    if (o == NULL || !cJSON_AddItemToArray(list, o)) {
+        cJSON_Delete(o);
+        return false;
+    }
+    return add_number(o, "sample", (double)x->sample) && add_number(o, "step", (double)x->step) &&
+           add_number(o, "expected", (double)x->expected) &&
+           add_number(o, "actual", (double)x->actual) && add_number(o, "margin", x->margin) &&
+           add_number(o, "bound", x->bound) &&
+           cJSON_AddBoolToObject(o, "near_tie", x->near_tie) != NULL && add_text(o, "why", x->why);
+}
+
 static bool add_names(cJSON *object, const char *key, char **names, size_t count)
 {
     cJSON *list = cJSON_AddArrayToObject(object, key);
@@ -302,6 +338,10 @@ cJSON *llava_diff_json(const llava_diff *r)
               (list = cJSON_AddArrayToObject(root, "tensors")) != NULL;
     for (size_t i = 0; ok && i < r->count; i++) {
         ok = add_tensor(list, &r->tensors[i]);
+    }
+    cJSON *flips = ok && r->flips.count > 0 ? cJSON_AddArrayToObject(root, "flips") : NULL;
+    for (size_t i = 0; flips != NULL && i < r->flips.count; i++) {
+        ok = ok && add_flip(flips, &r->flips.flips[i]);
     }
     cJSON *effects = ok && r->effect_count > 0 ? cJSON_AddArrayToObject(root, "effects") : NULL;
     for (size_t i = 0; effects != NULL && i < r->effect_count; i++) {

@@ -81,6 +81,11 @@ static void write_sentence(llava_html *h, const llava_diff *r)
         llava_html_put(h, "This comparison proves nothing: ");
         llava_html_text(h, r->note[0] == '\0' ? "no tensor could be judged" : r->note);
         llava_html_put(h, ".");
+    } else if (r->verdict == LLAVA_WARN && count_of(r, LLAVA_WARN) == 1 && r->flips.count > 0) {
+        llava_html_format(h,
+                          "Nothing but rounding: %zu sample%s to another text at a token that was "
+                          "all but tied with the expected one.",
+                          r->flips.count, r->flips.count == 1 ? " goes over" : "s go over");
     } else if (r->verdict == LLAVA_WARN) {
         llava_html_format(h,
                           "Close, but %zu of %zu tensors are further off than an honest "
@@ -181,6 +186,36 @@ static void write_first(llava_html *h, const llava_diff *r)
                    "</dl><p class=\"note\">A comparison tells that a tensor is off, not who made "
                    "it so: <code>llava-ref diagnose</code> recomputes every step from the port's "
                    "own tensors and names the cause.</p></div></section>");
+}
+
+/* ---- tokens
+ * ---------------------------------------------------------------------------------------- */
+
+/* The first differing token of each sample. */
+static void write_flips(llava_html *h, const llava_diff *r)
+{
+    enum { MOST = 100 };
+    if (r->flips.count == 0) {
+        return;
+    }
+    llava_html_put(h,
+                   "<section><h2>Tokens that differ</h2><p>The first of each sample; what follows "
+                   "it there is not compared. It is a near tie where the margin between both "
+                   "tokens, in Expected's logits, is within what rounding does to "
+                   "them.</p><div class=\"scroll\"><table class=\"numbers\"><thead><tr><th "
+                   "scope=\"col\">sample, step</th><th scope=\"col\">expected</th><th "
+                   "scope=\"col\">actual</th><th scope=\"col\">margin</th><th "
+                   "scope=\"col\">bound</th><th scope=\"col\">it is</th></tr></thead><tbody>");
+    for (size_t i = 0; i < r->flips.count && i < MOST; i++) {
+        const llava_flip *x = &r->flips.flips[i];
+        llava_html_format(h,
+                          "<tr><th scope=\"row\">%zu, %zu</th><td>%lld</td><td>%lld</td>"
+                          "<td>%s</td><td>%s</td><td>%s</td></tr>",
+                          x->sample, x->step, (long long)x->expected, (long long)x->actual,
+                          x->margin == x->margin ? llava_short(x->margin).text : "unknown",
+                          x->margin == x->margin ? llava_short(x->bound).text : "unknown", x->why);
+    }
+    llava_html_put(h, "</tbody></table></div></section>");
 }
 
 /* ---- what could not be seen
@@ -288,6 +323,7 @@ bool llava_report_diff(const llava_diff *r, const llava_view *view, const char *
     if (view != NULL) {
         llava_view_write(&h, view, names);
     }
+    write_flips(&h, r);
     write_effects(&h, r);
     llava_report_tail(&h);
     return llava_html_close(&h);
