@@ -38,6 +38,24 @@ typedef struct {
     llava_weight weight;
 } stored;
 
+/* The number's bits in a file of this type. */
+static uint64_t bits_of(llava_dtype type, double value)
+{
+    float single = (float)value;
+    uint64_t bits;
+    uint32_t half;
+    switch (type) {
+    case LLAVA_F64:
+        memcpy(&bits, &value, sizeof bits);
+        return bits;
+    case LLAVA_F32:
+        memcpy(&half, &single, sizeof half);
+        return half;
+    default:
+        return type == LLAVA_F16 ? llava_encode_f16(value) : llava_encode_bf16(value);
+    }
+}
+
 static stored store(llava_dtype type, const double *values, int rank, size_t rows, size_t width)
 {
     size_t size = llava_dtype_size(type), count = rank == 1 ? width : rows * width;
@@ -45,14 +63,10 @@ static stored store(llava_dtype type, const double *values, int rank, size_t row
     assert_non_null(s.memory);
     uint8_t *at = s.memory + 1;
     for (size_t i = 0; i < count; i++, at += size) {
-        float single = (float)values[i];
-        uint16_t small =
-            type == LLAVA_F16 ? llava_encode_f16(values[i]) : llava_encode_bf16(values[i]);
-        memcpy(at,
-               type == LLAVA_F64   ? (const void *)&values[i]
-               : type == LLAVA_F32 ? (const void *)&single
-                                   : (const void *)&small,
-               size);
+        uint64_t bits = bits_of(type, values[i]);
+        for (size_t byte = 0; byte < size; byte++) {
+            at[byte] = (uint8_t)(bits >> 8 * byte); /* little-endian, as files are */
+        }
     }
     s.weight = (llava_weight){.name = "w",
                               .file = "memory",
