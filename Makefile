@@ -10,12 +10,13 @@ PYTHON   ?= python3
 VENV     ?= .venv
 
 # What it is built from and tested with: Debian's names.
-DEBIAN_BUILD  = gcc make libc6-dev libcjson-dev zlib1g-dev libpng-dev libcmocka-dev
+DEBIAN_BUILD  = gcc make libc6-dev libcjson-dev zlib1g-dev libpng-dev libutf8proc-dev \
+               libcmocka-dev
 DEBIAN_GOLDEN = python3-venv
 
-PACKAGES = libcjson zlib libpng
+PACKAGES = libcjson zlib libpng libutf8proc
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-PACKAGE_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lcjson -lpng -lz)
+PACKAGE_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lcjson -lpng -lz -lutf8proc)
 
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla -Werror
 # What the numbers depend on: kept whatever CFLAGS says, so it stands behind it.

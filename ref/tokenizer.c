@@ -1,4 +1,5 @@
 /* Text to token ids and back. */
+#include "nfc.h"
 #include "tokenizer_parts.h"
 
 #include <stdlib.h>
@@ -41,7 +42,7 @@ void llava_tokenizer_close(llava_tokenizer *t)
     llava_matcher_free(t->normalized);
     free_steps(&t->normalizer);
     free_steps(&t->decoder);
-    free(t->metaspace.content);
+    free(t->pre.metaspace.content);
     free(t->added);
     free(t->added_by_text);
     free(t->added_pool);
@@ -145,11 +146,14 @@ bool llava_tokenizer_prefix_acts(const llava_tokenizer *t, llava_prefix_space pr
     for (size_t i = 0; i < t->normalizer.n; i++) {
         prepends |= t->normalizer.at[i].kind == LLAVA_STEP_PREPEND;
     }
+    const llava_pre_tokenizer *pre = &t->pre;
     switch (prefix) {
     case LLAVA_PREFIX_NEVER:
-        return prepends || (t->has_metaspace && t->metaspace.prepend != LLAVA_PREPEND_NEVER);
+        return prepends || pre->prefix_space ||
+               (pre->kind == LLAVA_PRE_METASPACE && pre->metaspace.prepend != LLAVA_PREPEND_NEVER);
     case LLAVA_PREFIX_EVERY_SEGMENT:
-        return t->has_metaspace && t->metaspace.prepend != LLAVA_PREPEND_ALWAYS;
+        return (pre->kind == LLAVA_PRE_BYTE_LEVEL && !pre->prefix_space) ||
+               (pre->kind == LLAVA_PRE_METASPACE && pre->metaspace.prepend != LLAVA_PREPEND_ALWAYS);
     case LLAVA_PREFIX_CONFIG:
         break;
     }
@@ -163,9 +167,8 @@ static bool put(llava_bytes *out, const char *text, size_t n, llava_error *e)
     return llava_bytes_put(out, text, n, LLAVA_TEXT_LIMIT, e);
 }
 
-/* Appends the text with every pattern replaced, from the left, not overlapping. */
-static bool replace(const char *text, size_t n, const char *pattern, size_t pattern_n,
-                    const char *content, size_t content_n, llava_bytes *out, llava_error *e)
+bool llava_replace(const char *text, size_t n, const char *pattern, size_t pattern_n,
+                   const char *content, size_t content_n, llava_bytes *out, llava_error *e)
 {
     size_t done = 0;
     for (size_t i = 0; i + pattern_n <= n;) {
@@ -194,8 +197,10 @@ bool llava_normalize(const llava_steps *steps, bool prepend, const char *text, s
         bool good = true;
         scratch->n = 0;
         if (step->kind == LLAVA_STEP_REPLACE) {
-            good = replace(out->at, out->n, step->pattern, step->pattern_n, step->content,
-                           step->content_n, scratch, e);
+            good = llava_replace(out->at, out->n, step->pattern, step->pattern_n, step->content,
+                                 step->content_n, scratch, e);
+        } else if (step->kind == LLAVA_STEP_NFC) {
+            good = llava_nfc(out->at, out->n, LLAVA_TEXT_LIMIT, scratch, e);
         } else if (prepend && out->n > 0) {
             good =
                 put(scratch, step->content, step->content_n, e) && put(scratch, out->at, out->n, e);
@@ -217,7 +222,7 @@ bool llava_normalize(const llava_steps *steps, bool prepend, const char *text, s
 typedef struct {
     const llava_tokenizer *t;
     llava_prefix_space prefix;
-    llava_bytes normal, spaced, scratch;
+    llava_bytes normal, spaced, mapped, scratch;
     llava_ids ids;
     llava_error *e;
 } encoder;
@@ -226,7 +231,7 @@ typedef struct {
  * new word begins at every such character. */
 static bool encode_metaspace(encoder *c, const char *text, size_t n, bool first)
 {
-    const llava_step *meta = &c->t->metaspace;
+    const llava_step *meta = &c->t->pre.metaspace;
     llava_prepend prepend = c->prefix == LLAVA_PREFIX_NEVER           ? LLAVA_PREPEND_NEVER
                             : c->prefix == LLAVA_PREFIX_EVERY_SEGMENT ? LLAVA_PREPEND_ALWAYS
                                                                       : meta->prepend;
@@ -235,12 +240,12 @@ static bool encode_metaspace(encoder *c, const char *text, size_t n, bool first)
                   (n >= meta->content_n && memcmp(text, meta->content, meta->content_n) == 0);
     c->spaced.n = 0;
     if ((wanted && !begins && !put(&c->spaced, meta->content, meta->content_n, c->e)) ||
-        !replace(text, n, " ", 1, meta->content, meta->content_n, &c->spaced, c->e)) {
+        !llava_replace(text, n, " ", 1, meta->content, meta->content_n, &c->spaced, c->e)) {
         return false;
     }
     const char *all = c->spaced.at;
     size_t from = 0;
-    for (size_t i = 1; c->t->metaspace_splits && i + meta->content_n <= c->spaced.n; i++) {
+    for (size_t i = 1; c->t->pre.metaspace_splits && i + meta->content_n <= c->spaced.n; i++) {
         if (memcmp(all + i, meta->content, meta->content_n) == 0) {
             if (!llava_bpe_encode(&c->t->bpe, all + from, i - from, &c->ids, c->e)) {
                 return false;
@@ -251,14 +256,80 @@ static bool encode_metaspace(encoder *c, const char *text, size_t n, bool first)
     return llava_bpe_encode(&c->t->bpe, all + from, c->spaced.n - from, &c->ids, c->e);
 }
 
+/* A word's bytes as characters, to their tokens. */
+static bool encode_bytes(encoder *c, const char *text, size_t n)
+{
+    c->mapped.n = 0;
+    return llava_byte_level_encode(&c->t->bytes, text, n, LLAVA_TEXT_LIMIT, &c->mapped, c->e) &&
+           llava_bpe_encode(&c->t->bpe, c->mapped.at, c->mapped.n, &c->ids, c->e);
+}
+
+/* Puts a blank before *text, in *room, unless it begins with one. */
+static bool put_blank_before(const char **text, size_t *n, llava_bytes *room, llava_error *e)
+{
+    if ((*text)[0] == ' ') {
+        return true;
+    }
+    room->n = 0;
+    if (!put(room, " ", 1, e) || !put(room, *text, *n, e)) {
+        return false;
+    }
+    *text = room->at;
+    *n = room->n;
+    return true;
+}
+
+/* ByteLevel on one piece: its blank in front, its own pattern. */
+static bool encode_byte_level(encoder *c, const char *text, size_t n)
+{
+    const llava_pre_tokenizer *pre = &c->t->pre;
+    if (pre->prefix_space && c->prefix != LLAVA_PREFIX_NEVER &&
+        !put_blank_before(&text, &n, &c->spaced, c->e)) {
+        return false;
+    }
+    for (size_t i = 0, length; i < n; i += length) {
+        length = pre->byte_split == NULL
+                     ? n - i
+                     : llava_split_pattern_piece(pre->byte_split, text + i, n - i);
+        if (!encode_bytes(c, text + i, length)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Split, then ByteLevel. */
+static bool encode_split(encoder *c, const char *text, size_t n)
+{
+    const llava_split_pattern *split = c->t->pre.split;
+    if (c->prefix == LLAVA_PREFIX_EVERY_SEGMENT &&
+        !put_blank_before(&text, &n, &c->scratch, c->e)) {
+        return false;
+    }
+    for (size_t i = 0, length; i < n; i += length) {
+        length = split == NULL ? n - i : llava_split_pattern_piece(split, text + i, n - i);
+        if (!encode_byte_level(c, text + i, length)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A piece of normalised text; first: it begins where the whole text begins. */
 static bool encode_piece(encoder *c, const char *text, size_t n, bool first)
 {
     if (n == 0) {
         return true;
     }
-    return c->t->has_metaspace ? encode_metaspace(c, text, n, first)
-                               : llava_bpe_encode(&c->t->bpe, text, n, &c->ids, c->e);
+    switch (c->t->pre.kind) {
+    case LLAVA_PRE_METASPACE:
+        return encode_metaspace(c, text, n, first);
+    case LLAVA_PRE_BYTE_LEVEL:
+        return encode_split(c, text, n);
+    case LLAVA_PRE_NONE:
+        break;
+    }
+    return llava_bpe_encode(&c->t->bpe, text, n, &c->ids, c->e);
 }
 
 /* A piece of the text between two added tokens. */
@@ -323,6 +394,7 @@ bool llava_tokenizer_encode(const llava_tokenizer *t, const llava_token_plan *pl
     }
     free(c.normal.at);
     free(c.spaced.at);
+    free(c.mapped.at);
     free(c.scratch.at);
     *ids = c.ids.at;
     *count = c.ids.n;
@@ -336,202 +408,4 @@ bool llava_tokenizer_encode(const llava_tokenizer *t, const llava_token_plan *pl
         return llava_fail_in(e, t->path);
     }
     return true;
-}
-
-/* ---- Decoding ---- */
-
-/* A list of token texts: token i is the bytes from end[i-1] (0 at first) to end[i]. */
-typedef struct {
-    llava_bytes bytes;
-    size_t *end;
-    size_t n, room;
-} texts;
-
-/* Ends a token after the bytes put so far. */
-static bool end_token(texts *list, llava_error *e)
-{
-    if (list->n == list->room) {
-        size_t room = list->room + list->room / 2 + 32;
-        size_t *grown = llava_realloc(e, list->end, room, sizeof *grown);
-        if (grown == NULL) {
-            return false;
-        }
-        list->end = grown;
-        list->room = room;
-    }
-    list->end[list->n++] = list->bytes.n;
-    return true;
-}
-
-static bool put_token(texts *list, const char *text, size_t n, llava_error *e)
-{
-    return put(&list->bytes, text, n, e) && end_token(list, e);
-}
-
-/* The byte that a token like <0x0A> stands for, or -1. Digits as Rust's parser takes them: either
- * case, and a plus sign for the first. */
-static int byte_of(const char *text, size_t n)
-{
-    static const char digits[] = "0123456789abcdefABCDEF";
-    if (n != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>') {
-        return -1;
-    }
-    int value = 0;
-    for (size_t i = 3; i < 5; i++) {
-        const char *digit = text[i] == '\0' ? NULL : strchr(digits, text[i]);
-        if (i == 3 && text[i] == '+') {
-            continue;
-        }
-        if (digit == NULL) {
-            return -1;
-        }
-        int d = (int)(digit - digits);
-        value = value * 16 + (d < 16 ? d : d - 6);
-    }
-    return value;
-}
-
-/* A run of byte tokens: its text if it is UTF-8 as a whole, else one U+FFFD per byte. */
-static bool flush_run(llava_bytes *run, texts *to, llava_error *e)
-{
-    bool good = true;
-    if (run->n > 0 && llava_utf8_valid(run->at, run->n)) {
-        good = put_token(to, run->at, run->n, e);
-    } else {
-        for (size_t i = 0; i < run->n && good; i++) {
-            good = put_token(to, "\xef\xbf\xbd", 3, e);
-        }
-    }
-    run->n = 0;
-    return good;
-}
-
-static bool byte_fallback(const texts *from, texts *to, llava_error *e)
-{
-    llava_bytes run = {0};
-    bool good = true;
-    for (size_t i = 0, start = 0; i < from->n && good; start = from->end[i++]) {
-        const char *text = from->bytes.at + start;
-        int byte = byte_of(text, from->end[i] - start);
-        if (byte >= 0) {
-            char one = (char)byte;
-            good = put(&run, &one, 1, e);
-        } else {
-            good = flush_run(&run, to, e) && put_token(to, text, from->end[i] - start, e);
-        }
-    }
-    good = good && flush_run(&run, to, e);
-    free(run.at);
-    return good;
-}
-
-/* Cuts at most strip_start of the character off the front and strip_end off the end. */
-static void strip(const llava_step *step, const char **text, size_t *n)
-{
-    size_t width = step->content_n;
-    for (size_t i = 0; i < step->strip_start && *n >= width; i++) {
-        if (memcmp(*text, step->content, width) != 0) {
-            break;
-        }
-        *text += width;
-        *n -= width;
-    }
-    for (size_t i = 0; i < step->strip_end && *n >= width; i++) {
-        if (memcmp(*text + *n - width, step->content, width) != 0) {
-            break;
-        }
-        *n -= width;
-    }
-}
-
-/* One token of one of the steps that keep tokens apart. */
-static bool decode_token(const llava_step *step, const char *text, size_t n, bool first, texts *to,
-                         llava_error *e)
-{
-    bool drop = step->kind == LLAVA_STEP_METASPACE && first && step->prepend != LLAVA_PREPEND_NEVER;
-    switch (step->kind) {
-    case LLAVA_STEP_REPLACE:
-        return replace(text, n, step->pattern, step->pattern_n, step->content, step->content_n,
-                       &to->bytes, e) &&
-               end_token(to, e);
-    case LLAVA_STEP_METASPACE:
-        return replace(text, n, step->content, step->content_n, " ", drop ? 0 : 1, &to->bytes, e) &&
-               end_token(to, e);
-    case LLAVA_STEP_STRIP:
-        strip(step, &text, &n);
-        return put_token(to, text, n, e);
-    case LLAVA_STEP_PREPEND:
-    case LLAVA_STEP_BYTE_FALLBACK:
-    case LLAVA_STEP_FUSE:
-        break;
-    }
-    return put_token(to, text, n, e);
-}
-
-static bool decode_step(const llava_step *step, const texts *from, texts *to, llava_error *e)
-{
-    if (step->kind == LLAVA_STEP_BYTE_FALLBACK) {
-        return byte_fallback(from, to, e);
-    }
-    if (step->kind == LLAVA_STEP_FUSE) {
-        return put_token(to, from->bytes.at, from->bytes.n, e);
-    }
-    for (size_t i = 0, start = 0; i < from->n; start = from->end[i++]) {
-        if (!decode_token(step, from->bytes.at + start, from->end[i] - start, i == 0, to, e)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The texts of the ids; without a decoder a blank stands between them. */
-static bool gather(const llava_tokenizer *t, const int64_t *ids, size_t count, bool skip_special,
-                   texts *list, llava_error *e)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (ids[i] < 0) {
-            return llava_fail(e, "the id %lld is negative (id %zu)", (long long)ids[i], i);
-        }
-        const llava_added *added = llava_added_of(t, ids[i]);
-        const llava_bpe_token *token = added == NULL ? llava_bpe_token_of(&t->bpe, ids[i]) : NULL;
-        if ((added == NULL && token == NULL) || (skip_special && added != NULL && added->skipped)) {
-            continue;
-        }
-        if (!t->has_decoder && list->n > 0 && !put(&list->bytes, " ", 1, e)) {
-            return false;
-        }
-        if (!put_token(list, added != NULL ? added->pattern : token->text,
-                       added != NULL ? added->pattern_n : token->n, e)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool llava_tokenizer_decode(const llava_tokenizer *t, const int64_t *ids, size_t count,
-                            bool skip_special, char **text, size_t *n, llava_error *e)
-{
-    texts now = {0}, next = {0};
-    /* put() of nothing gives every list its memory, so that no pointer below is NULL */
-    bool good = put(&now.bytes, "", 0, e) && put(&next.bytes, "", 0, e) &&
-                gather(t, ids, count, skip_special, &now, e);
-    for (size_t i = 0; i < t->decoder.n && good; i++) {
-        next.bytes.n = next.n = 0;
-        good = decode_step(&t->decoder.at[i], &now, &next, e);
-        texts swap = now;
-        now = next;
-        next = swap;
-    }
-    *text = NULL;
-    *n = 0;
-    if (good) {
-        *n = now.bytes.n;
-        *text = llava_text(e, now.bytes.at, now.bytes.n);
-        good = *text != NULL;
-    }
-    free(now.bytes.at);
-    free(now.end);
-    free(next.bytes.at);
-    free(next.end);
-    return good || llava_fail_in(e, t->path);
 }

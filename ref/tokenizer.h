@@ -3,11 +3,13 @@
  *   text -> added tokens cut out -> normaliser -> added tokens of the normalised text cut out
  *        -> pre-tokeniser -> byte-pair encoding -> template (<s> in front)
  *
- * Supported is what Llama-like tokenizers are made of: model BPE; normaliser Prepend, Replace (of a
- * string), a Sequence of these, or none; pre-tokeniser Metaspace or none; post-processor
- * TemplateProcessing or none; decoder Replace, ByteFallback, Fuse, Strip, Metaspace, a Sequence of
- * these, or none. Anything else is refused by its name. Truncation and padding are ignored, as
- * transformers does when it is not asked for them.
+ * Supported is what the tokenizers of Llama, Mistral and Qwen2 are made of: model BPE; normaliser
+ * Prepend, Replace (of a string), NFC, a Sequence of these, or none; pre-tokeniser Metaspace,
+ * ByteLevel, Split by a known pattern (ref/split_pattern.h) and then ByteLevel, or none;
+ * post-processor TemplateProcessing, ByteLevel (which changes no id), both, or none; decoder
+ * Replace, ByteFallback, Fuse, Strip, Metaspace, ByteLevel, a Sequence of these, or none. Anything
+ * else is refused by its name, an unknown pattern with its text. Truncation and padding are
+ * ignored, as transformers does when it is not asked for them.
  *
  * tokenizer_config.json, as transformers 5.23 reads it beside a tokenizer.json (measured): its
  * add_bos_token and add_eos_token change nothing, the post-processor alone decides; tokens of its
@@ -38,8 +40,9 @@ typedef enum {
 
 typedef enum {
     LLAVA_PREFIX_CONFIG,
-    LLAVA_PREFIX_NEVER,         /* no Prepend, no Metaspace prefix */
-    LLAVA_PREFIX_EVERY_SEGMENT, /* Metaspace "always" instead of "first" or "never" */
+    LLAVA_PREFIX_NEVER,         /* no Prepend, no Metaspace prefix, no blank of ByteLevel's */
+    LLAVA_PREFIX_EVERY_SEGMENT, /* Metaspace "always" instead of "first" or "never"; a blank in
+                                   front of every segment of a byte-level tokenizer */
 } llava_prefix_space;
 
 typedef enum {

@@ -1,10 +1,12 @@
-/* What a tokenizer is made of; tokenizer.c uses it, tokenizer_read.c and tokenizer_added.c
- * read it from the files. */
+/* What a tokenizer is made of; tokenizer.c and tokenizer_decode.c use it, tokenizer_read.c and
+ * tokenizer_added.c read it from the files. */
 #ifndef LLAVA_TOKENIZER_PARTS_H
 #define LLAVA_TOKENIZER_PARTS_H
 
 #include "added.h"
 #include "bpe.h"
+#include "byte_level.h"
+#include "split_pattern.h"
 #include "tokenizer.h"
 
 /* Steps in one normaliser or decoder, tokens in one template, bytes of a pattern to replace: the
@@ -16,10 +18,12 @@
 typedef enum {
     LLAVA_STEP_PREPEND, /* content in front of a text that is not empty */
     LLAVA_STEP_REPLACE, /* every pattern becomes content, from the left, not overlapping */
+    LLAVA_STEP_NFC,
     LLAVA_STEP_BYTE_FALLBACK,
     LLAVA_STEP_FUSE,
-    LLAVA_STEP_STRIP,     /* content (one character) off the ends of every token */
-    LLAVA_STEP_METASPACE, /* content (one character) becomes a blank; gone in the first token */
+    LLAVA_STEP_STRIP,      /* content (one character) off the ends of every token */
+    LLAVA_STEP_METASPACE,  /* content (one character) becomes a blank; gone in the first token */
+    LLAVA_STEP_BYTE_LEVEL, /* characters that stand for bytes become these, as UTF-8 */
 } llava_step_kind;
 
 typedef enum { LLAVA_PREPEND_ALWAYS, LLAVA_PREPEND_FIRST, LLAVA_PREPEND_NEVER } llava_prepend;
@@ -42,6 +46,19 @@ typedef struct {
     size_t n;
 } llava_template_ids;
 
+typedef enum { LLAVA_PRE_NONE, LLAVA_PRE_METASPACE, LLAVA_PRE_BYTE_LEVEL } llava_pre_kind;
+
+/* The pre-tokeniser: what makes words of a piece of text. */
+typedef struct {
+    llava_pre_kind kind;
+    llava_step metaspace; /* LLAVA_PRE_METASPACE: its character, where it stands in front */
+    bool metaspace_splits;
+    /* LLAVA_PRE_BYTE_LEVEL: Split (NULL where there is none), then ByteLevel: its blank in front,
+     * its own pattern (NULL without use_regex) */
+    const llava_split_pattern *split, *byte_split;
+    bool prefix_space;
+} llava_pre_tokenizer;
+
 struct llava_tokenizer {
     char *path; /* of tokenizer.json, for messages */
     llava_bpe bpe;
@@ -51,9 +68,8 @@ struct llava_tokenizer {
     char *added_pool;        /* their contents */
     llava_matcher *raw, *normalized;
     llava_steps normalizer;
-    bool has_metaspace; /* the pre-tokeniser */
-    llava_step metaspace;
-    bool metaspace_splits;
+    llava_pre_tokenizer pre;
+    llava_byte_level bytes;
     llava_template_ids front, back;
     bool has_decoder;
     llava_steps decoder;
@@ -70,6 +86,10 @@ bool llava_tokenizer_read_added(llava_tokenizer *t, const cJSON *root, const cha
 
 /* Refuses added_tokens.json and special_tokens_map.json if they ask for tokens that are new. */
 bool llava_tokenizer_check_legacy(const llava_tokenizer *t, const char *folder, llava_error *e);
+
+/* Appends the text with every pattern replaced, from the left, not overlapping. */
+bool llava_replace(const char *text, size_t n, const char *pattern, size_t pattern_n,
+                   const char *content, size_t content_n, llava_bytes *out, llava_error *e);
 
 /* The normaliser's steps over n bytes, into *out (cleared first). prepend false leaves Prepend out.
  * Scratch and out are swapped at will. */

@@ -113,6 +113,10 @@ static bool normalizer_step(const char *name, const char *type, const cJSON *obj
         step->kind = LLAVA_STEP_REPLACE;
         return read_replace(name, "normalizer", object, step, e);
     }
+    if (strcmp(type, "NFC") == 0) {
+        step->kind = LLAVA_STEP_NFC;
+        return true;
+    }
     return unsupported(name, "normalizer", type, e);
 }
 
@@ -125,6 +129,10 @@ static bool decoder_step(const char *name, const char *type, const cJSON *object
     }
     if (strcmp(type, "ByteFallback") == 0 || strcmp(type, "Fuse") == 0) {
         step->kind = type[0] == 'B' ? LLAVA_STEP_BYTE_FALLBACK : LLAVA_STEP_FUSE;
+        return true;
+    }
+    if (strcmp(type, "ByteLevel") == 0) {
+        step->kind = LLAVA_STEP_BYTE_LEVEL;
         return true;
     }
     if (strcmp(type, "Strip") == 0) {
@@ -192,9 +200,84 @@ static bool read_steps(const char *name, const cJSON *root, const char *place, c
  * text's beginning moves that offset in ways of its own (seen in the library). */
 static bool check_first(const llava_tokenizer *t, llava_error *e)
 {
-    return t->metaspace.prepend != LLAVA_PREPEND_FIRST || t->normalizer.n == 0 ||
+    return t->pre.metaspace.prepend != LLAVA_PREPEND_FIRST || t->normalizer.n == 0 ||
            unsupported(t->path, "pre_tokenizer",
                        "Metaspace with prepend_scheme first behind a normalizer", e);
+}
+
+static bool read_metaspace(llava_tokenizer *t, const cJSON *object, llava_error *e)
+{
+    llava_step *meta = &t->pre.metaspace;
+    t->pre.kind = LLAVA_PRE_METASPACE;
+    t->pre.metaspace_splits = true;
+    return llava_json_bool(t->path, object, "split", &t->pre.metaspace_splits, e) &&
+           read_prepend_scheme(t->path, object, &meta->prepend, e) &&
+           copy_character(t->path, object, "replacement", &meta->content, &meta->content_n, e) &&
+           check_first(t, e);
+}
+
+/* trim_offsets changes no id. */
+static bool read_byte_level(llava_tokenizer *t, const cJSON *object, llava_error *e)
+{
+    bool own_pattern = true;
+    t->pre.kind = LLAVA_PRE_BYTE_LEVEL;
+    if (!llava_json_bool(t->path, object, "add_prefix_space", &t->pre.prefix_space, e) ||
+        !llava_json_bool(t->path, object, "use_regex", &own_pattern, e)) {
+        return false;
+    }
+    t->pre.byte_split = own_pattern ? llava_split_pattern_byte_level() : NULL;
+    return true;
+}
+
+static bool read_split(llava_tokenizer *t, const cJSON *object, llava_error *e)
+{
+    const cJSON *pattern = NULL;
+    const char *regex = NULL, *behavior = "";
+    bool invert = false;
+    if (!llava_json_object(t->path, object, "pattern", &pattern, e) ||
+        !llava_json_string(t->path, pattern, "Regex", &regex, e) ||
+        !llava_json_string(t->path, object, "behavior", &behavior, e) ||
+        !llava_json_bool(t->path, object, "invert", &invert, e)) {
+        return false;
+    }
+    if (regex == NULL) {
+        return unsupported(t->path, "pre_tokenizer", "Split by other than a Regex", e);
+    }
+    if (strcmp(behavior, "Isolated") != 0 || invert) {
+        return unsupported(t->path, "pre_tokenizer", "Split that is not Isolated", e);
+    }
+    t->pre.split = llava_split_pattern_of(regex);
+    return t->pre.split != NULL ||
+           llava_fail(e,
+                      "%s: the split pattern %.300s is none of the known ones (pre_tokenizer, "
+                      "docs/contract.md section 11)",
+                      t->path, regex);
+}
+
+/* A Sequence of Split and ByteLevel; either alone in one is taken, too, if it is ByteLevel. */
+static bool read_pre_sequence(llava_tokenizer *t, const cJSON *object, llava_error *e)
+{
+    const cJSON *list = NULL;
+    if (!llava_json_array(t->path, object, "pretokenizers", &list, e)) {
+        return false;
+    }
+    for (const cJSON *item = list == NULL ? NULL : list->child; item != NULL; item = item->next) {
+        const char *type;
+        if (!read_type(t->path, "pre_tokenizer", item, &type, e)) {
+            return false;
+        }
+        bool split = strcmp(type, "Split") == 0;
+        if (t->pre.kind != LLAVA_PRE_NONE ||
+            (split ? t->pre.split != NULL : strcmp(type, "ByteLevel") != 0)) {
+            return unsupported(t->path, "pre_tokenizer", "Sequence of other than Split, ByteLevel",
+                               e);
+        }
+        if (!(split ? read_split(t, item, e) : read_byte_level(t, item, e))) {
+            return false;
+        }
+    }
+    return t->pre.kind == LLAVA_PRE_BYTE_LEVEL ||
+           unsupported(t->path, "pre_tokenizer", "Sequence without ByteLevel", e);
 }
 
 static bool read_pre_tokenizer(llava_tokenizer *t, const cJSON *root, llava_error *e)
@@ -210,16 +293,14 @@ static bool read_pre_tokenizer(llava_tokenizer *t, const cJSON *root, llava_erro
     if (!read_type(t->path, "pre_tokenizer", object, &type, e)) {
         return false;
     }
-    if (strcmp(type, "Metaspace") != 0) {
-        return unsupported(t->path, "pre_tokenizer", type, e);
+    if (strcmp(type, "Metaspace") == 0) {
+        return read_metaspace(t, object, e);
     }
-    t->has_metaspace = true;
-    t->metaspace_splits = true;
-    return llava_json_bool(t->path, object, "split", &t->metaspace_splits, e) &&
-           read_prepend_scheme(t->path, object, &t->metaspace.prepend, e) &&
-           copy_character(t->path, object, "replacement", &t->metaspace.content,
-                          &t->metaspace.content_n, e) &&
-           check_first(t, e);
+    if (strcmp(type, "ByteLevel") == 0) {
+        return read_byte_level(t, object, e);
+    }
+    return strcmp(type, "Sequence") == 0 ? read_pre_sequence(t, object, e)
+                                         : unsupported(t->path, "pre_tokenizer", type, e);
 }
 
 /* ---- Post-processor ---- */
@@ -296,10 +377,29 @@ static bool read_template(llava_tokenizer *t, const cJSON *object, llava_error *
                               t->path);
 }
 
+/* One post-processor; *templates counts those that put tokens around the text. */
+static bool read_processor(llava_tokenizer *t, const cJSON *object, size_t *templates,
+                           llava_error *e)
+{
+    const char *type;
+    if (!read_type(t->path, "post_processor", object, &type, e)) {
+        return false;
+    }
+    if (strcmp(type, "ByteLevel") == 0) { /* it moves offsets only */
+        return true;
+    }
+    if (strcmp(type, "TemplateProcessing") != 0) {
+        return unsupported(t->path, "post_processor", type, e);
+    }
+    return ++*templates == 1 ? read_template(t, object, e)
+                             : unsupported(t->path, "post_processor", "Sequence of templates", e);
+}
+
 static bool read_post_processor(llava_tokenizer *t, const cJSON *root, llava_error *e)
 {
     const cJSON *object = NULL, *list = NULL;
     const char *type;
+    size_t templates = 0;
     if (!llava_json_object(t->path, root, "post_processor", &object, e)) {
         return false;
     }
@@ -309,22 +409,21 @@ static bool read_post_processor(llava_tokenizer *t, const cJSON *root, llava_err
     if (!read_type(t->path, "post_processor", object, &type, e)) {
         return false;
     }
-    if (strcmp(type, "Sequence") == 0) {
-        if (!llava_json_array(t->path, object, "processors", &list, e)) {
-            return false;
-        }
-        if (list == NULL || list->child == NULL || list->child->next != NULL) {
-            return unsupported(t->path, "post_processor", "Sequence of other than one", e);
-        }
-        object = list->child;
-        if (!read_type(t->path, "post_processor", object, &type, e)) {
+    if (strcmp(type, "Sequence") != 0) {
+        return read_processor(t, object, &templates, e);
+    }
+    if (!llava_json_array(t->path, object, "processors", &list, e)) {
+        return false;
+    }
+    if (list == NULL) {
+        return llava_fail(e, "%s: processors is missing (post_processor)", t->path);
+    }
+    for (const cJSON *item = list->child; item != NULL; item = item->next) {
+        if (!read_processor(t, item, &templates, e)) {
             return false;
         }
     }
-    if (strcmp(type, "TemplateProcessing") != 0) {
-        return unsupported(t->path, "post_processor", type, e);
-    }
-    return read_template(t, object, e);
+    return true;
 }
 
 /* ---- The files ---- */
@@ -351,7 +450,7 @@ static bool read_pipeline(llava_tokenizer *t, const cJSON *root, llava_error *e)
         return llava_fail(e, "%s: model is missing", t->path);
     }
     t->has_decoder = llava_json_has(root, "decoder");
-    /* the pre-tokeniser before the model: a byte-level tokenizer is refused by that name */
+    /* the pre-tokeniser before the model: what is not supported there is refused by its name */
     return read_steps(t->path, root, "normalizer", "normalizers", normalizer_step, &t->normalizer,
                       e) &&
            read_pre_tokenizer(t, root, e) && read_post_processor(t, root, e) &&
@@ -374,6 +473,7 @@ static bool read_config(const char *path, cJSON **config, llava_error *e)
 
 bool llava_tokenizer_read(llava_tokenizer *t, const char *folder, llava_error *e)
 {
+    llava_byte_level_init(&t->bytes);
     t->path = llava_path(e, folder, "tokenizer.json");
     char *config_path = llava_path(e, folder, "tokenizer_config.json");
     cJSON *config = NULL;

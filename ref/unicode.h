@@ -1,4 +1,7 @@
-/* UTF-8 and the two character classes that the tokenizer needs; and the growing byte buffer. */
+/* UTF-8 and the character classes that the tokenizer needs; and the growing byte buffer.
+ *
+ * The classes are those of the tokenizers library (its regular expressions know Unicode 16),
+ * whatever Unicode utf8proc knows beyond 15: ref/unicode_since.h has what came between. */
 #ifndef LLAVA_UNICODE_H
 #define LLAVA_UNICODE_H
 
@@ -14,11 +17,31 @@ size_t llava_utf8_next(const char *text, size_t n, uint32_t *point);
 /* Are all n bytes strict UTF-8? */
 bool llava_utf8_valid(const char *text, size_t n);
 
+/* How many bytes at the start of n > 0 bytes that begin no character one U+FFFD stands for: the
+ * longest beginning of a character (Unicode 3.9, "maximal subpart"), at least 1. */
+size_t llava_utf8_broken(const char *text, size_t n);
+
 /* White_Space of Unicode. */
 bool llava_is_space(uint32_t point);
 
-/* A word character (\w) of Unicode 16: letters, marks, decimal digits, connectors, joiners. */
+/* A word character (\w): letters, marks, decimal digits, letter-like numbers and symbols,
+ * connectors, joiners. */
 bool llava_is_word(uint32_t point);
+
+/* What a code point is to a regular expression, as bits. */
+enum {
+    LLAVA_CHAR_LETTER = 1, /* \p{L} */
+    LLAVA_CHAR_NUMBER = 2, /* \p{N} */
+    LLAVA_CHAR_SPACE = 4,  /* \s, White_Space */
+    LLAVA_CHAR_OTHER = 8,  /* none of these */
+    LLAVA_CHAR_UPPER = 16, /* \p{Lu} \p{Lt} \p{Lm} \p{Lo} \p{M} */
+    LLAVA_CHAR_LOWER = 32, /* \p{Ll} \p{Lm} \p{Lo} \p{M} */
+};
+unsigned llava_char_class(uint32_t point);
+
+/* Is this code point younger than the library's tables of normal forms (Unicode 9), and would it
+ * change a text there if it were not? */
+bool llava_is_inert(uint32_t point);
 
 /* Bytes that grow up to a limit. Zero it to start; free(bytes.at) when done. */
 typedef struct {

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #define RUN    "\"$LLAVA\" run --model model --inputs inputs.npz "
+#define DEMO   "\"$LLAVA\" run --model \"$GOLDEN\"/demo/model "
 #define IDS    "input_ids <i8 [1,11] 1 57*9 4"
 #define PIXELS "pixel_values <f4 [1,3,12,12] 0.5*432"
 #define BOTH   IDS "; " PIXELS
@@ -171,6 +172,11 @@ static void bad_usage_is_refused_in_one_line(void **state)
          .says = "no effect here: --inputs holds no picture files"},
         {"no effect: no text", .command = RUN "--set tokens.bos=none",
          .says = "no effect here: --inputs holds no text"},
+        {"no effect: a blank anyway",
+         .command = DEMO "--chat hi --set tokens.prefix_space=every-segment",
+         .says = "no effect here: it is what the tokenizer does"},
+        {"no effect: no picture", .command = DEMO "--chat hi --set tokens.image_count=single",
+         .says = "no effect here: there is no picture"},
         {"no effect: no decoding", .command = RUN "--set cache.position=repeated",
          .says = "no effect here: there is no --generate"},
         {"explain something unknown", .command = "\"$LLAVA\" explain text.layers.0.attn.z",

@@ -188,16 +188,18 @@ static size_t differing_cases(const char *folder, const llava_tokenizer *t, size
 static void ids_and_texts_are_those_of_the_library(void **state)
 {
     (void)state;
-    const char *folders[] = {"tests/data/tokenizer/prepend", "tests/data/tokenizer/metaspace",
-                             "tests/data/tokenizer/flags"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const names[] = {"prepend", "metaspace", "flags",  "qwen2",
+                                        "llama-3", "mistral",   "pixtral"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         llava_tokenizer *t;
         llava_error e;
         size_t total;
-        if (!llava_tokenizer_open(&t, folders[i], &e)) {
+        char folder[64];
+        snprintf(folder, sizeof folder, "tests/data/tokenizer/%s", names[i]);
+        if (!llava_tokenizer_open(&t, folder, &e)) {
             fail_msg("%s", e.text);
         }
-        assert_int_equal(differing_cases(folders[i], t, &total), 0);
+        assert_int_equal(differing_cases(folder, t, &total), 0);
         assert_true(total > 70);
         llava_tokenizer_close(t);
     }
@@ -211,6 +213,10 @@ static void the_cases_tell_one_tokenizer_from_another(void **state)
     size_t total;
     assert_true(llava_tokenizer_open(&t, "tests/data/tokenizer/metaspace", &e));
     assert_true(differing_cases("tests/data/tokenizer/prepend", t, &total) > 40);
+    llava_tokenizer_close(t);
+    /* mistral's and pixtral's differ in their split patterns alone */
+    assert_true(llava_tokenizer_open(&t, "tests/data/tokenizer/mistral", &e));
+    assert_true(differing_cases("tests/data/tokenizer/pixtral", t, &total) > 3);
     llava_tokenizer_close(t);
 }
 
@@ -278,6 +284,41 @@ static void decisions_change_what_they_name(void **state)
     gives(t, &every, " b", 2, 2, 4);
     assert_false(llava_tokenizer_bos_acts(t, LLAVA_BOS_NONE));
     assert_true(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_EVERY_SEGMENT));
+    llava_tokenizer_close(t);
+}
+
+static void decisions_act_on_byte_level_tokenizers_where_they_can(void **state)
+{
+    (void)state;
+    llava_token_plan never = {.prefix_space = LLAVA_PREFIX_NEVER},
+                     every = {.prefix_space = LLAVA_PREFIX_EVERY_SEGMENT};
+    parts p = {.normalizer = "{\"type\":\"NFC\"}",
+               .post_processor = "{\"type\":\"ByteLevel\"}",
+               .decoder = "{\"type\":\"ByteLevel\"}",
+               .added = "[" ADDED(8, "<image>") "]",
+               .settings = "\"ignore_merges\":true",
+               .pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}",
+               .vocab = "{\"x\":0,\"y\":1,\"a\":2,\"b\":3,\"\u0120\":4,\"\u0120b\":5,\"\u00c3\":6,"
+                        "\"\u00a9\":7}",
+               .merges = "[\"\u0120 b\"]"};
+    llava_tokenizer *t = opened(&p);
+    gives(t, &config_plan, "b<image>b", 3, 3, 8, 3);
+    gives(t, &config_plan, "e\xcc\x81", 2, 6, 7); /* one composed character, two bytes */
+    gives(t, &every, "b<image>b", 3, 5, 8, 5);
+    gives(t, &every, " b", 1, 5);
+    assert_false(llava_tokenizer_bos_acts(t, LLAVA_BOS_NONE));
+    assert_false(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_NEVER));
+    assert_true(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_EVERY_SEGMENT));
+    decodes(t, (int64_t[]){5, 6, 8, 7, 6, 7}, 6, false,
+            " b\xef\xbf\xbd<image>\xef\xbf\xbd\xc3\xa9");
+    llava_tokenizer_close(t);
+
+    p.pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}";
+    t = opened(&p);
+    gives(t, &config_plan, "b<image>b", 3, 5, 8, 5);
+    gives(t, &never, "b<image>b", 3, 3, 8, 3);
+    assert_true(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_NEVER));
+    assert_false(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_EVERY_SEGMENT));
     llava_tokenizer_close(t);
 }
 
@@ -372,14 +413,34 @@ static void tokenizer_config_adds_and_changes_tokens_but_no_bos(void **state)
 #define TEMPLATE(single, specials)                                                                 \
     "{\"type\":\"TemplateProcessing\",\"single\":" single ",\"special_tokens\":" specials "}"
 
+#define SEQUENCE(list) "{\"type\":\"Sequence\",\"pretokenizers\":[" list "]}"
+#define SPLIT(behavior, invert, pattern)                                                           \
+    "{\"type\":\"Split\",\"behavior\":\"" behavior "\",\"invert\":" invert ",\"pattern\":" pattern \
+    "}"
+
 static void what_is_not_supported_is_refused_by_name(void **state)
 {
     (void)state;
-    refused(&(parts){.pre_tokenizer = "{\"type\":\"ByteLevel\"}"},
-            "pre_tokenizer ByteLevel is not supported yet");
+    refused(&(parts){.pre_tokenizer = "{\"type\":\"Whitespace\"}"},
+            "pre_tokenizer Whitespace is not supported yet");
     refused(&(parts){.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[]}"},
-            "pre_tokenizer Sequence is not supported yet");
-    refused(&(parts){.normalizer = "{\"type\":\"NFC\"}"}, "normalizer NFC is not supported yet");
+            "pre_tokenizer Sequence without ByteLevel is not supported yet");
+    refused(
+        &(parts){.pre_tokenizer = SEQUENCE(SPLIT("Isolated", "false", "{\"Regex\":\"\\\\s+\"}"))},
+        "the split pattern \\s+ is none of the known ones");
+    refused(&(parts){.pre_tokenizer = SEQUENCE(SPLIT("Isolated", "false", "{\"String\":\" \"}"))},
+            "Split by other than a Regex");
+    refused(&(parts){.pre_tokenizer = SEQUENCE(SPLIT("Removed", "false", "{\"Regex\":\" \"}"))},
+            "Split that is not Isolated");
+    refused(&(parts){.pre_tokenizer = SEQUENCE(SPLIT("Isolated", "true", "{\"Regex\":\" \"}"))},
+            "Split that is not Isolated");
+    refused(
+        &(parts){.pre_tokenizer = SEQUENCE("{\"type\":\"ByteLevel\"},{\"type\":\"ByteLevel\"}")},
+        "Sequence of other than Split, ByteLevel");
+    refused(&(parts){.pre_tokenizer = SEQUENCE("{\"type\":\"Digits\"}")},
+            "Sequence of other than Split, ByteLevel");
+    refused(&(parts){.pre_tokenizer = "{\"type\":\"ByteLevel\",\"use_regex\":1}"}, "use_regex");
+    refused(&(parts){.normalizer = "{\"type\":\"NFKC\"}"}, "normalizer NFKC is not supported yet");
     refused(&(parts){.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
                                    "\"Lowercase\"}]}"},
             "normalizer Lowercase is not supported yet");
@@ -390,7 +451,9 @@ static void what_is_not_supported_is_refused_by_name(void **state)
                                    "\"content\":\"\"}"},
             "a pattern of 0 bytes");
     refused(&(parts){.decoder = "{\"type\":\"WordPiece\"}"}, "decoder WordPiece");
-    refused(&(parts){.post_processor = "{\"type\":\"ByteLevel\"}"}, "post_processor ByteLevel");
+    refused(&(parts){.post_processor = "{\"type\":\"BertProcessing\"}"},
+            "post_processor BertProcessing");
+    refused(&(parts){.post_processor = "{\"type\":\"Sequence\"}"}, "processors is missing");
     refused(&(parts){.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"" META
                                       "\",\"prepend_scheme\":\"first\"}"},
             "first behind a normalizer");
@@ -572,6 +635,7 @@ int main(void)
         cmocka_unit_test(merge_ranks_decide_not_vocabulary_order),
         cmocka_unit_test(ties_go_to_the_left_and_stale_pairs_are_dropped),
         cmocka_unit_test(decisions_change_what_they_name),
+        cmocka_unit_test(decisions_act_on_byte_level_tokenizers_where_they_can),
         cmocka_unit_test(a_tokenizer_without_added_tokens_works),
         cmocka_unit_test(flags_of_added_tokens_act),
         cmocka_unit_test(texts_and_ids_are_found),

@@ -3,13 +3,14 @@
 
     python3 tools/check_tokenizer.py                  # the differential check
     python3 tools/check_tokenizer.py --write-cases    # tests/data/tokenizer
-    python3 tools/check_tokenizer.py --word-table     # ref/word_table.h
+    python3 tools/check_tokenizer.py --unicode-tables # ref/unicode_since.h
 
 Needs tokenizers (0.23), transformers (5.23) and jinja2; builds the C sources itself. Exit status 0
 only if every comparison is equal. The random texts come from --seed, so a finding can be replayed.
 """
 import argparse
 import ctypes
+import hashlib
 import itertools
 import json
 import os
@@ -20,12 +21,12 @@ import sys
 import tempfile
 import unicodedata
 
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 META = "\u2581"
-SOURCES = ("error file json unicode bpe added tokenizer tokenizer_read tokenizer_added prompt "
-           "chat").split()
+SOURCES = ("error file json unicode nfc bpe byte_level split_pattern added tokenizer "
+           "tokenizer_decode tokenizer_read tokenizer_added prompt chat").split()
 
 
 # ---- The C side ----
@@ -44,8 +45,9 @@ class Refused(Exception):
 
 def build(folder):
     library = os.path.join(folder, "tokens.so")
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libcjson"], capture_output=True,
-                           text=True).stdout.split() or ["-lcjson"]
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libcjson", "libutf8proc"],
+                           capture_output=True, text=True).stdout.split() or ["-lcjson",
+                                                                              "-lutf8proc"]
     sources = [os.path.join(ROOT, "ref", name + ".c") for name in SOURCES]
     subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-O1", "-g", "-D_POSIX_C_SOURCE=200809L",
                     "-shared", "-fPIC", "-I" + ROOT, *sources, "-o", library, *flags, "-lm"],
@@ -90,10 +92,13 @@ class CTokenizer:
 
 def prepare(lib):
     for name in ("tokenizer_open", "tokenizer_encode", "tokenizer_decode", "tokenizer_is_special",
-                 "chat_recognise", "chat_render", "prompt_encode"):
-
+                 "chat_recognise", "chat_render", "prompt_encode", "nfc", "is_word"):
         getattr(lib, "llava_" + name).restype = ctypes.c_bool
     lib.llava_tokenizer_close.restype = lib.free.restype = None
+    lib.llava_split_pattern_of.restype = ctypes.c_void_p
+    lib.llava_split_pattern_piece.restype = ctypes.c_size_t
+    lib.llava_split_pattern_piece.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+    lib.llava_char_class.restype = ctypes.c_uint
     return lib
 
 
@@ -142,6 +147,30 @@ def train(size, bytes_too=True):
     return found
 
 
+def byte_corpus():
+    """Fragments in random order: what stands beside what is the trainer's to find."""
+    rng = random.Random(8)
+    words = [word for line in corpus()[:60] for word in line.split()]
+    words += "it's WE'LL they'Ve I'D camelCase HTTPServer de\u02cas \u00c4\u00d6\u00fc".split()
+    ends = [" ", " ", " ", "  ", "\n", "\r\n", "\n\n", " \n", "\t", "/", ", ", ".\n", "!", "-", "(", ")"]
+    for _ in range(3000):
+        kind = rng.random()
+        yield "".join((rng.choice(words) if kind < 0.8 else str(rng.randrange(10 ** rng.randint(1, 6)))
+                       ) + rng.choice(ends) for _ in range(rng.randint(1, 5)))
+
+
+def train_bytes(size):
+    """A byte-level vocabulary: the 256 characters of the bytes, merges. It is trained without a
+    split pattern, so merges reach over the borders that a pattern draws, and a border that is
+    missing shows in the ids."""
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    t.train_from_iterator(byte_corpus(), trainers.BpeTrainer(
+        vocab_size=size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=[],
+        show_progress=False))
+    return json.loads(t.to_str())
+
+
 def added(content, id_, **flags):
     token = dict(id=id_, content=content, single_word=False, lstrip=False, rstrip=False,
                  normalized=False, special=True)
@@ -165,6 +194,33 @@ NORMALIZER = {"type": "Sequence", "normalizers": [
 
 def replace(pattern, content):
     return {"type": "Replace", "pattern": {"String": pattern}, "content": content}
+
+
+GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+         r"\s*[\r\n]+|\s+(?!\S)|\s+")
+LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+TEKKEN = (r"[^\r\n\p{L}\p{N}]?" + UPPER + "*" + LOWER + r"+|[^\r\n\p{L}\p{N}]?" + UPPER + "+" + LOWER +
+          r"*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def byte_level(prefix=False, regex=False):
+    return {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": False,
+            "use_regex": regex}
+
+
+def split_bytes(pattern, **level):
+    """Split, then ByteLevel, as Qwen2's, Llama-3's and Mistral's tokenizer.json have it."""
+    return {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False},
+        byte_level(**level)]}
+
+
+def template(token, id_):
+    """One special token in front."""
+    return json.loads(json.dumps(TEMPLATE).replace('"<s>"', json.dumps(token)).replace(
+        "[1]", "[%d]" % id_))
 
 
 DECODER = {"type": "Sequence", "decoders": [replace(META, " "), {"type": "ByteFallback"},
@@ -208,7 +264,64 @@ def flag_tokens():
                                                                            normalized=True))]
 
 
+CHATML = [("<|endoftext|>", {}), ("<|im_start|>", {}), ("<|im_end|>", {}), ("<image>", {})]
+
+
+def published_bytes(size):
+    """The byte-level tokenizers of the published checkpoints, with small vocabularies."""
+    yield "qwen2", variant(train_bytes(size), CHATML, normalizer={"type": "NFC"},
+                           pre_tokenizer=split_bytes(QWEN2), post_processor=byte_level(),
+                           decoder=byte_level())
+    llama = train_bytes(size)
+    first = len(llama["model"]["vocab"])
+    yield "llama-3", variant(
+        llama, [("<|begin_of_text|>", {}), ("<|start_header_id|>", {}), ("<|end_header_id|>", {}),
+                ("<|eot_id|>", {}), ("<image>", {})],
+        pre_tokenizer=split_bytes(LLAMA3), decoder=byte_level(True, True),
+        model_ignore_merges=True, post_processor={"type": "Sequence", "processors": [
+            byte_level(True, True), template("<|begin_of_text|>", first)]})
+    mistral = train_bytes(size)
+    first = len(mistral["model"]["vocab"])
+    for name, pattern in (("mistral", TEKKEN), ("pixtral", LLAMA3)):
+        yield name, variant(
+            mistral, [("<s>", {}), ("</s>", {}), ("[INST]", {}), ("[/INST]", {}), ("[IMG]", {}),
+                      ("[IMG_BREAK]", {}), ("[IMG_END]", {}), ("<unk>", {})],
+            pre_tokenizer=split_bytes(pattern), decoder=byte_level(), model_ignore_merges=True,
+            post_processor=template("<s>", first))
+
+
+def byte_variants():
+    yield from published_bytes(700)
+    base = train_bytes(700)
+    nfc = {"type": "NFC"}
+    for prefix, regex in itertools.product((False, True), repeat=2):
+        yield "bytes %s %s" % (prefix, regex), variant(
+            base, CHATML, pre_tokenizer=byte_level(prefix, regex), decoder=byte_level(),
+            post_processor=None)
+    yield "bytes twice", variant(base, CHATML, pre_tokenizer=split_bytes(QWEN2, regex=True),
+                                 decoder=byte_level(), post_processor=None, normalizer=nfc)
+    yield "bytes prefixed", variant(
+        base, CHATML, pre_tokenizer=split_bytes(GPT2.replace(
+            "'(?:[sdmt]|ll|ve|re)", "'s|'t|'re|'ve|'m|'ll|'d"), prefix=True),
+        decoder={"type": "Sequence", "decoders": [byte_level(), {"type": "Fuse"}]},
+        post_processor=None)
+    yield "bytes flags", variant(
+        base, flag_tokens() + [("e\u0301x", dict(normalized=True)), ("e\u0301y", {}),
+                               ("\u212b", dict(normalized=True, special=False)), (" ", {}),
+                               ("\u0120", dict(special=False)), ("\xa0\u0100", {})],
+        pre_tokenizer=split_bytes(LLAMA3), decoder=byte_level(), post_processor=None,
+        normalizer={"type": "Sequence", "normalizers": [nfc, replace("ob", "the")]})
+    missing = json.loads(json.dumps(base))
+    for character in ("a", "\u0120", "\u0122"):
+        missing["model"]["vocab"].pop(character)
+    missing["model"]["merges"] = []
+    missing["model"]["vocab"] = {text: i for i, text in enumerate(missing["model"]["vocab"])}
+    yield "bytes missing", variant(missing, CHATML, pre_tokenizer=byte_level(False, True),
+                                   decoder=byte_level(), post_processor=None)
+
+
 def variants():
+    yield from byte_variants()
     full, small = train(900), train(500, bytes_too=False)
     few = json.loads(json.dumps(full))  # byte tokens for some bytes only
     for b in range(0, 256, 3):
@@ -367,6 +480,22 @@ def config_variants():
                      mask_token=None, video_token="<video>", clean_up_tokenization_spaces=True)
     yield base, dict(extra_special_tokens={"image_token": "<image>", "video_token": "<video>"},
                      cls_token="question")
+    # byte-level ones, with the classes that the published folders name
+    bytes_too = dict(published_bytes(500))
+    yield bytes_too["qwen2"], dict(
+        tokenizer_class="Qwen2Tokenizer", add_prefix_space=False, bos_token=None, errors="replace",
+        eos_token="<|im_end|>", pad_token="<|endoftext|>", unk_token=None, split_special_tokens=False,
+        additional_special_tokens=["<|im_start|>", "<|im_end|>"])
+    yield bytes_too["llama-3"], dict(
+        tokenizer_class="PreTrainedTokenizerFast", bos_token="<|begin_of_text|>", pad_token="<pad>",
+        eos_token="<|eot_id|>", clean_up_tokenization_spaces=True)
+    for name, kind in (("pixtral", "LlamaTokenizerFast"), ("mistral", "LlamaTokenizer"),
+                       ("pixtral", "PreTrainedTokenizerFast")):
+        yield bytes_too[name], dict(
+            tokenizer_class=kind, add_bos_token=True, add_prefix_space=None, bos_token="<s>",
+            eos_token="</s>", unk_token="<unk>", legacy=True, use_default_system_prompt=False)
+    yield base, dict(tokenizer_class="LlamaTokenizerFast", legacy=False, add_prefix_space=True,
+                     bos_token="<s>", unk_token="<unk>", sp_model_kwargs={})
 
 
 def check_configs(lib, folder, seed):
@@ -543,8 +672,31 @@ def check_chat(lib, count, seed):
 
 # ---- Committed files ----
 
+def write_unicode_cases():
+    """tests/data/tokenizer/unicode.json: what the library makes of every code point, as SHA-256, and
+    where its patterns split random texts."""
+    nfc, classes, normal = normalizers.NFC(), hashlib.sha256(), hashlib.sha256()
+    classes.update(bytes(character_classes()))
+    for point in POINTS_ALL:
+        normal.update(nfc.normalize_str(nfc_probe(point)).encode())
+    fuzz, splits = Fuzz(11), []
+    patterns = [(text, pre_tokenizers.Split(Regex(text), "isolated"))
+                for text in (GPT2, QWEN2, LLAMA3, TEKKEN)]
+    for _ in range(150):
+        text = fuzz.text().replace("\0", "0")
+        splits.append(dict(text=text, nfc=nfc.normalize_str(text), lengths=[
+            [len(piece.encode()) for piece, _ in split.pre_tokenize_str(text)]
+            for _, split in patterns]))
+    path = os.path.join(ROOT, "tests", "data", "tokenizer", "unicode.json")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write('{"classes":"%s",\n"nfc":"%s",\n"patterns":%s,\n"splits":[\n%s\n]}\n' % (
+            classes.hexdigest(), normal.hexdigest(), json.dumps([text for text, _ in patterns]),
+            ",\n".join(json.dumps(case, separators=(",", ":")) for case in splits)))
+
+
 def write_cases():
     """tests/data/tokenizer/NAME: a tokenizer.json and cases.json with the library's answers."""
+    write_unicode_cases()
     small = train(480)
     chosen = {
         "prepend": variant(small, LLAVA, pre_tokenizer=None, decoder=DECODER,
@@ -554,6 +706,7 @@ def write_cases():
                              model_merges=[" ".join(x) for x in small["model"]["merges"]]),
         "flags": variant(small, flag_tokens(), normalizer=None, pre_tokenizer=metaspace("always"),
                          decoder=metaspace("always"), post_processor=None),
+        **dict(published_bytes(420)),
     }
     for name, spec in chosen.items():
         folder = os.path.join(ROOT, "tests", "data", "tokenizer", name)
@@ -561,10 +714,12 @@ def write_cases():
         with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as f:
             json.dump(spec, f, ensure_ascii=False, separators=(",", ":"))
             f.write("\n")
-        theirs, rng = Tokenizer.from_str(json.dumps(spec)), random.Random(3)
+        theirs, rng, fuzz = Tokenizer.from_str(json.dumps(spec)), random.Random(3), Fuzz(4)
         contents = [x["content"] for x in spec["added_tokens"]]
         all_texts = SAMPLES[:-3] + ["abab" * 9, "a" * 50] + [random_text(rng, contents)
                                                             for _ in range(60)]
+        if spec["decoder"]["type"] == "ByteLevel":
+            all_texts += [fuzz.text() for _ in range(60)]
         cases = []
         for text in all_texts:
             if "\0" not in text:
@@ -576,58 +731,275 @@ def write_cases():
             f.write("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
 
 
-TABLE = """/* Generated by tools/check_tokenizer.py --word-table: do not edit.
+# ---- Unicode, as the library knows it ----
+
+POINTS_ALL = list(itertools.chain(range(0xd800), range(0xe000, 0x110000)))
+
+
+def matched(expression):
+    """Every code point that the library's regular expression matches."""
+    split, found = pre_tokenizers.Split(Regex(expression), "removed"), set()
+    for i in range(0, len(POINTS_ALL), 2000):
+        some = POINTS_ALL[i:i + 2000]
+        kept = {ord(c) for piece, _ in split.pre_tokenize_str("\x01".join(map(chr, some)))
+                for c in piece}
+        found.update(p for p in some if p not in kept)
+    return found
+
+
+def word_characters():
+    """The library does not match a single_word token beside one."""
+    t = Tokenizer(models.BPE(vocab={"u": 0}, merges=[], unk_token="u"))
+    t.add_tokens([AddedToken("X", single_word=True, normalized=False)])
+    return {p for p in POINTS_ALL if t.token_to_id("X") not in t.encode("X" + chr(p)).ids}
+
+
+def character_classes():
+    """llava_char_class and llava_is_word (64) of every code point, as the library has them."""
+    classes = [0] * 0x110000
+    groups = {name: matched(r"\p{%s}" % name)
+              for name in ("Lu", "Ll", "Lt", "Lm", "Lo", "M", "N")}
+    upper = groups["Lu"] | groups["Lt"] | groups["Lm"] | groups["Lo"] | groups["M"]
+    lower = groups["Ll"] | groups["Lm"] | groups["Lo"] | groups["M"]
+    space = matched(r"\s")
+    letter = (upper | lower) - groups["M"]
+    for points, bit in ((letter, 1), (groups["N"], 2), (space, 4), (upper, 16), (lower, 32),
+                        (word_characters(), 64),
+                        (set(POINTS_ALL) - letter - groups["N"] - space, 8)):
+        for point in points:
+            classes[point] |= bit
+    return classes
+
+
+def check_classes(lib):
+    wrong = 0
+    for point, want in enumerate(character_classes()):
+        got = lib.llava_char_class(point) | 64 * lib.llava_is_word(point)
+        if 0xd800 <= point < 0xe000 or want == got:
+            continue
+        wrong += 1
+        if wrong < 6:
+            print("  U+%04X: library %d, ours %d" % (point, want, got))
+    print("%-28s %7d comparisons, %d differ" % ("character classes", len(POINTS_ALL), wrong))
+    return wrong
+
+
+class Fuzz:
+    """Random texts of every plane, with what the patterns and the normal form stumble over."""
+
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+        groups = {}
+        for p in POINTS_ALL:
+            groups.setdefault(unicodedata.category(chr(p)), []).append(p)
+        self.groups = [points for name, points in sorted(groups.items()) if name != "Co"]
+        self.marks = groups["Mn"] + groups["Mc"]
+        self.composed = [p for p in POINTS_ALL if unicodedata.decomposition(chr(p))[:1] not in
+                         ("", "<")]
+
+    def piece(self):
+        rng = self.rng
+        kind = rng.randrange(12)
+        if kind == 0:
+            return chr(rng.choice(POINTS_ALL))
+        if kind == 1:
+            return chr(rng.choice(rng.choice(self.groups)))
+        if kind == 2:
+            return rng.choice(["'s", "'T", "'rE", "'VE", "'m", "'Ll", "'D", "'\u017f", "'", "'l",
+                               "\u2019s", "'r\u0435", "'\u212a"])
+        if kind == 3:
+            return "".join(rng.choice(" \n\r\t\u00a0\u3000\u2028\x85 \x0b")
+                           for _ in range(rng.randint(1, 4)))
+        if kind == 4:
+            return rng.choice("aZ\u01c5\u00e9\u4e2d\u02b0") * rng.randint(1, 3)
+        if kind == 5:
+            return rng.choice("07\u0663\u2167\u00bd\U0001d7d8") * rng.randint(1, 5)
+        if kind == 6:
+            return rng.choice("/.,!-+=[](){}<>|#\u3002\u20ac\U0001f600") * rng.randint(1, 3)
+        if kind == 7:
+            return "".join(chr(rng.choice(self.marks)) for _ in range(rng.randint(1, 5)))
+        if kind == 8:  # conjoining Hangul
+            return "".join(chr(rng.choice((rng.randrange(0x10fe, 0x1114), rng.randrange(0x115f, 0x1178),
+                                           rng.randrange(0x11a5, 0x11c5),
+                                           rng.randrange(0xac00, 0xd7a4))))
+                           for _ in range(rng.randint(1, 4)))
+        if kind == 9:
+            text = chr(rng.choice(self.composed))
+            return unicodedata.normalize(rng.choice(("NFC", "NFD", "NFKD")), text)
+        if kind == 10:
+            first, last, _ = rng.choice(self.young)
+            return chr(rng.randint(first, last))
+        return chr(rng.randrange(32, 127)) * rng.randint(1, 2)
+
+    def text(self):
+        return "".join(self.piece() for _ in range(self.rng.randint(1, 14)))
+
+    # code points that came between the library's tables and utf8proc's, and their neighbours
+    young = [(0x897, 0x8d3, 0), (0x10d40, 0x10d85, 0), (0x11930, 0x11943, 0), (0x11380, 0x113e2, 0),
+             (0x16100, 0x16139, 0), (0x1e5d0, 0x1e5fa, 0), (0x2ebf0, 0x2ee5d, 0), (0xa7c0, 0xa7dc, 0),
+             (0x1abf, 0x1ace, 0), (0x105c0, 0x105f3, 0), (0x16d40, 0x16d79, 0)]
+
+
+class Bytes(ctypes.Structure):
+    _fields_ = [("at", ctypes.c_void_p), ("n", ctypes.c_size_t), ("room", ctypes.c_size_t)]
+
+
+def our_nfc(lib, text):
+    raw, out, error = text.encode(), Bytes(), Error()
+    if not lib.llava_nfc(raw, ctypes.c_size_t(len(raw)), ctypes.c_size_t(1 << 24),
+                         ctypes.byref(out), ctypes.byref(error)):
+        raise Refused(error.text.decode())
+    found = ctypes.string_at(out.at, out.n).decode()
+    lib.free(ctypes.c_void_p(out.at))
+    return found
+
+
+def our_pieces(lib, pattern, text):
+    raw, pieces, at = text.encode(), [], 0
+    buffer = ctypes.create_string_buffer(raw)
+    while at < len(raw):
+        n = lib.llava_split_pattern_piece(pattern, ctypes.addressof(buffer) + at, len(raw) - at)
+        pieces.append(raw[at:at + n].decode())
+        at += n
+    return pieces
+
+
+def check_fuzz(lib, count, seed):
+    """The split patterns and the normal form by themselves: no vocabulary hides a difference."""
+    fuzz, nfc = Fuzz(seed), normalizers.NFC()
+    patterns = [(name, pre_tokenizers.Split(Regex(text), "isolated"),
+                 lib.llava_split_pattern_of(text.encode()))
+                for name, text in (("gpt2", GPT2), ("qwen2", QWEN2), ("llama-3", LLAMA3),
+                                   ("tekken", TEKKEN))]
+    wrong = 0
+    for _ in range(count):
+        text = fuzz.text()
+        checks = [(name, [piece for piece, _ in theirs.pre_tokenize_str(text)],
+                   our_pieces(lib, ours, text)) for name, theirs, ours in patterns]
+        checks.append(("NFC", nfc.normalize_str(text), our_nfc(lib, text)))
+        for name, want, got in checks:
+            if want != got:
+                wrong += 1
+                if wrong < 6:
+                    print("  %s: %s\n    library %s\n    ours    %s" % (
+                        name, ascii(text), ascii(want), ascii(got)))
+    print("%-28s %7d comparisons, %d differ" % ("fuzz, patterns and NFC", 5 * count, wrong))
+    return wrong
+
+
+class Utf8proc:
+    """The C library that the tables of ref/unicode_since.h are the difference to."""
+
+    def __init__(self):
+        self.lib, self.libc = ctypes.CDLL("libutf8proc.so.2"), ctypes.CDLL(None)
+        self.lib.utf8proc_map.restype = ctypes.c_ssize_t
+        self.lib.utf8proc_category_string.restype = ctypes.c_char_p
+        self.lib.utf8proc_unicode_version.restype = ctypes.c_char_p
+        self.libc.free.argtypes = [ctypes.c_void_p]
+
+    def category(self, point):
+        return self.lib.utf8proc_category_string(point).decode()
+
+    def normal(self, text, compose):
+        raw, out = text.encode(), ctypes.c_void_p()
+        n = self.lib.utf8proc_map(raw, len(raw), ctypes.byref(out), 2 | (8 if compose else 16))
+        found = ctypes.string_at(out.value, n).decode()
+        self.libc.free(out)
+        return found
+
+
+def nfc_probe(point):
+    """A text whose composed form shows the code point's decomposition and combining class."""
+    c = chr(point)
+    return "".join(form % c for form in ("a%s\u0334\x01", "\u0345%s\u0301\x01", "%s\u05b0\u0e38\x01",
+                                         "\u0327%s\u302a\x01", "\u3099%s\x01", "\uac00%s\x01"))
+
+
+def write_unicode_tables():
+    utf8proc, nfc = Utf8proc(), normalizers.NFC()
+    theirs, since, inert = {}, {}, set()
+    for name in ("Lu", "Ll", "Lt", "Lm", "Lo", "M", "Nd", "Nl", "No"):
+        theirs.update((p, name) for p in matched(r"\p{%s}" % name))
+    for p in POINTS_ALL:
+        ours = utf8proc.category(p)
+        if theirs.get(p, "-") != (ours[0] if ours[0] == "M" else ours if ours[0] in "LN" else "-"):
+            since[p] = {"M": "MN"}.get(theirs[p], theirs[p].upper())
+        if nfc.normalize_str(nfc_probe(p)) != utf8proc.normal(nfc_probe(p), True):
+            inert.add(p)
+        parts = utf8proc.normal(chr(p), False)
+        if len(parts) > 1 and nfc.normalize_str(parts) != utf8proc.normal(parts, True):
+            inert.update((p, ord(parts[-1])))
+    path = os.path.join(ROOT, "ref", "unicode_since.h")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(TABLES % (
+            "".join("    {0x%x, 0x%x, UTF8PROC_CATEGORY_%s},\n" % row for row in ranges(since)),
+            "".join("    {0x%x, 0x%x, 0},\n" % row[:2]
+                    for row in ranges(dict.fromkeys(inert | set(since), 0)))))
+    subprocess.run(["clang-format", "-i", path], check=True)
+
+
+def ranges(values):
+    """(first, last, value) of every run of neighbours with one value."""
+    rows = []
+    for point in sorted(values):
+        if rows and rows[-1][1] == point - 1 and rows[-1][2] == values[point]:
+            rows[-1] = (rows[-1][0], point, values[point])
+        else:
+            rows.append((point, point, values[point]))
+    return rows
+
+
+TABLES = """/* Generated by tools/check_tokenizer.py --unicode-tables: do not edit.
  *
- * The word characters of Unicode: Alphabetic, Mark, Decimal_Number, Connector_Punctuation and
- * Join_Control (UTS 18, \\w), as ranges, both ends included, ascending. They were read off the
- * tokenizers library 0.23.3 (Unicode 16), which is what added tokens with single_word go by. */
-#ifndef LLAVA_WORD_TABLE_H
-#define LLAVA_WORD_TABLE_H
+ * Where the tokenizers library 0.23.3 knows another Unicode than utf8proc 2.8 (Unicode 15), read
+ * off both, code point by code point. */
+#ifndef LLAVA_UNICODE_SINCE_H
+#define LLAVA_UNICODE_SINCE_H
 
 #include <stdint.h>
+#include <utf8proc.h>
 
-static const uint32_t llava_word_table[][2] = {
+/* Code points first .. last. */
+typedef struct {
+    uint32_t first, last, category;
+} llava_unicode_range;
+
+/* Letters, marks and numbers that Unicode 15.1 and 16 brought: the library's expressions know them.
+ * All marks stand as MN. */
+static const llava_unicode_range llava_unicode_since[] = {
+%s};
+
+/* Marks and composed characters that came after Unicode 9: the library's normal forms do not know
+ * them. Those above are in it, too, so that a newer utf8proc gives the same; and U+11A7, which
+ * utf8proc swallows behind a Hangul syllable. */
+static const llava_unicode_range llava_unicode_inert[] = {
 %s};
 
 #endif
 """
 
 
-def write_word_table():
-    """Asks the library of every code point: it does not match a single_word token beside one."""
-    t = Tokenizer(models.BPE(vocab={"u": 0}, merges=[], unk_token="u"))
-    t.add_tokens([AddedToken("X", single_word=True, normalized=False)])
-    ranges = []
-    for point in itertools.chain(range(0xd800), range(0xe000, 0x110000)):
-        if t.token_to_id("X") not in t.encode("X" + chr(point)).ids:
-            if ranges and ranges[-1][1] == point - 1:
-                ranges[-1][1] = point
-            else:
-                ranges.append([point, point])
-    path = os.path.join(ROOT, "ref", "word_table.h")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(TABLE % "".join("    {0x%x, 0x%x},\n" % tuple(pair) for pair in ranges))
-    subprocess.run(["clang-format", "-i", path], check=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--texts", type=int, default=1500, help="random texts per tokenizer")
     parser.add_argument("--templates", type=int, default=4000, help="changed chat templates")
+    parser.add_argument("--fuzz", type=int, default=20000, help="random texts for the patterns")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write-cases", action="store_true")
-    parser.add_argument("--word-table", action="store_true")
+    parser.add_argument("--unicode-tables", action="store_true")
     options = parser.parse_args()
-    if options.write_cases or options.word_table:
+    if options.write_cases or options.unicode_tables:
         if options.write_cases:
             write_cases()
-        if options.word_table:
-            write_word_table()
+        if options.unicode_tables:
+            write_unicode_tables()
         return 0
     folder = tempfile.mkdtemp()
     try:
         lib = prepare(build(folder))
-        wrong = check_pipelines(lib, folder, options.texts, options.seed)
+        wrong = check_classes(lib)
+        wrong += check_fuzz(lib, options.fuzz, options.seed)
+        wrong += check_pipelines(lib, folder, options.texts, options.seed)
         wrong += check_configs(lib, folder, options.seed)
         wrong += check_prompts(lib, folder)
         wrong += check_chat(lib, options.templates, options.seed)

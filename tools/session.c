@@ -224,6 +224,37 @@ static bool count_tokens(const llava_session *s, size_t *counts, llava_error *e)
     return true;
 }
 
+/* A choice of tokens.* that changes nothing with this tokenizer and these inputs would be taken in
+ * vain. */
+static bool check_token_choices(const llava_session *s, const llava_token_plan *plan,
+                                llava_error *e)
+{
+    const llava_tokenizer *t = s->tokenizer;
+    const struct {
+        llava_decision_id id;
+        bool vain;
+        const char *why;
+    } rows[] = {
+        {LLAVA_TOKENS_BOS, plan->bos != LLAVA_BOS_CONFIG && !llava_tokenizer_bos_acts(t, plan->bos),
+         "the tokenizer puts nothing in front of a text"},
+        {LLAVA_TOKENS_PREFIX_SPACE,
+         plan->prefix_space != LLAVA_PREFIX_CONFIG &&
+             !llava_tokenizer_prefix_acts(t, plan->prefix_space),
+         "it is what the tokenizer does"},
+        {LLAVA_TOKENS_IMAGE_COUNT,
+         plan->image_count != LLAVA_COUNT_EXACT && s->request->image_count == 0,
+         "there is no picture"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const llava_decision *d = llava_decision_at(rows[i].id);
+        if (rows[i].vain) {
+            return llava_fail(e, "--set %s=%s: no effect here: %s", d->name,
+                              d->values[s->request->choices.value[rows[i].id]], rows[i].why);
+        }
+    }
+    return true;
+}
+
 /* input_ids [1, S] from the prompt. */
 static bool read_text(llava_session *s, llava_error *e)
 {
@@ -231,7 +262,8 @@ static bool read_text(llava_session *s, llava_error *e)
     llava_token_plan plan = llava_token_plan_of(&q->choices);
     size_t *counts = llava_alloc(e, q->image_count, sizeof *counts);
     char *text = counts == NULL ? NULL : prompt_text(q, e);
-    bool ok = text != NULL && llava_session_tokenizer(s, e) && count_tokens(s, counts, e);
+    bool ok = text != NULL && llava_session_tokenizer(s, e) && check_token_choices(s, &plan, e) &&
+              count_tokens(s, counts, e);
     if (ok) {
         const char *own = llava_tokenizer_image_token(s->tokenizer);
         llava_prompt prompt = {
