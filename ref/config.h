@@ -10,6 +10,8 @@
 
 #define LLAVA_MAX_FEATURE_LAYERS 64
 #define LLAVA_MAX_STOP_IDS       64
+#define LLAVA_MAX_LAYERS         10000u
+#define LLAVA_MAX_ROPE_PAIRS     512 /* half a head's width, where each pair has a factor */
 
 typedef enum {
     LLAVA_ACT_NONE, /* the identity; only a decision can ask for it */
@@ -34,13 +36,48 @@ typedef struct {
     double norm_eps;
 } llava_vision_config;
 
+typedef enum {
+    LLAVA_ROPE_DEFAULT,
+    LLAVA_ROPE_LINEAR,
+    LLAVA_ROPE_DYNAMIC, /* its table changes with the length of the context */
+    LLAVA_ROPE_YARN,
+    LLAVA_ROPE_LONGROPE, /* so does this one's */
+    LLAVA_ROPE_LLAMA3,
+} llava_rope_type;
+
+/* How one half of the pairs between the unscaled and the scaled frequencies is treated. */
+typedef enum { LLAVA_RAMP_PLAIN, LLAVA_RAMP_ABSENT, LLAVA_RAMP_ALL } llava_rope_ramp;
+/* Which of the tables that a type has: by the length, or always the same. */
+typedef enum { LLAVA_TABLE_BY_LENGTH, LLAVA_TABLE_SHORT, LLAVA_TABLE_LONG } llava_rope_choice;
+
+/* The recipe of the rotary frequencies; rope.h turns it into numbers. */
 typedef struct {
+    llava_rope_type type;
+    double theta;
+    double factor;                  /* linear, dynamic, yarn, llama3 */
+    double attention_factor;        /* of cos and sin: yarn, longrope; else 1 */
+    double max_positions;           /* max_position_embeddings: dynamic */
+    double original_positions;      /* original_max_position_embeddings: yarn, longrope, llama3 */
+    double low_factor, high_factor; /* llama3 */
+    double beta_fast, beta_slow;    /* yarn */
+    bool truncate;                  /* yarn */
+    double short_factor[LLAVA_MAX_ROPE_PAIRS], long_factor[LLAVA_MAX_ROPE_PAIRS]; /* longrope */
+    llava_rope_ramp ramp;     /* llama3, yarn: other than plain only by a decision */
+    llava_rope_choice choice; /* dynamic, longrope: the same */
+} llava_rope;
+
+typedef enum { LLAVA_TEXT_LLAMA, LLAVA_TEXT_MISTRAL, LLAVA_TEXT_QWEN2 } llava_text_family;
+
+typedef struct {
+    llava_text_family family;
     size_t vocab, hidden, intermediate, layers, heads, kv_heads, head_dim;
     llava_act act;
     double norm_eps;
-    double rope_theta;
-    bool attention_bias, mlp_bias;
+    llava_rope rope;
+    bool qkv_bias, out_bias, mlp_bias;
     size_t max_positions;
+    size_t window;                 /* keys that a sliding layer's query sees, its own included; 0 */
+    bool slides[LLAVA_MAX_LAYERS]; /* which layers do */
 } llava_text_config;
 
 typedef struct {

@@ -583,10 +583,63 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .name = "text.rope_scaling",
             .values = {"config", "none", NULL},
             .acts = (const char *const[]){"text.rope.cos", "text.rope.sin", NULL},
-            .what = "The stretching of rotary frequencies for long contexts, rope_scaling. none: "
-                    "ignored.",
+            .what = "The stretching of rotary frequencies for long contexts: rope_type linear, "
+                    "dynamic, yarn, longrope or llama3, in rope_parameters or the older "
+                    "rope_scaling. none: ignored, attention factor and all.",
             .source = "spec 4.2: transformers modeling_rope_utils.py",
+            .ports = "llama.cpp: Llama-3.1 without its factors (F) "
+                     "https://github.com/ggml-org/llama.cpp/pull/8676; "
+                     "ANEForge: rope_theta alone was read (F) "
+                     "https://github.com/sbryngelson/ANEForge/pull/58; "
+                     "mlx-vlm: ten models build a plain rotary embedding (R) "
+                     "https://github.com/Blaizzy/mlx-vlm/pull/1710",
+        },
+    [LLAVA_TEXT_ROPE_RAMP] =
+        {
+            .name = "text.rope_ramp",
+            .values = {"config", "absent", "all", NULL},
+            .acts = (const char *const[]){"text.rope.cos", "text.rope.sin", NULL},
+            .what = "How llama3 and yarn go from the pairs that keep their frequency to those "
+                    "that are divided by the factor: gradually. absent: pairs between keep "
+                    "theirs; all: every pair is divided, as in linear scaling.",
+            .source = "spec 4.2: transformers modeling_rope_utils.py, _compute_llama3_parameters, "
+                      "_compute_yarn_parameters",
             .ports = "no report known",
+        },
+    [LLAVA_TEXT_ROPE_ATTN_FACTOR] =
+        {
+            .name = "text.rope_attn_factor",
+            .values = {"config", "absent", "formula", NULL},
+            .acts = (const char *const[]){"text.rope.cos", "text.rope.sin", NULL},
+            .what = "What yarn and longrope multiply cos and sin by: attention_factor, else from "
+                    "mscale and mscale_all_dim, else from the factor (yarn 0.1 ln(factor) + 1, "
+                    "longrope sqrt(1 + ln(factor) / ln(original))). absent: nothing; formula: "
+                    "from the factor although the file says otherwise.",
+            .source = "spec 4.2: transformers modeling_rope_utils.py, _compute_yarn_parameters, "
+                      "_compute_longrope_parameters",
+            .ports = "vLLM: attention_factor of the file dropped (R) "
+                     "https://github.com/vllm-project/vllm/pull/48351; "
+                     "mlx-lm: always the formula (R) "
+                     "https://github.com/ml-explore/mlx-lm/pull/1507; "
+                     "exllamav3: 1 where mscale and mscale_all_dim are both there (R) "
+                     "https://github.com/turboderp-org/exllamav3/issues/259",
+        },
+    [LLAVA_TEXT_ROPE_TABLE] =
+        {
+            .name = "text.rope_table",
+            .values = {"config", "short", "long", NULL},
+            .acts = (const char *const[]){"text.rope.cos", "text.rope.sin", NULL},
+            .what = "Which frequencies a pass turns by where they depend on the length: longrope "
+                    "has a table for passes within the original context and one for longer ones, "
+                    "dynamic grows with the longest context so far. short: always the table of a "
+                    "short context; long: always longrope's other one.",
+            .source = "spec 4.2: transformers modeling_rope_utils.py, dynamic_rope_update",
+            .ports = "llama.cpp: chosen by the size of the cache, not by what is in it (R) "
+                     "https://github.com/ggml-org/llama.cpp/issues/8995; "
+                     "vLLM: chosen once, by the longest context allowed (F) "
+                     "https://github.com/vllm-project/vllm/pull/27431; "
+                     "mlxcel: the long table at every position (F) "
+                     "https://github.com/lablup/mlxcel/issues/1358",
         },
     [LLAVA_TEXT_ROPE_SIGN] =
         {
@@ -678,12 +731,31 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
     [LLAVA_TEXT_SLIDING_WINDOW] =
         {
             .name = "text.sliding_window",
-            .values = {"config", "ignored", "one-less", NULL},
+            .values = {"config", "ignored", "one-less", "one-more", NULL},
             .acts = (const char *const[]){"text.layers.{i}.attn.probs", NULL},
-            .what = "How many keys back a query sees where the model has a window. ignored: all; "
-                    "one-less: one fewer.",
-            .source = "spec 4.3: MistralConfig.sliding_window; transformers masking_utils.py",
-            .ports = "no report known",
+            .what = "How many keys a query of a sliding layer sees: W, its own included. ignored: "
+                    "all before it; one-less: one fewer; one-more: W beside its own. Ignored or "
+                    "one-more, a decoding step shows that many keys more.",
+            .source = "spec 4.3: MistralConfig.sliding_window; transformers masking_utils.py, "
+                      "sliding_window_overlay",
+            .ports = "transformers: W + 1 keys with flash attention (F) "
+                     "https://github.com/huggingface/transformers/issues/39408; "
+                     "mlx-lm: one key too many in the prefill (F) "
+                     "https://github.com/ml-explore/mlx-lm/pull/390; "
+                     "vLLM: Qwen2's window not used (F) "
+                     "https://github.com/vllm-project/vllm/pull/17772",
+        },
+    [LLAVA_TEXT_WINDOW_LAYERS] =
+        {
+            .name = "text.window_layers",
+            .values = {"config", "all", "swapped", NULL},
+            .acts = (const char *const[]){"text.layers.{i}.attn.probs", NULL},
+            .what = "Which layers slide where not all do: Qwen2's from max_window_layers on, or as "
+                    "layer_types says. all: every layer; swapped: those that should not, as when "
+                    "max_window_layers is taken for the number of sliding layers.",
+            .source = "spec 1.6: Qwen2Config.layer_types",
+            .ports = "transformers: read the other way round, the old documentation's way (R) "
+                     "https://github.com/huggingface/transformers/issues/35896",
         },
     [LLAVA_TEXT_MLP_ACT] =
         {

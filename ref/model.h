@@ -112,6 +112,7 @@ typedef struct {
     size_t layers;          /* kept apart; 1: only the layer at work (a pass without a future) */
     double *keys, *values;  /* [layers, B, capacity, width] */
     uint8_t *counts;        /* [B, capacity]: 1 where the position is not padding */
+    double longest;         /* context so far, for a rotary table that grows with it; 0: none */
 } llava_cache;
 
 /* An empty cache; keep: every layer's rows stay, for the steps that follow. */

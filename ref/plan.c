@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include "elementary.h"
+#include "rope.h"
 
 #include <string.h>
 
@@ -149,10 +150,91 @@ static bool plan_vision(llava_vision_plan *v, const llava_config *config, const 
     return true;
 }
 
+static bool plan_rope(llava_text_plan *t, const llava_text_config *from, const llava_choices *c,
+                      llava_error *e)
+{
+    static const double theta[] = {1e4, 5e5, 1e6};
+    static const char *const plain = "this model's rotary type is `default`";
+    llava_rope *rope = &t->rope;
+    llava_rope_type type = from->rope.type;
+    *rope = from->rope;
+    rope->theta = choose_number(c, LLAVA_TEXT_ROPE_THETA, rope->theta, theta);
+    rope->ramp = (llava_rope_ramp)chosen(c, LLAVA_TEXT_ROPE_RAMP);
+    rope->choice = (llava_rope_choice)chosen(c, LLAVA_TEXT_ROPE_TABLE);
+    if (chosen(c, LLAVA_TEXT_ROPE_SCALING) != 0) {
+        rope->type = LLAVA_ROPE_DEFAULT;
+        rope->attention_factor = 1;
+        if (type == LLAVA_ROPE_DEFAULT) {
+            return no_effect(e, c, LLAVA_TEXT_ROPE_SCALING, plain);
+        }
+    }
+    if (chosen(c, LLAVA_TEXT_ROPE_ATTN_FACTOR) != 0) {
+        double other =
+            chosen(c, LLAVA_TEXT_ROPE_ATTN_FACTOR) == 1 ? 1 : llava_rope_attention_factor(rope);
+        if (other == rope->attention_factor) {
+            return no_effect(e, c, LLAVA_TEXT_ROPE_ATTN_FACTOR,
+                             "this model multiplies cos and sin by just that");
+        }
+        rope->attention_factor = other;
+    }
+    if (rope->ramp != LLAVA_RAMP_PLAIN && type != LLAVA_ROPE_YARN && type != LLAVA_ROPE_LLAMA3) {
+        return no_effect(e, c, LLAVA_TEXT_ROPE_RAMP,
+                         "this model's rotary type is neither `yarn` nor `llama3`");
+    }
+    bool tables = type == LLAVA_ROPE_LONGROPE ||
+                  (type == LLAVA_ROPE_DYNAMIC && rope->choice != LLAVA_TABLE_LONG);
+    return rope->choice == LLAVA_TABLE_BY_LENGTH || tables ||
+           no_effect(e, c, LLAVA_TEXT_ROPE_TABLE, "this model's rotary type has no such table");
+}
+
+/* Which layers slide: max_window_layers taken for the number of sliding layers in front, or none of
+ * this looked at. */
+static bool plan_slides(llava_text_plan *t, const llava_text_config *from, const llava_choices *c,
+                        llava_error *e)
+{
+    size_t sliding = 0;
+    unsigned layers = chosen(c, LLAVA_TEXT_WINDOW_LAYERS);
+    for (size_t i = 0; i < t->layers; i++) {
+        sliding += from->slides[i];
+        t->slides[i] = layers == 0 ? from->slides[i] : layers == 1 || !from->slides[i];
+    }
+    if (layers != 0 && (sliding == 0 || sliding == t->layers)) {
+        return no_effect(e, c, LLAVA_TEXT_WINDOW_LAYERS, "all layers of this model are alike");
+    }
+    t->window = sliding == 0 ? 0 : from->window;
+    return true;
+}
+
+static bool plan_window(llava_text_plan *t, const llava_text_config *from, const llava_choices *c,
+                        llava_error *e)
+{
+    if (!plan_slides(t, from, c, e)) {
+        return false;
+    }
+    t->window_kept = t->window;
+    if (chosen(c, LLAVA_TEXT_SLIDING_WINDOW) != 0 && t->window == 0) {
+        return no_effect(e, c, LLAVA_TEXT_SLIDING_WINDOW, "this model has no sliding window");
+    }
+    switch (chosen(c, LLAVA_TEXT_SLIDING_WINDOW)) {
+    case 1:
+        t->window = t->window_kept = 0;
+        break;
+    case 2:
+        t->window--;
+        break;
+    case 3:
+        t->window_kept = ++t->window;
+        break;
+    default:
+        break;
+    }
+    return true;
+}
+
 static bool plan_text(llava_text_plan *t, const llava_config *config, const llava_choices *c,
                       llava_error *e)
 {
-    static const double eps[] = {1e-5, 1e-6, 1e-8}, theta[] = {1e4, 5e5, 1e6};
+    static const double eps[] = {1e-5, 1e-6, 1e-8};
     const llava_text_config *from = &config->text;
     t->vocab = from->vocab;
     t->hidden = from->hidden;
@@ -166,15 +248,14 @@ static bool plan_text(llava_text_plan *t, const llava_config *config, const llav
     t->norm_plus_one = chosen(c, LLAVA_TEXT_NORM_WEIGHT) == 1;
     t->norm_layer = chosen(c, LLAVA_TEXT_NORM_KIND) == 1;
     t->final_norm = chosen(c, LLAVA_TEXT_FINAL_NORM) == 0;
-    t->rope_theta = choose_number(c, LLAVA_TEXT_ROPE_THETA, from->rope_theta, theta);
     t->rope_sign = chosen(c, LLAVA_TEXT_ROPE_SIGN) == 1 ? -1 : 1;
     t->rope_pairing = (llava_rope_pairing)chosen(c, LLAVA_TEXT_ROPE_PAIRING);
     t->attn_scale = attention_scale(chosen(c, LLAVA_TEXT_ATTN_SCALE), t->head_dim, t->hidden);
     t->sees = (llava_sees)chosen(c, LLAVA_TEXT_ATTN_MASK);
     t->padding_mask = chosen(c, LLAVA_TEXT_PADDING_MASK) == 0;
     t->kv_interleaved = chosen(c, LLAVA_TEXT_KV_GROUPS) == 1;
-    t->attn_bias = from->attention_bias;
-    t->qkv_bias = from->attention_bias && chosen(c, LLAVA_TEXT_QKV_BIAS) == 0;
+    t->out_bias = from->out_bias;
+    t->qkv_bias = from->qkv_bias && chosen(c, LLAVA_TEXT_QKV_BIAS) == 0;
     t->mlp_bias = from->mlp_bias;
     t->act = from->act;
     choose_act(c, LLAVA_TEXT_MLP_ACT, &t->act);
@@ -182,19 +263,13 @@ static bool plan_text(llava_text_plan *t, const llava_config *config, const llav
     t->tied_head = config->tied_head;
     t->positions = (llava_text_positions)chosen(c, LLAVA_TEXT_POSITIONS);
     t->cache_position = (llava_cache_position)chosen(c, LLAVA_CACHE_POSITION);
-    if (chosen(c, LLAVA_TEXT_QKV_BIAS) != 0 && !from->attention_bias) {
+    if (chosen(c, LLAVA_TEXT_QKV_BIAS) != 0 && !from->qkv_bias) {
         return no_effect(e, c, LLAVA_TEXT_QKV_BIAS, "q, k and v have no bias in this model");
-    }
-    if (chosen(c, LLAVA_TEXT_ROPE_SCALING) != 0) {
-        return no_effect(e, c, LLAVA_TEXT_ROPE_SCALING, "this model's rotary type is `default`");
-    }
-    if (chosen(c, LLAVA_TEXT_SLIDING_WINDOW) != 0) {
-        return no_effect(e, c, LLAVA_TEXT_SLIDING_WINDOW, "this model has no sliding window");
     }
     if (chosen(c, LLAVA_TEXT_KV_GROUPS) != 0 && (t->kv_heads == t->heads || t->kv_heads == 1)) {
         return no_effect(e, c, LLAVA_TEXT_KV_GROUPS, "this model's heads are not grouped");
     }
-    return true;
+    return plan_rope(t, from, c, e) && plan_window(t, from, c, e);
 }
 
 static void plan_numerics(llava_numerics *n, const llava_choices *c, llava_dtype storage,

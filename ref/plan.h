@@ -72,18 +72,23 @@ typedef struct {
     bool last_layer_absent; /* the last layer's taps are there, but its sums are not taken */
     double norm_eps;
     bool norm_plus_one, norm_layer, final_norm;
-    double rope_theta, rope_sign;
+    llava_rope rope;
+    double rope_sign;
     llava_rope_pairing rope_pairing;
     double attn_scale;
     llava_sees sees;
     bool padding_mask;
     bool kv_interleaved;
-    bool attn_bias, qkv_bias, mlp_bias;
+    bool qkv_bias, out_bias, mlp_bias;
     llava_act act;
     bool gate_up_swapped;
     bool tied_head;
     llava_text_positions positions;
     llava_cache_position cache_position;
+    /* Keys that a sliding layer's query sees, its own included; 0: no layer slides. window_kept:
+     * how many of them a decoding step is shown, the model's own window or a wrong, longer one. */
+    size_t window, window_kept;
+    bool slides[LLAVA_MAX_LAYERS];
 } llava_text_plan;
 
 typedef struct {

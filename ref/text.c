@@ -1,4 +1,4 @@
-/* The language model: Llama.
+/* The language model: Llama, Mistral, Qwen2.
  *
  *   each layer:  x += W_o attention(rotate(W_q a), rotate(W_k a), W_v a),   a = RMSNorm(x)
  *                x += W_down(act(W_gate m) * (W_up m)),                     m = RMSNorm(x)
@@ -9,6 +9,7 @@
 #include "model.h"
 
 #include "elementary.h"
+#include "rope.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,29 +125,36 @@ static bool norm(llava_run *r, double *y, const double *x, size_t rows, const ch
 /* ---- one pass over new positions ---------------------------------------------------------------
  */
 
+/* The keys of a layer: those of all positions, or the last of them that a window can reach. */
+typedef struct {
+    size_t first;     /* position of the first one */
+    size_t count;     /* S' */
+    uint8_t *visible; /* [B, S, S'] */
+} llava_keys;
+
 typedef struct {
     llava_run *r;
     llava_cache *cache;
     size_t batch, length; /* B, S: new positions */
-    size_t keys;          /* S': cached and new */
     double *cosine, *sine;
-    uint8_t *visible; /* [B, S, S'] */
+    llava_keys full, sliding; /* what the two kinds of layers see; sliding only where some slide */
 } pass;
 
-/* 1 / theta^(2j/d); float32 throughout under islands (spec 4.1). */
-static void rope_frequencies(const llava_plan *p, double *frequency)
+/* The longest context that the rotary table is for: the highest position of this pass + 1, over the
+ * whole batch; dynamic's grows with the passes before it. */
+static double longest(const pass *p, const int64_t *positions)
 {
-    size_t d = p->text.head_dim;
-    for (size_t j = 0; j < d / 2; j++) {
-        double exponent = (double)(2 * j) / (double)d;
-        if (p->numerics.islands) {
-            double power = llava_round(
-                LLAVA_F32, llava_pow(p->text.rope_theta, llava_round(LLAVA_F32, exponent)));
-            frequency[j] = llava_round(LLAVA_F32, 1 / power);
-        } else {
-            frequency[j] = 1 / llava_pow(p->text.rope_theta, exponent);
-        }
+    const llava_rope *recipe = &p->r->plan->text.rope;
+    int64_t last = 0;
+    for (size_t i = 0; i < p->batch * p->length; i++) {
+        last = positions[i] > last ? positions[i] : last;
     }
+    double length = (double)(last + 1);
+    if (recipe->type != LLAVA_ROPE_DYNAMIC) {
+        return length;
+    }
+    p->cache->longest = llava_rope_remember(recipe, p->cache->longest, length);
+    return p->cache->longest;
 }
 
 static bool rope(pass *p, const int64_t *positions)
@@ -158,36 +166,66 @@ static bool rope(pass *p, const int64_t *positions)
     if (frequency == NULL) {
         return false;
     }
-    rope_frequencies(r->plan, frequency);
+    const llava_rope *recipe = &r->plan->text.rope;
+    llava_rope_frequencies(&r->plan->numerics, recipe, d, longest(p, positions), frequency);
     llava_rope_table(&r->plan->numerics, p->cosine, p->sine, positions, p->batch * p->length, d,
-                     frequency);
+                     frequency, recipe->attention_factor);
     return llava_put(r, p->cosine, shape, "text.rope.cos") &&
            llava_put(r, p->sine, shape, "text.rope.sin");
 }
 
-/* visible[b,s,t]: may new position s (absolute: past + s) look at position t? */
-static void see(const pass *p, const int64_t *mask)
+/* Which positions are padding: of the new ones, behind those of the cache. */
+static void count_new(const pass *p, const int64_t *mask)
 {
-    const llava_text_plan *t = &p->r->plan->text;
     llava_cache *cache = p->cache;
     for (size_t b = 0; b < p->batch; b++) {
-        uint8_t *counts = cache->counts + b * cache->capacity;
+        uint8_t *counts = cache->counts + b * cache->capacity + cache->length;
         for (size_t s = 0; s < p->length; s++) {
-            counts[cache->length + s] = mask[b * p->length + s] != 0 || !t->padding_mask;
-        }
-        for (size_t s = 0; s < p->length; s++) {
-            size_t own = cache->length + s;
-            /* the causal rule as a count of keys from 0 on; one more or one less is a known bug */
-            size_t reach = t->sees == LLAVA_SEES_ALL      ? p->keys
-                           : t->sees == LLAVA_SEES_BEFORE ? own
-                           : t->sees == LLAVA_SEES_NEXT   ? own + 2
-                                                          : own + 1;
-            uint8_t *row = p->visible + (b * p->length + s) * p->keys;
-            for (size_t k = 0; k < p->keys; k++) {
-                row[k] = k < reach && counts[k];
-            }
+            counts[s] = mask[b * p->length + s] != 0 || !p->r->plan->text.padding_mask;
         }
     }
+}
+
+/* visible[b,s,t]: may new position s (absolute: past + s) look at the t-th of the keys?
+ * window: how many it sees at most, its own included; 0: no window. kept: how many of them the
+ * sliding cache hands over for one new position, as transformers' DynamicSlidingWindowLayer: kept -
+ * 1 old ones and all new ones. */
+static bool see(const pass *p, size_t window, size_t kept, llava_keys *keys)
+{
+    const llava_text_plan *t = &p->r->plan->text;
+    const llava_cache *cache = p->cache;
+    size_t past = kept > 0 && cache->length > kept - 1 ? kept - 1 : cache->length;
+    keys->first = cache->length - past;
+    keys->count = past + p->length;
+    keys->visible = llava_alloc(p->r->error, p->batch * p->length, keys->count);
+    for (size_t row = 0; keys->visible != NULL && row < p->batch * p->length; row++) {
+        const uint8_t *counts = cache->counts + row / p->length * cache->capacity;
+        size_t own = cache->length + row % p->length;
+        /* the causal rule as a count of keys from 0 on; one more or one less is a known bug */
+        size_t reach = t->sees == LLAVA_SEES_ALL      ? cache->length + p->length
+                       : t->sees == LLAVA_SEES_BEFORE ? own
+                       : t->sees == LLAVA_SEES_NEXT   ? own + 2
+                                                      : own + 1;
+        size_t from = window > 0 && own + 1 > window ? own + 1 - window : 0;
+        for (size_t i = 0; i < keys->count; i++) {
+            size_t k = keys->first + i;
+            keys->visible[row * keys->count + i] = k >= from && k < reach && counts[k];
+        }
+    }
+    return keys->visible != NULL;
+}
+
+/* What each kind of layer sees. */
+static bool see_all(pass *p)
+{
+    const llava_text_plan *t = &p->r->plan->text;
+    bool some_slide = false, all_slide = true;
+    for (size_t i = 0; i < t->layers; i++) {
+        some_slide |= t->slides[i];
+        all_slide &= t->slides[i];
+    }
+    return (all_slide || see(p, 0, 0, &p->full)) &&
+           (!some_slide || see(p, t->window, t->window_kept, &p->sliding));
 }
 
 /* q, k or v: [B, S, heads, d] = W a (+ b). */
@@ -230,27 +268,29 @@ static bool attend(pass *p, size_t i, const double *a, double *out)
     if (ok) {
         cache_store(r, p->cache, p->cache->keys, i, k_rope, p->length);
         cache_store(r, p->cache, p->cache->values, i, v, p->length);
+        const llava_keys *keys = t->slides[i] ? &p->sliding : &p->full;
+        size_t before = keys->first * p->cache->width; /* that the window has left behind */
         llava_attention_of attention = {
             .name = "text",
             .layer = i,
             .batch = p->batch,
             .queries = p->length,
-            .keys = p->keys,
+            .keys = keys->count,
             .heads = t->heads,
             .kv_heads = t->kv_heads,
             .head_dim = t->head_dim,
             .kv_interleaved = t->kv_interleaved,
             .scale = t->attn_scale,
             .q = q_rope,
-            .k = cache_rows(p->cache, p->cache->keys, i, 0),
-            .v = cache_rows(p->cache, p->cache->values, i, 0),
+            .k = cache_rows(p->cache, p->cache->keys, i, 0) + before,
+            .v = cache_rows(p->cache, p->cache->values, i, 0) + before,
             .kv_rows = p->cache->capacity,
-            .visible = p->visible,
+            .visible = keys->visible,
         };
         ok = llava_attention(r, &attention, context);
     }
     ok = ok &&
-         llava_linear_by_name(r, out, context, rows, width, t->hidden, t->attn_bias,
+         llava_linear_by_name(r, out, context, rows, width, t->hidden, t->out_bias,
                               MODEL ".layers.%zu.self_attn.o_proj", i) &&
          llava_put(r, out, (llava_shape){3, {p->batch, p->length, t->hidden}},
                    "text.layers.%zu.attn.out", i);
@@ -325,14 +365,13 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
         return false;
     }
     pass p = {.r = r, .cache = cache, .batch = cache->batch, .length = length};
-    p.keys = cache->length + length;
     llava_scratch_block *mark = llava_scratch_mark(r);
     p.cosine = llava_scratch(r, rows, t->head_dim);
     p.sine = llava_scratch(r, rows, t->head_dim);
-    p.visible = llava_alloc(r->error, rows, p.keys);
-    bool ok = p.cosine != NULL && p.sine != NULL && p.visible != NULL && rope(&p, positions);
+    bool ok = p.cosine != NULL && p.sine != NULL && rope(&p, positions);
     if (ok) {
-        see(&p, mask);
+        count_new(&p, mask);
+        ok = see_all(&p);
     }
     if (ok && goal->text_first > 0) {
         ok = llava_put(r, x, (llava_shape){3, {cache->batch, length, t->hidden}},
@@ -347,7 +386,8 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
         ok =
             ok && llava_put(r, x, (llava_shape){3, {cache->batch, length, t->hidden}}, "text.norm");
     }
-    free(p.visible);
+    free(p.full.visible);
+    free(p.sliding.visible);
     llava_scratch_release(r, mark);
     return ok;
 }

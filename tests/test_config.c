@@ -101,9 +101,9 @@ static void without_parts_the_tower_is_vit_l_at_336(void **state)
         assert_int_equal(c.text.kv_heads, 32);
         assert_int_equal(c.text.head_dim, 128);
         assert_int_equal(c.text.max_positions, 2048);
-        assert_true(c.text.norm_eps == 1e-6 && c.text.rope_theta == 10000.0);
+        assert_true(c.text.norm_eps == 1e-6 && c.text.rope.theta == 10000.0);
         assert_int_equal(c.text.act, LLAVA_ACT_SILU);
-        assert_false(c.text.attention_bias || c.text.mlp_bias || c.tied_head);
+        assert_false(c.text.qkv_bias || c.text.out_bias || c.text.mlp_bias || c.tied_head);
         assert_int_equal(c.image_token, 32000);
         assert_int_equal(c.projector_act, LLAVA_ACT_GELU);
         assert_true(c.projector_bias);
@@ -177,7 +177,7 @@ static void theta_is_found_wherever_a_version_wrote_it(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         llava_config c = config_of(text_with(cases[i].members), NULL);
-        assert_true(c.text.rope_theta == cases[i].theta);
+        assert_true(c.text.rope.theta == cases[i].theta);
     }
 }
 

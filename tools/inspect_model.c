@@ -128,7 +128,7 @@ static void show_config(const model *m)
     fprintf(
         to,
         "            RMSNorm eps %g, theta %g, vocabulary %zu, at most %zu positions, head %s\n",
-        t->norm_eps, t->rope_theta, t->vocab, m->config.text.max_positions,
+        t->norm_eps, t->rope.theta, t->vocab, m->config.text.max_positions,
         t->tied_head ? "tied" : "its own");
     show_ids(m);
 }
@@ -173,7 +173,7 @@ static void put_config(model *m)
               8);
     llava_inspect_put_text(of, text, "act", llava_act_name(t->act));
     llava_inspect_put_number(of, text, "eps", t->norm_eps);
-    llava_inspect_put_number(of, text, "rope_theta", t->rope_theta);
+    llava_inspect_put_number(of, text, "rope_theta", t->rope.theta);
     llava_inspect_put_bool(of, text, "tied_head", t->tied_head);
     llava_inspect_put_text(of, config, "projector_act", llava_act_name(m->plan.projector_act));
     llava_inspect_put_number(of, config, "image_tokens", (double)m->tower.feature_rows);

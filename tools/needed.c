@@ -146,7 +146,7 @@ static bool holds(const llava_plan *p, condition when)
     case QKV_BIAS:
         return p->text.qkv_bias;
     case OUT_BIAS:
-        return p->text.attn_bias;
+        return p->text.out_bias;
     case MLP_BIAS:
         return p->text.mlp_bias;
     case FINAL_NORM:

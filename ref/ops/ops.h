@@ -83,10 +83,11 @@ void llava_multiply(const llava_numerics *n, double *y, const double *a, const d
 
 typedef enum { LLAVA_ROPE_HALF, LLAVA_ROPE_INTERLEAVED } llava_rope_pairing;
 
-/* cos and sin of position * frequency: cosine, sine: [rows, d], frequency: [d/2], element j and
- * j + d/2 share an angle. Angles are float64 (float32 under islands). */
+/* factor times the cos and sin of position * frequency: cosine, sine: [rows, d], frequency: [d/2],
+ * element j and j + d/2 share an angle. Angles are float64 (float32 under islands). */
 void llava_rope_table(const llava_numerics *n, double *cosine, double *sine,
-                      const int64_t *positions, size_t rows, size_t d, const double *frequency);
+                      const int64_t *positions, size_t rows, size_t d, const double *frequency,
+                      double factor);
 
 /* y = x * cos + rotate_half(x) * sin for each head: three operations, three roundings.
  * x, y: [rows, heads, d]; cosine, sine: [rows, d]. sign -1 turns the other way. */

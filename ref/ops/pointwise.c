@@ -171,13 +171,15 @@ void llava_multiply(const llava_numerics *n, double *y, const double *a, const d
 }
 
 void llava_rope_table(const llava_numerics *n, double *cosine, double *sine,
-                      const int64_t *positions, size_t rows, size_t d, const double *frequency)
+                      const int64_t *positions, size_t rows, size_t d, const double *frequency,
+                      double factor)
 {
+    double scale = island(n, factor);
     for (size_t r = 0; r < rows; r++) {
         for (size_t j = 0; j < d / 2; j++) {
             double angle = island(n, island(n, (double)positions[r]) * frequency[j]);
-            double c = llava_round(n->storage, island(n, llava_cos(angle)));
-            double s = llava_round(n->storage, island(n, llava_sin(angle)));
+            double c = llava_round(n->storage, island(n, island(n, llava_cos(angle)) * scale));
+            double s = llava_round(n->storage, island(n, island(n, llava_sin(angle)) * scale));
             cosine[r * d + j] = cosine[r * d + j + d / 2] = c;
             sine[r * d + j] = sine[r * d + j + d / 2] = s;
         }
