@@ -231,6 +231,12 @@ static bool plan_window(llava_text_plan *t, const llava_text_config *from, const
     return true;
 }
 
+size_t llava_keys_kept(const llava_text_plan *text, size_t past)
+{
+    size_t kept = text->window_kept;
+    return kept > 0 && past > kept - 1 ? kept - 1 : past;
+}
+
 static bool plan_text(llava_text_plan *t, const llava_config *config, const llava_choices *c,
                       llava_error *e)
 {

@@ -109,4 +109,8 @@ typedef struct {
 bool llava_plan_make(llava_plan *plan, const llava_config *config, const llava_choices *choices,
                      llava_dtype storage, bool islands, llava_error *e);
 
+/* Of `past` cached keys, those that a sliding layer is still handed: what transformers'
+ * DynamicSlidingWindowLayer keeps, one fewer than the window holds. */
+size_t llava_keys_kept(const llava_text_plan *text, size_t past);
+
 #endif

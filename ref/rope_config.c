@@ -97,6 +97,14 @@ static bool read_factors(keys *k, const char *name, size_t pairs, double *factor
     return true;
 }
 
+/* attention_factor, in *given 0 where the file has none. */
+static bool read_attention_factor(keys *k, double *given)
+{
+    *given = 0;
+    return !llava_json_has(k->s->root, key_of(k, "attention_factor")) ||
+           llava_read_positive(k->s, k->key, given);
+}
+
 /* 1 where the context was not stretched; else 0.1 m ln(factor) + 1. */
 static double yarn_scale(double factor, double m)
 {
@@ -113,7 +121,7 @@ static bool read_yarn(keys *k, const llava_text_config *t, llava_rope *rope)
         return false;
     }
     rope->factor = (double)t->max_positions / rope->original_positions;
-    if (!positive(k, "factor", &rope->factor) || !positive(k, "attention_factor", &given) ||
+    if (!positive(k, "factor", &rope->factor) || !read_attention_factor(k, &given) ||
         !llava_json_double(k->s->path, k->s->root, key_of(k, "mscale"), &m, k->s->e) ||
         !llava_json_double(k->s->path, k->s->root, key_of(k, "mscale_all_dim"), &m_all, k->s->e) ||
         !positive(k, "beta_fast", &rope->beta_fast) ||
@@ -138,7 +146,7 @@ static bool read_longrope(keys *k, const llava_text_config *t, llava_rope *rope)
         return false;
     }
     rope->factor = (double)t->max_positions / rope->original_positions;
-    if (!positive(k, "factor", &rope->factor) || !positive(k, "attention_factor", &given)) {
+    if (!positive(k, "factor", &rope->factor) || !read_attention_factor(k, &given)) {
         return false;
     }
     if (given == 0 && rope->factor > 1 && rope->original_positions == 1) {

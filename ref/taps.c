@@ -307,6 +307,14 @@ typedef struct {
     size_t length, keys;
 } listing;
 
+/* S' of text layer i: past the window a sliding layer's cache keeps nothing. */
+static size_t keys_of(const listing *l, const llava_tap_kind *kind, size_t i)
+{
+    const llava_text_plan *t = &l->plan->text;
+    bool slides = kind->at == LLAVA_AT_TEXT_LAYER && t->slides[i];
+    return slides ? llava_keys_kept(t, l->keys - l->length) + l->length : l->keys;
+}
+
 /* One tap of a kind, layer i. */
 static bool list_one(const listing *l, const llava_tap_kind *kind, size_t i)
 {
@@ -319,7 +327,7 @@ static bool list_one(const listing *l, const llava_tap_kind *kind, size_t i)
                  i, layer + 3);
     }
     llava_tap tap = {.name = name, .dtype = kind_type(kind, l->plan, l->sizes)};
-    fill_shape(kind, l->plan, l->sizes, l->length, l->keys, &tap);
+    fill_shape(kind, l->plan, l->sizes, l->length, keys_of(l, kind, i), &tap);
     return l->each(l->self, &tap);
 }
 

@@ -186,19 +186,17 @@ static void count_new(const pass *p, const int64_t *mask)
     }
 }
 
-/* visible[b,s,t]: may new position s (absolute: past + s) look at the t-th of the keys?
- * window: how many it sees at most, its own included; 0: no window. kept: how many of them the
- * sliding cache hands over for one new position, as transformers' DynamicSlidingWindowLayer: kept -
- * 1 old ones and all new ones. */
-static bool see(const pass *p, size_t window, size_t kept, llava_keys *keys)
+/* visible[b,s,t]: may new position s (absolute: past + s) look at the t-th of the keys? */
+static bool see(const pass *p, bool slides, llava_keys *keys)
 {
     const llava_text_plan *t = &p->r->plan->text;
     const llava_cache *cache = p->cache;
-    size_t past = kept > 0 && cache->length > kept - 1 ? kept - 1 : cache->length;
+    const size_t rows = p->batch * p->length, window = slides ? t->window : 0;
+    size_t past = slides ? llava_keys_kept(t, cache->length) : cache->length;
     keys->first = cache->length - past;
     keys->count = past + p->length;
-    keys->visible = llava_alloc(p->r->error, p->batch * p->length, keys->count);
-    for (size_t row = 0; keys->visible != NULL && row < p->batch * p->length; row++) {
+    keys->visible = llava_alloc(p->r->error, rows, keys->count);
+    for (size_t row = 0; keys->visible != NULL && row < rows; row++) {
         const uint8_t *counts = cache->counts + row / p->length * cache->capacity;
         size_t own = cache->length + row % p->length;
         /* the causal rule as a count of keys from 0 on; one more or one less is a known bug */
@@ -224,8 +222,7 @@ static bool see_all(pass *p)
         some_slide |= t->slides[i];
         all_slide &= t->slides[i];
     }
-    return (all_slide || see(p, 0, 0, &p->full)) &&
-           (!some_slide || see(p, t->window, t->window_kept, &p->sliding));
+    return (all_slide || see(p, false, &p->full)) && (!some_slide || see(p, true, &p->sliding));
 }
 
 /* q, k or v: [B, S, heads, d] = W a (+ b). */

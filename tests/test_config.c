@@ -181,15 +181,209 @@ static void theta_is_found_wherever_a_version_wrote_it(void **state)
     }
 }
 
-static void rotary_types_that_are_not_supported_are_named(void **state)
+/* ---- the rotary types; every number below is what LlamaConfig and ROPE_INIT_FUNCTIONS make of it
+ */
+
+static llava_rope rope_of(const char *members)
+{
+    llava_config c = config_of(text_with(members), NULL);
+    return c.text.rope;
+}
+
+static void rotary_types_are_read_in_both_spellings(void **state)
 {
     (void)state;
-    refused(text_with("\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}"),
-            "text_config.rope_scaling.type: 'linear' is not supported yet");
-    refused(text_with("\"rope_parameters\":{\"rope_type\":\"llama3\"}"),
-            "text_config.rope_parameters.rope_type: 'llama3' is not supported yet");
-    refused(text_with("\"rope_scaling\":{\"rope_type\":\"yarn\",\"type\":\"default\"}"), "'yarn'");
-    refused(text_with("\"rope_scaling\":[1]"), "text_config.rope_scaling: must be an object");
+    const char *const texts[] = {
+        "\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,"
+        "\"low_freq_factor\":1,\"high_freq_factor\":4,\"original_max_position_embeddings\":8192}",
+        "\"rope_theta\":1e4,\"rope_scaling\":null,\"rope_parameters\":{\"rope_type\":\"llama3\","
+        "\"rope_theta\":5e5,\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+        "\"original_max_position_embeddings\":8192}",
+        /* the key beside the object wins */
+        "\"original_max_position_embeddings\":8192,\"rope_parameters\":{\"rope_theta\":5e5,"
+        "\"rope_type\":\"llama3\",\"type\":\"yarn\",\"factor\":8,\"low_freq_factor\":1,"
+        "\"high_freq_factor\":4,\"original_max_position_embeddings\":7}",
+        /* without it, max_position_embeddings */
+        "\"max_position_embeddings\":8192,\"rope_theta\":5e5,\"rope_scaling\":{\"rope_type\":"
+        "\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        llava_rope r = rope_of(texts[i]);
+        assert_int_equal(r.type, LLAVA_ROPE_LLAMA3);
+        assert_true(r.theta == 5e5 && r.factor == 8 && r.low_factor == 1 && r.high_factor == 4);
+        assert_true(r.original_positions == 8192 && r.attention_factor == 1);
+    }
+    llava_rope r = rope_of("\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5}");
+    assert_true(r.type == LLAVA_ROPE_LINEAR && r.factor == 2.5);
+    r = rope_of("\"max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"dynamic\","
+                "\"factor\":3,\"original_max_position_embeddings\":8}");
+    assert_true(r.type == LLAVA_ROPE_DYNAMIC && r.max_positions == 64);
+}
+
+#define YARN                                                                                       \
+    "\"max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"yarn\","                          \
+    "\"original_max_position_embeddings\":16,"
+
+static void the_factor_of_the_rotary_tables_is_given_or_follows(void **state)
+{
+    (void)state;
+    const struct {
+        const char *members;
+        double factor, attention;
+    } cases[] = {
+        {YARN "\"factor\":4}", 4, 1.138629436111989},
+        {YARN "\"factor\":null}", 4, 1.138629436111989}, /* 64 / 16 */
+        {YARN "\"factor\":1}", 1, 1},
+        {YARN "\"factor\":4,\"attention_factor\":1.5}", 4, 1.5},
+        {YARN "\"factor\":4,\"mscale\":1.4,\"mscale_all_dim\":0.7}", 4, 1.088456712369153},
+        {YARN "\"factor\":4,\"mscale\":1.4,\"mscale_all_dim\":0}", 4, 1.138629436111989},
+        {"\"head_dim\":4,\"max_position_embeddings\":64,\"rope_scaling\":{\"type\":\"longrope\","
+         "\"original_max_position_embeddings\":16,\"short_factor\":[1,2],\"long_factor\":[3,4]}",
+         4, 1.224744871391589},
+        {"\"head_dim\":4,\"rope_scaling\":{\"type\":\"longrope\",\"factor\":0.5,"
+         "\"short_factor\":[1,2],\"long_factor\":[3,4]}",
+         0.5, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        llava_rope r = rope_of(cases[i].members);
+        double error = r.attention_factor - cases[i].attention;
+        if (r.factor != cases[i].factor || !(error < 1e-15 && error > -1e-15)) {
+            fail_msg("%s: %g, %.17g", cases[i].members, r.factor, r.attention_factor);
+        }
+    }
+    assert_true(rope_of(YARN "\"factor\":4}").truncate);
+    assert_false(rope_of(YARN "\"factor\":4,\"truncate\":null}").truncate); /* as in Python */
+}
+
+static void rotary_types_that_lack_a_key_or_make_no_sense_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        const char *members, *says;
+    } cases[] = {
+        {"\"rope_scaling\":{\"type\":\"su\"}", "rope_scaling.type: 'su' is not supported yet ("},
+        {"\"rope_parameters\":{\"rope_type\":\"proportional\"}",
+         "rope_type: 'proportional' is not"},
+        {"\"rope_scaling\":[1]", "text_config.rope_scaling: must be an object"},
+        {"\"rope_scaling\":{\"type\":\"linear\"}", "rope_scaling.factor: is missing"},
+        {"\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}",
+         "rope_scaling.factor: must be a pos"},
+        {"\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":\"2\"}", "rope_scaling.factor: "},
+        {"\"head_dim\":2,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}",
+         "head_dim: must be ab"},
+        {"\"rope_scaling\":{\"type\":\"yarn\"}", "rope_scaling.factor: is missing"},
+        {YARN "\"factor\":-1}", "factor: must be a positive number"},
+        {YARN "\"factor\":4,\"attention_factor\":0}",
+         "attention_factor: must be a positive number"},
+        {YARN "\"factor\":4,\"rope_theta\":1}", "rope_theta: must not be 1 here"},
+        {YARN "\"factor\":4,\"partial_rotary_factor\":0.5}", "partial_rotary_factor: other than 1"},
+        {"\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1}",
+         "high_freq_factor: is missing"},
+        {"\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":0,"
+         "\"high_freq_factor\":4}",
+         "low_freq_factor: must be a positive number"},
+        {"\"head_dim\":4,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1,2]}",
+         "long_factor: is missing"},
+        {"\"head_dim\":4,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1,2,3],"
+         "\"long_factor\":[1,2]}",
+         "short_factor: must be a list of 2 numbers"},
+        {"\"head_dim\":4,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1,0],"
+         "\"long_factor\":[1,2]}",
+         "short_factor: must hold positive numbers"},
+        {"\"head_dim\":4,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1,1],"
+         "\"long_factor\":[1,2],\"original_max_position_embeddings\":1}",
+         "original_max_position_embeddings: must be above 1"},
+        {"\"rope_parameters\":{\"full_attention\":{\"rope_theta\":2}}",
+         "full_attention: is not supp"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        refused(text_with(cases[i].members), cases[i].says);
+    }
+    /* `default` leaves a partial rotation out of account, as transformers' Llama does */
+    assert_int_equal(rope_of("\"partial_rotary_factor\":0.5").type, LLAVA_ROPE_DEFAULT);
+}
+
+/* ---- the families
+ */
+
+static llava_config family(const char *name, const char *members)
+{
+    char text[900];
+    snprintf(text, sizeof text, "\"model_type\":\"%s\"%s%s", name, *members == '\0' ? "" : ",",
+             members);
+    return config_of(text_with(text), NULL);
+}
+
+static void mistral_has_its_own_defaults(void **state)
+{
+    (void)state;
+    llava_config c = family("mistral", "");
+    assert_int_equal(c.text.vocab, 32000);
+    assert_int_equal(c.text.intermediate, 14336);
+    assert_int_equal(c.text.kv_heads, 8);
+    assert_int_equal(c.text.head_dim, 128);
+    assert_int_equal(c.text.max_positions, 131072);
+    assert_int_equal(c.text.window, 4096);
+    assert_true(c.text.slides[0] && c.text.slides[31] && c.text.norm_eps == 1e-6);
+    assert_false(c.text.qkv_bias || c.text.out_bias || c.text.mlp_bias);
+    c = family("mistral", "\"sliding_window\":null,\"num_key_value_heads\":null");
+    assert_int_equal(c.text.window, 0);
+    assert_int_equal(c.text.kv_heads, 32);
+    assert_false(c.text.slides[0]);
+    /* the class knows no biases, whatever the file says */
+    assert_false(family("mistral", "\"attention_bias\":true,\"mlp_bias\":true").text.qkv_bias);
+}
+
+static void qwen2_has_its_own_defaults(void **state)
+{
+    (void)state;
+    llava_config c = family("qwen2", "");
+    assert_int_equal(c.text.vocab, 151936);
+    assert_int_equal(c.text.intermediate, 22016);
+    assert_int_equal(c.text.kv_heads, 32);
+    assert_int_equal(c.text.max_positions, 32768);
+    assert_int_equal(c.text.window, 0);
+    assert_true(c.text.qkv_bias && !c.text.out_bias && !c.text.mlp_bias && !c.text.slides[31]);
+    /* without use_sliding_window, whatever stands in sliding_window */
+    c = family("qwen2", "\"sliding_window\":0,\"max_window_layers\":0");
+    assert_int_equal(c.text.window, 0);
+    c = family("qwen2", "\"use_sliding_window\":true");
+    assert_int_equal(c.text.window, 4096);
+    assert_true(!c.text.slides[27] && c.text.slides[28] && c.text.slides[31]);
+    c = family("qwen2", "\"use_sliding_window\":true,\"sliding_window\":7,\"num_hidden_layers\":2,"
+                        "\"layer_types\":[\"sliding_attention\",\"full_attention\"]");
+    assert_true(c.text.slides[0] && !c.text.slides[1] && c.text.window == 7);
+    c = family("qwen2", "\"use_sliding_window\":true,\"sliding_window\":null");
+    assert_true(c.text.window == 0 && !c.text.slides[31]);
+}
+
+static void windows_that_make_no_sense_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        const char *members, *says;
+    } cases[] = {
+        {"\"sliding_window\":4096", "text_config.sliding_window: is not supported yet"},
+        {"\"attention_chunk_size\":8", "attention_chunk_size: is not supported yet"},
+        {"\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]",
+         "not supported in llama"},
+        {"\"model_type\":\"mistral\",\"sliding_window\":0", "sliding_window: must be from 1"},
+        {"\"model_type\":\"mistral\",\"sliding_window\":1", "sliding_window: must be above 1"},
+        {"\"model_type\":\"mistral\",\"sliding_window\":-3", "sliding_window: "},
+        {"\"model_type\":\"mistral\",\"num_hidden_layers\":1,\"layer_types\":[\"full_attention\"]",
+         "layer_types: contradicts sliding_window"},
+        {"\"model_type\":\"qwen2\",\"num_hidden_layers\":2,\"layer_types\":[\"full_attention\"]",
+         "layer_types: 1 entries for 2 layers"},
+        {"\"model_type\":\"qwen2\",\"num_hidden_layers\":1,\"layer_types\":[\"chunked_attention\"]",
+         "'chunked_attention' is not supported yet (supported: full_attention, sliding_attention)"},
+        {"\"model_type\":\"qwen2\",\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]",
+         "layer_types: sliding_attention without use_sliding_window"},
+        {"\"model_type\":\"gemma\"",
+         "text_config.model_type: 'gemma' is not supported yet (supported: llama, mistral, qwen2)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        refused(text_with(cases[i].members), cases[i].says);
+    }
 }
 
 static void feature_layers_index_the_hidden_states_as_in_python(void **state)
@@ -277,7 +471,7 @@ static void switches_and_activations_are_read(void **state)
     assert_int_equal(c.select, LLAVA_SELECT_FULL);
     assert_int_equal(c.vision.act, LLAVA_ACT_GELU_TANH);
     assert_int_equal(c.text.act, LLAVA_ACT_SILU);
-    assert_true(c.text.attention_bias && c.text.mlp_bias);
+    assert_true(c.text.qkv_bias && c.text.out_bias && c.text.mlp_bias);
     assert_string_equal(llava_act_name(LLAVA_ACT_SILU), "silu");
     assert_string_equal(llava_act_name(LLAVA_ACT_GELU_TANH), "gelu_pytorch_tanh");
 }
@@ -306,7 +500,7 @@ static void other_families_are_refused_by_name(void **state)
     refused(vision_with("\"model_type\":\"siglip_vision_model\""),
             "vision_config.model_type: 'siglip_vision_model' is not supported yet (supported: "
             "clip_vision_model)");
-    refused(text_with("\"model_type\":\"mistral\""), "text_config.model_type: 'mistral' is not");
+    refused(text_with("\"model_type\":\"gemma\""), "text_config.model_type: 'gemma' is not");
 }
 
 static void sizes_that_cannot_be_are_refused(void **state)
@@ -715,7 +909,12 @@ int main(void)
         cmocka_unit_test(an_empty_vision_config_means_the_class_defaults),
         cmocka_unit_test(the_config_of_llava_1_5_is_read),
         cmocka_unit_test(theta_is_found_wherever_a_version_wrote_it),
-        cmocka_unit_test(rotary_types_that_are_not_supported_are_named),
+        cmocka_unit_test(rotary_types_are_read_in_both_spellings),
+        cmocka_unit_test(the_factor_of_the_rotary_tables_is_given_or_follows),
+        cmocka_unit_test(rotary_types_that_lack_a_key_or_make_no_sense_are_refused),
+        cmocka_unit_test(mistral_has_its_own_defaults),
+        cmocka_unit_test(qwen2_has_its_own_defaults),
+        cmocka_unit_test(windows_that_make_no_sense_are_refused),
         cmocka_unit_test(feature_layers_index_the_hidden_states_as_in_python),
         cmocka_unit_test(feature_layers_that_do_not_exist_are_refused),
         cmocka_unit_test(head_sizes_follow_from_the_others),

@@ -888,7 +888,8 @@ static void each_decision_changes_its_own_tap_first_and_removes_none(void **stat
             }
         }
     }
-    assert_int_equal(refusals, 3); /* rotary scaling, two of the sliding window: not in Llama */
+    /* rotary scaling (1), its ramp, factor, table (2 each), window (3), its layers (2): not here */
+    assert_int_equal(refusals, 12);
     refused_by(&model, &in, &(tiny_how){.storage = LLAVA_F64, .set = "vision.select=full"},
                "2 pictures of 10 rows need 20"); /* one row more than tokens */
     llava_inputs_free(&short_ones);
@@ -916,15 +917,18 @@ static void settings_without_effect_are_refused(void **state)
     const tiny_how how = {.storage = LLAVA_F64};
     tiny_model kept = model;
     llava_error e;
-    model.config.text.attention_bias = false;
+    model.config.text.qkv_bias = false;
     model.config.text.kv_heads = model.config.text.heads;
     model.config.projector_bias = false;
     model.config.feature_layers[0] = 0;
     model.config.vision.heads = 4; /* of width 3 */
     const char *const settings[] = {
-        "text.qkv_bias=absent",          "text.kv_groups=interleaved", "projector.bias=absent",
-        "vision.feature_layer=one-less", "vision.qk_layout=permuted",  "text.rope_scaling=none",
-        "text.sliding_window=ignored",
+        "text.qkv_bias=absent",         "text.kv_groups=interleaved",
+        "projector.bias=absent",        "vision.feature_layer=one-less",
+        "vision.qk_layout=permuted",    "text.rope_scaling=none",
+        "text.sliding_window=ignored",  "text.rope_ramp=absent",
+        "text.rope_attn_factor=absent", "text.rope_table=short",
+        "text.window_layers=all",
     };
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         assert_true(is_refused(&how, settings[i], &e));

@@ -424,7 +424,7 @@ static void rotary_tables_are_cos_and_sin_of_position_times_frequency(void **sta
     for (int island = 0; island < 2; island++) {
         const llava_numerics *n = island ? &islands : &exact;
         c[ROWS * D] = s[ROWS * D] = rogue;
-        llava_rope_table(n, c, s, positions, ROWS, D, f);
+        llava_rope_table(n, c, s, positions, ROWS, D, f, 1);
         assert_true(c[ROWS * D] == rogue && s[ROWS * D] == rogue);
         for (size_t i = 0; i < ROWS * D; i++) {
             double angle = (double)positions[i / D] * f[i % D % (D / 2)];
@@ -440,9 +440,9 @@ static void rotary_tables_are_cos_and_sin_of_position_times_frequency(void **sta
         assert_true(c[0] == 1 && s[0] == 0);
     }
     const llava_numerics bf16 = {.storage = LLAVA_BF16};
-    llava_rope_table(&exact, c, s, positions, 3, D, f);
+    llava_rope_table(&exact, c, s, positions, 3, D, f, 1);
     double small[3 * D], other[3 * D];
-    llava_rope_table(&bf16, small, other, positions, 3, D, f);
+    llava_rope_table(&bf16, small, other, positions, 3, D, f, 1);
     for (size_t i = 0; i < 3 * D; i++) {
         assert_true(small[i] == llava_round(LLAVA_BF16, c[i]));
         assert_true(other[i] == llava_round(LLAVA_BF16, s[i]));
@@ -455,7 +455,7 @@ static void turned(double *y, const double *x, int64_t position, llava_rope_pair
 {
     double c[D], s[D], f[D / 2];
     frequencies(f);
-    llava_rope_table(&exact, c, s, &position, 1, D, f);
+    llava_rope_table(&exact, c, s, &position, 1, D, f, 1);
     llava_rotate(&exact, y, x, c, s, 1, 1, D, pairing, sign);
 }
 

@@ -42,7 +42,8 @@ llava_row_counting llava_count_rows(const llava_counting *counting, const char *
     size_t queries = keys ? shape[2] : shape[1];
     size_t past = place.step == 0 ? 0 : counting->length + place.step - 1;
     bool fits = shape[0] == counting->batch && (place.step > 0 || queries == counting->length) &&
-                (!keys || (rank == 4 && shape[3] == past + queries));
+                (!keys || (rank == 4 && shape[3] >= queries &&
+                           (place.step > 0 ? shape[3] <= past + queries : shape[3] == queries)));
     if (!text || !fits) {
         return c;
     }
@@ -50,6 +51,11 @@ llava_row_counting llava_count_rows(const llava_counting *counting, const char *
     c.keys = keys;
     c.queries = queries;
     c.past = past;
+    c.first_key = keys ? past + queries - shape[3] : 0;
+    const llava_text_plan *plan = counting->text_plan;
+    c.window = keys && plan != NULL && place.layer < plan->layers && plan->slides[place.layer]
+                   ? plan->window
+                   : 0;
     for (int i = 1; i < rank - 1; i++) {
         c.per_sample *= shape[i];
     }
@@ -83,6 +89,7 @@ bool llava_element_counts(const llava_row_counting *c, size_t row, size_t i)
     if (!c->keys) {
         return true;
     }
-    size_t query = row % c->per_sample % c->queries;
-    return (i <= c->past + query && position_counts(c->counting, row / c->per_sample, i));
+    const size_t own = c->past + row % c->per_sample % c->queries, key = c->first_key + i;
+    return key <= own && (c->window == 0 || key + c->window > own) &&
+           position_counts(c->counting, row / c->per_sample, key);
 }

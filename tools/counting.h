@@ -8,6 +8,9 @@
 typedef struct {
     size_t batch, length; /* of the prefill; 0: no mask known, everything counts */
     int64_t *mask;        /* [batch, length], 1: counts */
+    /* Whose sliding layers see no key before their window; NULL: no model is known, and all keys up
+     * to the query's own count. */
+    const llava_text_plan *text_plan;
     /* [flipped_batch]: the decoding step from which on a sample reads other tokens than the one it
      * is compared with (tools/near_tie.h), so that nothing of it counts; NULL: none. */
     size_t *flipped;
@@ -24,6 +27,8 @@ typedef struct {
     size_t per_query;  /* consecutive rows of one position (heads of q); 1 in scores */
     size_t queries;    /* S of this tensor */
     size_t past;       /* positions before its first query */
+    size_t first_key;  /* the position of a row's first element: a sliding layer's cache forgets */
+    size_t window;     /* keys that a query sees, its own included; 0: all before it */
     size_t width;      /* elements of a row */
     size_t step;       /* decoding step whose rows may be behind a flip; 0: none is */
     size_t of_sample;  /* rows of one sample, where step > 0 */

@@ -929,6 +929,7 @@ static bool take_inputs(diagnoser *d, llava_error *e)
     }
     d->counting.batch = d->inputs.batch;
     d->counting.length = d->inputs.length;
+    d->counting.text_plan = &d->session.plan.text;
     return count_positions(d, e);
 }
 

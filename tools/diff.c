@@ -26,6 +26,7 @@ typedef struct {
     llava_dump *expected;
     llava_port *actual, *peer;
     llava_counting counting;
+    llava_plan plan; /* of --model */
     llava_globs taps, require;
     size_t tower_layers;  /* as EXPECTED's names show */
     llava_dtype types[2]; /* of ACTUAL: tower and projector, language model */
@@ -130,15 +131,15 @@ static bool open_all(differ *d, llava_error *e)
 {
     const diff_options *o = &d->o;
     llava_config config;
-    llava_plan plan;
     llava_choices right = {0};
     const llava_plan *sizes = NULL;
     if (o->model != NULL) {
         if (!llava_config_read(&config, o->model, e) ||
-            !llava_plan_make(&plan, &config, &right, LLAVA_F64, false, e)) {
+            !llava_plan_make(&d->plan, &config, &right, LLAVA_F64, false, e)) {
             return false;
         }
-        sizes = &plan;
+        sizes = &d->plan;
+        d->counting.text_plan = &d->plan.text;
     }
     return llava_dump_open(&d->expected, o->expected, e) &&
            llava_port_open_beside(&d->actual, o->actual, o->map, sizes, d->expected, e) &&

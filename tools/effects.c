@@ -136,6 +136,7 @@ bool llava_honest_open(llava_honest **honest, const char *model, const char *exp
         h->counting.length =
             h->session.inputs.attention_mask == NULL ? 0 : h->session.inputs.length;
         h->counting.mask = h->session.inputs.attention_mask;
+        h->counting.text_plan = &h->session.plan.text;
         ok = llava_session_weights(&h->session, e) && run_honest(h, type, e);
     }
     if (!ok) {

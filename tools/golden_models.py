@@ -4,6 +4,7 @@ Every number is drawn with NumPy's PCG64 from the case's seed, as multiples of 2
 factor (no log, no cosine: the same bits on every machine), never with torch's generator.
 """
 
+import json
 import os
 import struct
 import zlib
@@ -19,6 +20,8 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    MistralConfig,
+    Qwen2Config,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
@@ -37,6 +40,7 @@ TEXT = dict(
     max_position_embeddings=256, rms_norm_eps=1e-5, bos_token_id=1, eos_token_id=2, pad_token_id=58,
 )  # fmt: skip
 SHALLOW = dict(num_hidden_layers=1)
+TEXT_CONFIGS = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config}
 IMAGE_TOKEN, PAD_TOKEN, WORDS = 57, 58, 56
 PICTURE = "picture"  # in a layout: one picture's placeholders
 
@@ -48,6 +52,8 @@ class Case:
     vision: dict = field(default_factory=dict)
     text: dict = field(default_factory=dict)
     top: dict = field(default_factory=dict)  # keys of LlavaConfig
+    family: str = "llama"  # of the language model
+    old_rope: bool = False  # config.json with rope_scaling and rope_theta in place of rope_parameters
     store: str = "f32"  # the type of the stored weights
     spelling: str = "save_pretrained"  # of the weights' names: that, or "released", or "memory"
     shard_size: str = ""
@@ -112,7 +118,7 @@ def in_memory(name):
 
 def make_config(case, image_token):
     vision = CLIPVisionConfig(**VISION | case.vision)
-    text = LlamaConfig(**TEXT | case.text)
+    text = TEXT_CONFIGS[case.family](**TEXT | case.text)
     rows = (vision.image_size // vision.patch_size) ** 2
     top = dict(image_token_index=image_token, image_seq_length=rows) | case.top
     return LlavaConfig(vision_config=vision, text_config=text, **top)
@@ -144,11 +150,25 @@ def save_model(case, folder):
     model = make_model(case, config)
     shards = {"max_shard_size": case.shard_size} if case.shard_size else {}
     model.save_pretrained(folder, **shards)
+    if case.old_rope:
+        respell_rope(os.path.join(folder, "config.json"))
     rename = {"released": released, "memory": in_memory}.get(case.spelling)
     if rename:
         path = os.path.join(folder, "model.safetensors")
         tensors = {rename(name): tensor for name, tensor in load_file(path).items()}
         save_file(tensors, path, metadata={"format": "pt"})
+
+
+def respell_rope(path):
+    """rope_parameters -> rope_theta and rope_scaling with its `type`, as 4.x wrote them."""
+    with open(path) as file:
+        config = json.load(file)
+    text = config["text_config"]
+    parameters = text.pop("rope_parameters")
+    text["rope_theta"] = parameters.pop("rope_theta")
+    text["rope_scaling"] = {"type": parameters.pop("rope_type")} | parameters
+    with open(path, "w") as file:
+        json.dump(config, file, indent=2)
 
 
 def make_tokenizer():
@@ -324,6 +344,35 @@ def demo_case(name, about, picture=None, taps=DEMO_TAPS, **changes):
 # --- the cases -----------------------------------------------------------------------------------
 
 
+# Taps in which a family's own part shows, with one that everything before has gone into. A rotary
+# type shows in its tables, a window in the probabilities.
+ROPE_TAPS = ["attention_mask", "position_ids", "text.rope.*", "text.layers.0.attn.?_rope", "text.layers.1.output",
+             "logits", "generated_ids", "step.*.text.rope.*", "step.*.logits"]  # fmt: skip
+WINDOW_TAPS = ["attention_mask", "position_ids", "text.layers.*.attn.*", "text.layers.*.output", "logits"]
+WINDOW_STEP_TAPS = ["generated_ids", "step.*.attn.scores", "step.*.attn.probs", "step.*.output", "step.*.logits"]
+PADDED_WINDOW_TAPS = ["attention_mask", "position_ids", "text.layers.*.attn.probs", "text.layers.*.output", "logits"]
+# One tower layer and little else but heads of width 16: pairs enough for a ramp between some of them.
+SMALL_VISION = dict(hidden_size=10, intermediate_size=11, num_hidden_layers=1)
+LONG = dict(hidden_size=14, intermediate_size=12, num_attention_heads=2, num_key_value_heads=1, head_dim=16,
+            max_position_embeddings=32)  # fmt: skip
+PADDED_PAIR = [[1, PICTURE, 5], [4]]
+
+
+def rope_case(name, about, parameters, theta=100.0, **changes):
+    """A rotary type beyond its original context: 20 positions, then a few decoded ones."""
+    text = LONG | changes.pop("text", {}) | dict(rope_parameters=dict(rope_theta=theta) | parameters)
+    changes = dict(layout=[[6, PICTURE, 9]], generate=3, taps=ROPE_TAPS, store="bf16") | changes
+    return Case(name, about, vision=SMALL_VISION, top=dict(vision_feature_layer=-1), text=text, **changes)
+
+
+def window_case(name, about, family, text, **changes):
+    taps = WINDOW_TAPS if changes["layout"] is not PADDED_PAIR else PADDED_WINDOW_TAPS
+    changes = dict(taps=taps + (WINDOW_STEP_TAPS if "generate" in changes else []), store="bf16") | changes
+    text = dict(intermediate_size=14) | text
+    return Case(name, about, family=family, vision=SMALL_VISION, top=dict(vision_feature_layer=-1), text=text,
+                **changes)  # fmt: skip
+
+
 def cases():
     one = [[2, PICTURE, 4]]
     three = [[2, PICTURE, 6], [1, PICTURE, 2], [4, PICTURE, 1]]
@@ -368,6 +417,54 @@ def cases():
         Case("placeholders-only", "image tokens without pixels keep their own embeddings", layout=one, pixels=False,
              text=SHALLOW),
         Case("labels", "the loss of one sample", layout=one, labels=True, text=SHALLOW),
+        rope_case("rope-linear", "linear rotary scaling, in the old spelling", old_rope=True,
+                  parameters=dict(rope_type="linear", factor=3.0)),
+        rope_case("rope-dynamic", "a rotary base that grows with the context, from the 16th position on",
+                  parameters=dict(rope_type="dynamic", factor=2.5), text=dict(max_position_embeddings=16), forms=("true",)),
+        rope_case("rope-dynamic-grows", "the same where the context outgrows it while decoding",
+                  parameters=dict(rope_type="dynamic", factor=4.0), text=dict(max_position_embeddings=22), generate=5),
+        rope_case("rope-llama3", "the rotary type of Llama 3.1, in the old spelling", old_rope=True, theta=500.0,
+                  parameters=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                                  original_max_position_embeddings=16)),
+        rope_case("rope-yarn", "yarn with its defaults: cos and sin times 0.1 ln(4) + 1", theta=1000.0,
+                  parameters=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=128),
+                  text=dict(max_position_embeddings=512)),
+        rope_case("rope-yarn-mscale", "yarn with its own bounds, not truncated, and mscale", theta=1000.0,
+                  parameters=dict(rope_type="yarn", factor=6.0, original_max_position_embeddings=16, beta_fast=3.0,
+                                  beta_slow=0.25, mscale=1.4, mscale_all_dim=0.7, truncate=False)),
+        rope_case("rope-yarn-given", "yarn, the factor of cos and sin given", theta=1000.0,
+                  parameters=dict(rope_type="yarn", factor=2.0, original_max_position_embeddings=16, beta_fast=2,
+                                  attention_factor=1.25), forms=("true",)),
+        rope_case("rope-longrope", "longrope beyond its original context: the long factors",
+                  parameters=dict(rope_type="longrope", original_max_position_embeddings=8,
+                                  short_factor=[1.0, 1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0],
+                                  long_factor=[1.0, 1.3, 1.9, 2.6, 3.5, 4.1, 5.0, 6.3]), forms=("true",)),
+        rope_case("rope-longrope-grows", "longrope: short factors in the prompt, long ones while decoding",
+                  parameters=dict(rope_type="longrope", original_max_position_embeddings=22, factor=3.0,
+                                  short_factor=[1.0, 1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0],
+                                  long_factor=[1.0, 1.3, 1.9, 2.6, 3.5, 4.1, 5.0, 6.3]), generate=5),
+        window_case("qwen2", "Qwen2: biases of q, k and v, tied head; the later of its layers slides, with a window "
+                    "shorter than the prompt", "qwen2",
+                    dict(num_key_value_heads=1, tie_word_embeddings=True, use_sliding_window=True, sliding_window=5,
+                         max_window_layers=1, rms_norm_eps=1e-6,
+                         rope_parameters=dict(rope_type="default", rope_theta=1e6)),
+                    layout=[[2, PICTURE, 5]], generate=5),
+        window_case("qwen2-layers", "Qwen2: layer_types by hand, the first slides; padded on the right", "qwen2",
+                    dict(use_sliding_window=True, sliding_window=4, num_key_value_heads=2,
+                         layer_types=["sliding_attention", "full_attention"]), layout=PADDED_PAIR, forms=("true",)),
+        window_case("qwen2-plain", "Qwen2 as in llava-interleave: no window, whatever sliding_window says", "qwen2",
+                    SHALLOW | dict(num_key_value_heads=2, sliding_window=3), layout=one),
+        window_case("mistral", "Mistral: every layer slides; head width 12 is not hidden / heads; decoding crosses the "
+                    "window", "mistral", dict(num_key_value_heads=1, head_dim=12, sliding_window=11),
+                    layout=[[2, PICTURE, 2]], generate=5),
+        window_case("mistral-left", "Mistral: a window and padding on the left", "mistral",
+                    dict(num_key_value_heads=2, sliding_window=4), layout=PADDED_PAIR, pad="left", forms=("true", "f32"),
+                    generate=3),
+        window_case("mistral-right", "Mistral: a window and padding on the right, so that padded rows see no key",
+                    "mistral", SHALLOW | dict(num_key_value_heads=2, sliding_window=3), layout=PADDED_PAIR,
+                    forms=("true", "f32")),
+        window_case("mistral-plain", "Mistral as in Pixtral: sliding_window null", "mistral",
+                    SHALLOW | dict(num_key_value_heads=1, sliding_window=None), layout=one),
         Case("inputs-embeds", "embeddings in place of ids; the picture goes where a row equals the image token's",
              layout=one, embeds=True, text=SHALLOW),
         Case("given-positions", "position_ids with jumps and repeats",

@@ -11,6 +11,7 @@ import mpmath
 import numpy as np
 
 WIDE = np.longdouble
+TWO_PI = 2 * (WIDE(math.pi) + WIDE(1.2246467991473531772e-16))
 # Torch's float64 has 2^-53 = 1.1e-16 per operation, sums of up to a few hundred terms and a few
 # dozen operations in a row: measured 4e-14 and less. A float32 island left in gives 1e-8.
 TOLERANCE = 1e-13
@@ -42,7 +43,7 @@ def sigmoid(x):
 
 def gelu_tanh(x):
     pi = WIDE(math.pi) + WIDE(1.2246467991473531772e-16)
-    return x / 2 * (1 + np.tanh(np.sqrt(2 / pi) * (x + WIDE(0.044715) * x**3)))
+    return x / 2 * (1 + np.tanh(np.sqrt(4 / TWO_PI) * (x + WIDE(0.044715) * x**3)))
 
 
 ACTIVATIONS = {
@@ -139,18 +140,93 @@ def rotate(x, cos, sin):
     return x * cos[:, :, None] + turned * sin[:, :, None]
 
 
-def decoder(taps, config, weights, x, positions, visible, blind):
+def frequencies(config, length, longest):
+    """[d/2] frequencies of a pass over positions below `length`, and the factor of cos and sin.
+    longest: the longest context so far, this pass's included."""
+    rope = config["rope_parameters"]
+    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    most, original = config["max_position_embeddings"], rope.get("original_max_position_embeddings")
+    kind, theta, j = rope["rope_type"], WIDE(rope["rope_theta"]), np.arange(width // 2).astype(WIDE)
+    stretch = WIDE(rope["factor"]) if rope.get("factor") else WIDE(most) / WIDE(original or most)
+    if kind == "dynamic" and longest > most:
+        theta *= (stretch * longest / most - (stretch - 1)) ** (WIDE(width) / (width - 2))
+    plain = theta ** (-2 * j / width)
+    if kind == "linear":
+        return plain / stretch, 1
+    if kind == "llama3":
+        turns = WIDE(original) * plain / TWO_PI  # in the original context
+        low, high = WIDE(rope["low_freq_factor"]), WIDE(rope["high_freq_factor"])
+        keep = np.clip((turns - low) / (high - low), 0, 1)
+        return plain * keep + plain / stretch * (1 - keep), 1
+    if kind == "longrope":
+        factors = rope["long_factor"] if length > original else rope["short_factor"]
+        given = np.sqrt(1 + np.log(stretch) / np.log(WIDE(original))) if stretch > 1 else 1
+        return plain / np.array(factors, WIDE), rope.get("attention_factor") or given
+    if kind == "yarn":
+        def pair(turns):
+            return width * np.log(WIDE(original) / (WIDE(turns) * TWO_PI)) / (2 * np.log(theta))
+
+        def scale(m):
+            return WIDE(m) * np.log(stretch) / 10 + 1 if stretch > 1 else WIDE(1)
+
+        first, last = pair(rope.get("beta_fast") or 32), pair(rope.get("beta_slow") or 1)
+        if rope.get("truncate", True):
+            first, last = np.floor(first), np.ceil(last)
+        first, last = max(first, WIDE(0)), min(last, WIDE(width - 1))
+        scaled = np.clip((j - first) / (last - first if last != first else WIDE(0.001)), 0, 1)
+        m, m_all = rope.get("mscale"), rope.get("mscale_all_dim")
+        given = scale(m) / scale(m_all) if m and m_all else scale(1)
+        return plain / stretch * scaled + plain * (1 - scaled), rope.get("attention_factor") or given
+    return plain, 1
+
+
+def rotary_tables(config, positions, prompt):
+    """cos and sin of prompt and generated tokens: the prompt turned by its own table, each token
+    behind it by that of its own pass. positions [B,S]."""
+    tables, longest = [], 0
+    for first, end in [(0, prompt), *((s, s + 1) for s in range(prompt, positions.shape[1]))]:
+        own = positions[:, first:end]
+        longest = max(longest, int(own.max()) + 1)
+        inverse, factor = frequencies(config, int(own.max()) + 1, longest)
+        angle = own[..., None].astype(WIDE) * inverse
+        angle = np.concatenate([angle, angle], -1)
+        tables.append((np.cos(angle) * factor, np.sin(angle) * factor))
+    return tuple(np.concatenate(part, 1) for part in zip(*tables))
+
+
+def seen_keys(mask, window, prompt):
+    """visible [B,S,S]: which keys a query sees; blind [B,S,1]: none, so that it weighs all keys of
+    its own pass alike."""
+    length = mask.shape[1]
+    visible = np.tril(np.ones((length, length), bool))
+    if window:
+        visible &= ~np.tril(visible, -window)
+    visible = visible[None] & mask[:, None, :]
+    blind = ~visible.any(-1, keepdims=True)
+    return visible | blind & (np.arange(length) < prompt), blind
+
+
+def windows(text):
+    """How many keys a query of each layer sees; 0: all before it."""
+    count, width = text["num_hidden_layers"], text.get("sliding_window") or 0
+    if text["model_type"] == "mistral":
+        return [width] * count
+    if text["model_type"] == "qwen2":
+        return [width if kind == "sliding_attention" else 0 for kind in text["layer_types"]]
+    return [0] * count
+
+
+def decoder(taps, config, weights, x, positions, mask, prompt):
+    """mask [B,S]: not padding; prompt: how many positions the first pass has."""
     text, t = config["text_config"], "model.language_model"
     heads, kv = text["num_attention_heads"], text["num_key_value_heads"]
     width = text.get("head_dim") or text["hidden_size"] // heads
     eps, act = text["rms_norm_eps"], ACTIVATIONS[text["hidden_act"]]
-    theta = WIDE(text["rope_parameters"]["rope_theta"])
-    angle = positions[..., None].astype(WIDE) * theta ** (-np.arange(0, width, 2).astype(WIDE) / width)
-    angle = np.concatenate([angle, angle], -1)
-    cos, sin = taps["text.rope.cos"], taps["text.rope.sin"] = np.cos(angle), np.sin(angle)
+    cos, sin = taps["text.rope.cos"], taps["text.rope.sin"] = rotary_tables(text, positions, prompt)
     rows = x.shape[:2]
-    for i in range(text["num_hidden_layers"]):
+    for i, window in enumerate(windows(text)):
         name, w = f"text.layers.{i}", f"{t}.layers.{i}"
+        visible, blind = seen_keys(mask, window, prompt)
         a = taps[f"{name}.norm1"] = rms_norm(x, weights, f"{w}.input_layernorm", eps)
         q = linear(a, weights, f"{w}.self_attn.q_proj").reshape(*rows, heads, width)
         k = linear(a, weights, f"{w}.self_attn.k_proj").reshape(*rows, kv, width)
@@ -202,11 +278,7 @@ def evaluate(config, weights, inputs, positions, generated):
     batch, length = x.shape[:2]
     mask = inputs.get("attention_mask", np.ones((batch, length - generated.shape[1]), np.int64))
     mask = np.concatenate([mask, np.ones_like(generated)], 1) != 0
-    visible = np.tril(np.ones((length, length), bool))[None] & mask[:, None, :]
-    # A prompt row that sees no key weighs all keys of its own pass alike: the prompt's.
-    blind = ~visible.any(-1, keepdims=True)
-    visible |= blind & (np.arange(length) < length - generated.shape[1])
-    decoder(taps, config, weights, x, positions, visible, blind)
+    decoder(taps, config, weights, x, positions, mask, length - generated.shape[1])
     if "labels" in inputs:
         taps["loss"] = loss_of(taps["logits"], inputs["labels"])
     return taps
@@ -238,21 +310,23 @@ def counted(name, tap, mask):
     if name.endswith((".scores", ".probs")):
         keys = np.concatenate([real, np.ones((len(mask), step), bool)], 1)
         seen = keys[:, None, :] & np.tril(np.ones((keys.shape[1], keys.shape[1]), bool))
-        seen = seen[:, -1:] if step else seen & real[:, :, None]
+        seen = seen[:, -1:, -tap.shape[-1] :] if step else seen & real[:, :, None]
         tap[~np.broadcast_to(seen[:, None], tap.shape)] = 0
     elif not step:
         tap[~real] = 0
     return tap
 
 
-def part_of(name, exact, prompt):
-    """The tap NAME of the dump, cut from the one long pass."""
+def part_of(name, exact, prompt, windows_of_layers):
+    """The tap NAME of the dump, cut from the one long pass. A sliding layer's cache shows a step the
+    window's keys only."""
     if name.startswith("step."):
         _, step, inner = name.split(".", 2)
         row = prompt - 1 + int(step)
         x = exact[inner]
         if inner.endswith((".scores", ".probs")):
-            return x[:, :, row : row + 1, : row + 1]
+            window = windows_of_layers[int(inner.split(".")[2])] or row + 1
+            return x[:, :, row : row + 1, max(0, row + 1 - window) : row + 1]
         return x[:, row : row + 1]
     x = exact[name]
     if name.endswith((".scores", ".probs")) and name.startswith("text"):
@@ -273,7 +347,7 @@ def prove(config, weights, inputs, taps):
     for name, tap in taps.items():
         if tap.dtype.kind != "f" or name == "pixel_values":
             continue
-        expected = part_of(name, exact, prompt)
+        expected = part_of(name, exact, prompt, windows(config["text_config"]))
         if expected.shape != tap.shape:
             raise NotProved(f"{name}: shape {tap.shape}, longdouble has {expected.shape}")
         # All of it, and once more what counts: a row's scale is then that of its visible keys.

@@ -15,15 +15,19 @@ The islands are patched at their places in transformers; golden_proof.py evaluat
 second time without torch and checks that nothing was missed.
 """
 
+import math
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 import transformers.models.clip.modeling_clip as clip
 import transformers.models.llama.modeling_llama as llama
+import transformers.models.mistral.modeling_mistral as mistral
+import transformers.models.qwen2.modeling_qwen2 as qwen2
 
 NO_LABEL = -100
 ISLANDS = ("softmax", "rms_norm", "rope", "loss")
+TEXT_MODULES = {"Llama": llama, "Mistral": mistral, "Qwen2": qwen2}
 
 
 class Form:
@@ -31,6 +35,7 @@ class Form:
 
     def __init__(self, kind, generator=None, left_in=None):
         self.kind, self.generator, self.left_in = kind, generator, left_in
+        self.longest = 0  # context that a dynamic rotary table has seen
 
     def rounded(self, x, island):
         """What an operation of an island hands on, in float64: itself (true) or a float32."""
@@ -56,20 +61,92 @@ class Form:
         mean = r(r(x * x).mean(-1, keepdim=True))
         return module.weight * r(x * r(torch.rsqrt(r(mean + module.variance_epsilon))))
 
+    def inverse_frequencies(self, config, length):
+        """The rotary frequencies of a pass whose highest position is length - 1, and the factor of
+        cos and sin (transformers modeling_rope_utils.py)."""
+
+        def r(y):
+            return self.rounded(y, "rope")
+
+        def constant(y):
+            """A number of the configuration, as it enters an operation on tensors."""
+            y = torch.tensor(float(y), dtype=torch.float64)
+            return y if self.kind == "true" and self.left_in != "rope" else y.to(torch.float32).double()
+
+        p, kind = config.rope_parameters, config.rope_parameters["rope_type"]
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        theta, factor = p["rope_theta"], p.get("factor")
+        original, most = p.get("original_max_position_embeddings"), config.max_position_embeddings
+        if kind == "dynamic":
+            if length < most < self.longest:
+                self.longest = most
+            self.longest = max(self.longest, length, most)
+            power = width / (width - 2)
+            if self.longest > most:
+                stretch = r(r(r(constant(factor) * self.longest) / most) - constant(factor - 1))
+                theta = r(constant(theta) * r(stretch ** constant(power)))
+            else:
+                theta = theta * ((factor * most / most) - (factor - 1)) ** power
+        exponent = r(torch.arange(0, width, 2, dtype=torch.float64) / width)
+        wave = r(constant(theta) ** exponent)
+        plain = r(1.0 / wave)
+        if kind in ("default", "dynamic"):
+            return plain, 1.0
+        if kind == "linear":
+            return r(plain / constant(factor)), 1.0
+        if kind == "longrope":
+            factors = torch.tensor(p["long_factor" if length > original else "short_factor"], dtype=torch.float64)
+            if self.kind != "true" or self.left_in == "rope":
+                factors = factors.to(torch.float32).double()
+            factor = most / original if factor is None else factor
+            attention = p.get("attention_factor")
+            if attention is None:
+                attention = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+            return r(1.0 / r(factors * wave)), attention
+        if kind == "llama3":
+            turn, scaled = r(constant(2 * math.pi) / plain), r(plain / constant(factor))
+            low, high = p["low_freq_factor"], p["high_freq_factor"]
+            part = r(r(constant(original) / turn) - constant(low))
+            part = r(part / constant(high - low))
+            mixed = r(r(r(r(1 - part) * plain) / constant(factor)) + r(part * plain))
+            slow, fast = turn > constant(original / low), turn < constant(original / high)
+            return torch.where(slow, scaled, torch.where(fast, plain, mixed)), 1.0
+        if kind != "yarn":
+            raise NotImplementedError(f"rope_type {kind}")
+        factor = most / original if factor is None else factor
+
+        def scale(m):
+            return 0.1 * m * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+        def pair(rotations):
+            return width * math.log(original / (rotations * 2 * math.pi)) / (2 * math.log(theta))
+
+        low, high = pair(p.get("beta_fast") or 32), pair(p.get("beta_slow") or 1)
+        if p.get("truncate", True):
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, width - 1)
+        high += 0.001 if low == high else 0
+        ramp = r(r(torch.arange(width // 2, dtype=torch.float64) - constant(low)) / constant(high - low))
+        keep = r(1 - ramp.clamp(0, 1))
+        scaled = r(1.0 / r(constant(factor) * wave))
+        attention = p.get("attention_factor")
+        if attention is None:
+            both = p.get("mscale") and p.get("mscale_all_dim")
+            attention = scale(p["mscale"]) / scale(p["mscale_all_dim"]) if both else scale(1)
+        return r(r(scaled * r(1 - keep)) + r(plain * keep)), attention
+
     def rotary_tables(self, module, position_ids):
         def r(y):
             return self.rounded(y, "rope")
 
-        config = module.config
-        parameters = config.rope_parameters
-        if parameters["rope_type"] != "default":
-            raise NotImplementedError(f"rope_type {parameters['rope_type']}")
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        exponent = r(torch.arange(0, width, 2, dtype=torch.float64) / width)
-        inverse = r(1.0 / r(parameters["rope_theta"] ** exponent))
+        inverse, factor = self.inverse_frequencies(module.config, int(position_ids.max()) + 1)
         angle = r(position_ids[..., None].double() * inverse)
         angle = torch.cat((angle, angle), dim=-1)
-        return r(angle.cos()), r(angle.sin())
+        if factor == 1:
+            return r(angle.cos()), r(angle.sin())
+        if self.kind != "true" or self.left_in == "rope":
+            factor = float(np.float32(factor))
+        return r(r(angle.cos()) * factor), r(r(angle.sin()) * factor)
 
     def softmax(self, scores):
         def r(y):
@@ -143,23 +220,29 @@ def attention(form, original, names, recorder):
 @contextmanager
 def patched(form, model, names, recorder):
     """The form's islands and the attention taps, for as long as the block lasts."""
-    saved = (
-        clip.eager_attention_forward,
-        llama.eager_attention_forward,
-        llama.LlamaRMSNorm.forward,
-        llama.LlamaRotaryEmbedding.forward,
-    )
-    clip.eager_attention_forward = attention(form, saved[0], names, recorder)
-    llama.eager_attention_forward = attention(form, saved[1], names, recorder)
+    saved = []
+
+    def patch(owner, name, value):
+        saved.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+    for module in (clip, *TEXT_MODULES.values()):
+        patch(module, "eager_attention_forward", attention(form, module.eager_attention_forward, names, recorder))
     if form.kind != "hf":
-        llama.LlamaRMSNorm.forward = lambda self, x: form.rms_norm(self, x)
-        llama.LlamaRotaryEmbedding.forward = lambda self, x, position_ids: form.rotary_tables(self, position_ids)
+        form.longest = 0
+        for family, module in TEXT_MODULES.items():
+            patch(getattr(module, f"{family}RMSNorm"), "forward", lambda self, x: form.rms_norm(self, x))
+            patch(
+                getattr(module, f"{family}RotaryEmbedding"),
+                "forward",
+                lambda self, x, position_ids: form.rotary_tables(self, position_ids),
+            )
         model.loss_function = form.loss
     try:
         yield
     finally:
-        clip.eager_attention_forward, llama.eager_attention_forward = saved[:2]
-        llama.LlamaRMSNorm.forward, llama.LlamaRotaryEmbedding.forward = saved[2:]
+        for owner, name, value in reversed(saved):
+            setattr(owner, name, value)
         if hasattr(model, "_loss_function"):
             del model._loss_function
 
@@ -251,7 +334,7 @@ class Hooks:
                 self.recorder.put("text.inputs_embeds", kwargs["inputs_embeds"])
 
         def rotary(_, arguments, kwargs, output):
-            positions = kwargs["position_ids"].expand(self.batch, -1)
+            positions = (kwargs["position_ids"] if kwargs else arguments[1]).expand(self.batch, -1)
             self.recorder.put("position_ids", positions)
             for name, table in zip(("cos", "sin"), output):
                 self.recorder.put(f"text.rope.{name}", table.expand(self.batch, -1, -1))

@@ -94,8 +94,14 @@ static llava_stage_work text_attention(const llava_plan *plan, double batch, dou
                                        double keys)
 {
     const llava_text_plan *t = &plan->text;
-    return attention(batch, queries, keys, (double)t->heads, (double)t->kv_heads,
-                     (double)t->head_dim, (double)t->layers);
+    llava_stage_work sum = {0};
+    for (size_t i = 0; i < t->layers; i++) {
+        double past = keys - queries, kept = (double)llava_keys_kept(t, (size_t)past);
+        double shown = t->slides[i] && kept < past ? kept + queries : keys;
+        sum = plus(sum, attention(batch, queries, shown, (double)t->heads, (double)t->kv_heads,
+                                  (double)t->head_dim, 1));
+    }
+    return sum;
 }
 
 /* The head on one row of each sample. */
