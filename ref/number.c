@@ -284,3 +284,25 @@ void llava_decode(llava_dtype from, const uint8_t *bytes, size_t n, llava_dtype 
         llava_round_all(to, out + done, count);
     }
 }
+
+/* ---- the machine's state ---- */
+
+const char *llava_arithmetic_fault(void)
+{
+    /* volatile: asked of the machine as it runs, not of the compiler */
+    volatile double least = DBL_MIN, one = 1, place = 0x1p-53;
+    volatile float least_single = FLT_MIN;
+    volatile double subnormal = of_bits(1);
+    volatile float half_single = least_single * 0.5F;
+    /* asked first: with it set, a comparison takes the next test's results for zero as well */
+    if (subnormal * 0x1p1000 == 0) {
+        return "the processor takes subnormal numbers for zero (denormals-are-zero is set)";
+    }
+    if (least * 0.5 == 0 || half_single == 0.0F) {
+        return "the processor flushes subnormal results to zero (flush-to-zero is set)";
+    }
+    if (one + place != 1 || -one - place != -1 || one + 1.5 * place == 1) {
+        return "the processor does not round to nearest";
+    }
+    return NULL;
+}

@@ -42,4 +42,9 @@ double llava_decode_bf16(uint16_t bits);
  * (pass LLAVA_F64 for the exact values). from: one of the four floating types. */
 void llava_decode(llava_dtype from, const uint8_t *bytes, size_t n, llava_dtype to, double *out);
 
+/* Why this thread's arithmetic is not IEEE's, or NULL where it is: subnormal numbers flushed to
+ * zero (code linked with fast-math sets that for the whole process) or another rounding than to
+ * nearest even would change digits silently. */
+const char *llava_arithmetic_fault(void);
+
 #endif

@@ -349,6 +349,42 @@ static void names_and_sizes(void **state)
     assert_false(llava_dtype_parse("", &parsed));
 }
 
+#if defined(__x86_64__)
+static void state_set(unsigned bits)
+{
+    __builtin_ia32_ldmxcsr(bits);
+}
+
+/* Planted: each state that would change digits, one after the other, in the control register. */
+static void arithmetic_that_is_not_ieees_is_named(void **state)
+{
+    (void)state;
+    enum { USUAL = 0x1f80 };
+    static const struct {
+        unsigned bits;
+        const char *says;
+    } faults[] = {
+        {0x8000, "flush-to-zero"}, {0x0040, "denormals-are-zero"},
+        {0x2000, "nearest"},       {0x4000, "nearest"},
+        {0x6000, "nearest"},
+    };
+    assert_null(llava_arithmetic_fault());
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        state_set(USUAL | faults[i].bits);
+        const char *fault = llava_arithmetic_fault();
+        state_set(USUAL);
+        assert_non_null(fault);
+        assert_non_null(strstr(fault, faults[i].says));
+    }
+}
+#else
+static void arithmetic_that_is_not_ieees_is_named(void **state)
+{
+    (void)state;
+    assert_null(llava_arithmetic_fault());
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +396,7 @@ int main(void)
         cmocka_unit_test(rounding_an_array_is_rounding_each_number),
         cmocka_unit_test(decode_reads_any_alignment_and_length),
         cmocka_unit_test(names_and_sizes),
+        cmocka_unit_test(arithmetic_that_is_not_ieees_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

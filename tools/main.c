@@ -1,4 +1,5 @@
 /* llava-ref: the program. A table of subcommands, and nothing else. */
+#include "ref/number.h"
 #include "tools/command.h"
 #include "tools/options.h"
 #include "tools/words.h"
@@ -85,7 +86,11 @@ int main(int argc, char **argv)
     llava_error e = {""};
     int status;
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, reported like any other */
-    if (argc < 2) {
+    const char *fault = llava_arithmetic_fault();
+    if (fault != NULL) {
+        llava_fail(&e, "%s: no result could be trusted", fault);
+        status = LLAVA_CANNOT;
+    } else if (argc < 2) {
         llava_fail(&e, "no command (llava-ref help lists them)");
         status = LLAVA_CANNOT;
     } else if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
