@@ -87,6 +87,14 @@ test: all tests
 asan:
 	@$(MAKE) SANITIZE=1 BUILD=build-asan test
 
+# The same bits with every compiler, optimisation level and architecture; minutes.
+bits:
+	@bash tests/check_bits.sh
+
+# For check_bits: the libraries, which it fetches for other architectures.
+print-libraries:
+	@echo $(filter %-dev,$(DEBIAN_BUILD))
+
 # Installs the Debian packages; says which and how where it may not.
 deps:
 	@missing=""; for p in $(DEBIAN_BUILD); do \
@@ -130,6 +138,7 @@ help:
 	@echo "make demo             ask the demo model about a picture, show every stage"
 	@echo "make test             all tests, offline; TEST_FORMAT=junit|tap for machines"
 	@echo "make asan             all tests under the address and undefined-behaviour sanitizers"
+	@echo "make bits             the same bits with every compiler and on other architectures (minutes)"
 	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"
 	@echo "make golden-check     the same into a temporary folder, compared with golden/"
 	@echo "make venv             only the pinned Python environment"
@@ -138,6 +147,6 @@ help:
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1; different BUILDs stand side by side."
 
-.PHONY: all tests test asan deps demo venv golden golden-check format install clean help force
+.PHONY: all tests test asan bits print-libraries deps demo venv golden golden-check format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d
