@@ -10,13 +10,17 @@ PYTHON   ?= python3
 VENV     ?= .venv
 
 # What it is built from and tested with: Debian's names.
-DEBIAN_BUILD  = gcc make libc6-dev libcjson-dev zlib1g-dev libpng-dev libutf8proc-dev \
-               libcmocka-dev
+DEBIAN_BUILD  = gcc make libc6-dev libcjson-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev \
+                libutf8proc-dev libcmocka-dev
 DEBIAN_GOLDEN = python3-venv
 
-PACKAGES = libcjson zlib libpng libutf8proc
+# JPEG pictures are read where libjpeg-turbo is there; JPEG=0 builds without it all the same.
+JPEG ?= $(shell pkg-config --exists libjpeg 2>/dev/null && echo 1 || echo 0)
+
+PACKAGES = libcjson zlib libpng libutf8proc$(if $(filter 1,$(JPEG)), libjpeg)
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-PACKAGE_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null || echo -lcjson -lpng -lz -lutf8proc)
+PACKAGE_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null || \
+                    echo -lcjson -lpng -lz -lutf8proc$(if $(filter 1,$(JPEG)), -ljpeg))
 
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla -Werror
 # What the numbers depend on: kept whatever CFLAGS says, so it stands behind it.
@@ -32,7 +36,8 @@ endif
 COMPILE = $(CC) $(DEFINES) $(PACKAGE_CFLAGS) -I. $(CFLAGS) $(WARNINGS) $(NUMERICS) $(SANITIZERS)
 LINK    = $(CC) $(CFLAGS) $(NUMERICS) $(SANITIZERS) $(LDFLAGS)
 
-REF_C   := $(wildcard ref/*.c) $(wildcard ref/ops/*.c)
+REF_C   := $(filter-out ref/jpeg%.c,$(wildcard ref/*.c)) $(wildcard ref/ops/*.c)
+REF_C   += $(if $(filter 1,$(JPEG)),ref/jpeg.c,ref/jpeg_absent.c)
 TOOLS_C := $(filter-out tools/main.c,$(wildcard tools/*.c))
 TEST_C  := $(wildcard tests/test_*.c)
 
@@ -145,7 +150,7 @@ help:
 	@echo "make format           clang-format all C files"
 	@echo "make install PREFIX=  copy the program to PREFIX/bin"
 	@echo "make clean            remove $(BUILD)"
-	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1; different BUILDs stand side by side."
+	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0; different BUILDs stand side by side."
 
 .PHONY: all tests test asan bits print-libraries deps demo venv golden golden-check format install clean help force
 .SECONDARY:

@@ -189,6 +189,51 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                       "image_transforms.py, convert_to_rgb",
             .ports = "no report known",
         },
+    [LLAVA_IMAGE_EXIF] =
+        {
+            .name = "image.exif",
+            .values = {"applied", "ignored", NULL},
+            .acts = (const char *const[]){"image.rgb", NULL},
+            .what = "The orientation that a picture file's EXIF data asks for. applied: the "
+                    "picture is turned upright before anything else, as load_image does; "
+                    "ignored: the rows as they are stored, so that a phone's photo lies on its "
+                    "side. Sizes, crops and a Pixtral grid follow.",
+            .source = "contract section 10: transformers image_utils.py, load_image "
+                      "(ImageOps.exif_transpose)",
+            .ports = "llama.cpp: stb_image knows no EXIF (R) "
+                     "https://github.com/ggml-org/llama.cpp/issues/20870; "
+                     "ollama: pictures seen turned (R) "
+                     "https://github.com/ollama/ollama/issues/18418; "
+                     "SGLang: three decoders, none of which turns (R) "
+                     "https://github.com/sgl-project/sglang/issues/33464; "
+                     "mistral-common: also the Pixtral grid is turned (R) "
+                     "https://github.com/mistralai/mistral-common/issues/330",
+        },
+    [LLAVA_IMAGE_JPEG_UPSAMPLING] =
+        {
+            .name = "image.jpeg_upsampling",
+            .values = {"fancy", "plain", NULL},
+            .acts = (const char *const[]){"image.rgb", NULL},
+            .what = "How the colours of a JPEG with subsampled chroma (4:2:0, 4:2:2) come back to "
+                    "full size. fancy: libjpeg's triangle filter, as in Pillow; plain: every "
+                    "sample repeated.",
+            .source = "libjpeg-turbo's default (do_fancy_upsampling), which Pillow leaves alone",
+            .ports = "SGLang: nvJPEG's default on the GPU repeats samples (F) "
+                     "https://github.com/sgl-project/sglang/pull/34163; "
+                     "DALI: the same, made adjustable (F) "
+                     "https://github.com/NVIDIA/DALI/pull/4662",
+        },
+    [LLAVA_IMAGE_JPEG_DCT] =
+        {
+            .name = "image.jpeg_dct",
+            .values = {"islow", "ifast", NULL},
+            .acts = (const char *const[]){"image.rgb", NULL},
+            .what = "The inverse cosine transform of a JPEG. islow: libjpeg's accurate integer "
+                    "one, as in Pillow; ifast: its fast one, off by a few levels.",
+            .source = "libjpeg-turbo's default (dct_method), which Pillow leaves alone",
+            .ports = "TensorFlow: decode_jpeg takes the fast one unless told otherwise (F) "
+                     "https://github.com/tensorflow/tensorflow/pull/5072",
+        },
     [LLAVA_IMAGE_RESCALE] =
         {
             .name = "image.rescale",

@@ -26,7 +26,8 @@ static uint32_t read_u32(tiff_reader *r)
     return r->big_endian ? first << 16 | second : second << 16 | first;
 }
 
-/* Header "II" or "MM", 42 in either order (Pillow takes both), offset of the first directory. */
+/* Header "II" or "MM", 42 in either order (Pillow takes both), offset of the first directory, which
+ * may lie outside: then it has no entries. */
 static bool open_tiff(tiff_reader *r, const uint8_t *bytes, size_t n)
 {
     *r = (tiff_reader){.c = llava_cursor_over(bytes, n)};
@@ -37,7 +38,16 @@ static bool open_tiff(tiff_reader *r, const uint8_t *bytes, size_t n)
     }
     r->big_endian = mark[0] == 'M';
     uint32_t offset = read_u32(r);
-    return !r->c.bad && llava_cursor_seek(&r->c, offset);
+    bool whole = !r->c.bad;
+    llava_cursor_seek(&r->c, offset);
+    return whole;
+}
+
+/* Bytes of one value of a type; 0 where there is no such type. */
+static size_t size_of_type(uint16_t type)
+{
+    static const uint8_t sizes[] = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8};
+    return type < sizeof sizes ? sizes[type] : 0;
 }
 
 /* The value of the entry whose type and count come next, when it is a whole number: the first of
@@ -47,8 +57,8 @@ static int64_t read_value(tiff_reader *r)
     uint16_t type = read_u16(r);
     uint32_t count = read_u32(r);
     bool is_short = type == 3 || type == 8, is_long = type == 4 || type == 9 || type == 13;
-    size_t size = is_short ? 2 : is_long ? 4 : 1;
-    if (count == 0) {
+    size_t size = size_of_type(type);
+    if (count == 0 || size == 0) {
         return -2;
     }
     tiff_reader value = *r;
@@ -74,8 +84,11 @@ int llava_exif_orientation(const uint8_t *bytes, size_t n)
         n -= 6;
     }
     tiff_reader r;
-    if (!open_tiff(&r, bytes, n)) {
+    if (n == 0) {
         return 0;
+    }
+    if (!open_tiff(&r, bytes, n)) {
+        return LLAVA_EXIF_UNREADABLE;
     }
     uint16_t entries = read_u16(&r);
     for (uint16_t i = 0; i < entries && !r.c.bad; i++) {

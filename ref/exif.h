@@ -6,8 +6,9 @@
 #include <stdint.h>
 
 /* The Orientation tag of an EXIF block: a TIFF header and its first directory, "Exif\0\0" in front
- * of it or not, in either byte order. 0 where there is no such tag or the block is not readable,
- * else the tag's value, or 1 (upright) where it is no number from 1 to 8. */
+ * of it or not, in either byte order. 0 where there is no such tag, LLAVA_EXIF_UNREADABLE where the
+ * block is no TIFF, else the tag's value, or 1 (upright) where it is no number from 1 to 8. */
+#define LLAVA_EXIF_UNREADABLE (-1)
 int llava_exif_orientation(const uint8_t *bytes, size_t n);
 
 /* The first tiff:Orientation of an XMP packet, as an attribute or an element; 0 where there is

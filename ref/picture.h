@@ -104,6 +104,18 @@ typedef enum {
     LLAVA_ALPHA_BLACK,
 } llava_alpha;
 
+typedef enum {
+    LLAVA_EXIF_APPLIED, /* the picture is seen upright, as load_image turns it */
+    LLAVA_EXIF_IGNORED, /* as its rows are stored */
+} llava_exif;
+
+typedef enum {
+    LLAVA_UPSAMPLING_FANCY, /* chroma of a JPEG by a triangle filter, libjpeg's default */
+    LLAVA_UPSAMPLING_PLAIN, /* every sample repeated */
+} llava_jpeg_upsampling;
+
+typedef enum { LLAVA_DCT_ISLOW, LLAVA_DCT_IFAST } llava_jpeg_dct; /* as libjpeg names them */
+
 typedef enum { LLAVA_RESCALE_CONFIG, LLAVA_RESCALE_NONE } llava_rescale;
 typedef enum {
     LLAVA_NORMALIZE_CONFIG,
@@ -126,7 +138,10 @@ typedef struct {
     llava_pass_order pass_order; /* torchvision's rounding always goes horizontally first */
     llava_size_rounding size_rounding;
     llava_crop_rounding crop_rounding;
-    llava_alpha alpha; /* acts when the file is read: llava_png_read */
+    llava_alpha alpha; /* these four act when the file is read: llava_picture_read */
+    llava_exif exif;
+    llava_jpeg_upsampling jpeg_upsampling;
+    llava_jpeg_dct jpeg_dct;
     llava_rescale rescale;
     llava_normalize normalize;
 } llava_image_plan;

@@ -275,7 +275,7 @@ static int orientation_of(const png_layout *p)
     int found = p->exif.bytes != NULL
                     ? llava_exif_orientation(p->exif.bytes, p->exif.size)
                     : text_orientation(&p->raw_profile, llava_raw_profile_orientation);
-    return found != 0 ? found : text_orientation(&p->xmp, llava_xmp_orientation);
+    return found > 0 ? found : text_orientation(&p->xmp, llava_xmp_orientation);
 }
 
 /* ---- step 2: the pixels ---- */
@@ -482,26 +482,20 @@ static bool decode_file(decoder *d, const uint8_t *bytes, size_t n)
     return ok;
 }
 
-/* Not PNG: says what else it is, where that helps. */
-static bool check_signature(const char *name, const uint8_t *bytes, size_t n, llava_error *e)
+bool llava_png_is(const uint8_t *bytes, size_t n)
 {
     static const uint8_t signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
-    if (n >= sizeof signature && memcmp(bytes, signature, sizeof signature) == 0) {
-        return true;
-    }
-    if (n >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff) {
-        return llava_fail(e, "%s: a JPEG file, which this build does not read (at byte 0)", name);
-    }
-    return llava_fail(e, "%s: not a PNG file (at byte 0)", name);
+    return n >= sizeof signature && memcmp(bytes, signature, sizeof signature) == 0;
 }
 
 bool llava_png_read(llava_picture *picture, const char *name, const uint8_t *bytes, size_t n,
-                    llava_alpha alpha, llava_error *e)
+                    llava_alpha alpha, int *orientation, llava_error *e)
 {
     *picture = (llava_picture){0};
+    *orientation = 0;
     png_layout layout = {.name = name};
-    if (!check_signature(name, bytes, n, e)) {
-        return false;
+    if (!llava_png_is(bytes, n)) {
+        return llava_fail(e, "%s: not a PNG file (at byte 0)", name);
     }
     llava_cursor chunks = llava_cursor_over(bytes, n);
     llava_cursor_seek(&chunks, 8);
@@ -516,9 +510,6 @@ bool llava_png_read(llava_picture *picture, const char *name, const uint8_t *byt
         llava_picture_free(picture);
         return false;
     }
-    if (!llava_picture_orient(picture, orientation_of(&layout), e)) {
-        llava_picture_free(picture);
-        return llava_fail_in(e, name);
-    }
+    *orientation = orientation_of(&layout);
     return true;
 }

@@ -6,7 +6,8 @@
  * is computed from right inputs, and the taps that differ are those whose own computation the
  * decision changes. Each of them must be in acts[], and each of acts[] must differ for some value
  * on some model. */
-#include "ref/png.h"
+#include "ref/jpeg.h"
+#include "ref/picture_file.h"
 #include "ref/file.h"
 #include "ref/prompt.h"
 #include "tests/support.h"
@@ -581,24 +582,43 @@ static void try_folder(const char *folder, const llava_picture *picture, bool co
     }
 }
 
-/* image.alpha acts when the file is read. */
-static void try_alpha(void)
+/* Decisions that act when the file is read. */
+static void try_file(const char *path, size_t decision, llava_image_plan wrong_plan)
 {
     llava_file file;
-    llava_error e;
+    llava_error e = {""};
     llava_picture right, wrong;
-    const char *path = "golden/picture-modes/1-rgba.png";
-    assert_true(llava_file_map(&file, path, &e));
-    assert_true(llava_png_read(&right, path, file.bytes, file.size, LLAVA_ALPHA_DROP, &e));
-    for (unsigned v = LLAVA_ALPHA_WHITE; v <= LLAVA_ALPHA_BLACK; v++) {
-        assert_true(llava_png_read(&wrong, path, file.bytes, file.size, (llava_alpha)v, &e));
-        if (!same_picture(&right, &wrong)) {
-            record(&all_found[LLAVA_IMAGE_ALPHA], v, "image.rgb");
-        }
-        llava_picture_free(&wrong);
+    llava_image_plan plan = {0};
+    if (!llava_file_map(&file, path, &e) ||
+        !llava_picture_read(&right, path, file.bytes, file.size, &plan, &e) ||
+        !llava_picture_read(&wrong, path, file.bytes, file.size, &wrong_plan, &e)) {
+        fail_msg("%s", e.text);
     }
+    unsigned v = decision == LLAVA_IMAGE_ALPHA ? wrong_plan.alpha : 1;
+    if (!same_picture(&right, &wrong)) {
+        record(&all_found[decision], v, "image.rgb");
+    }
+    llava_picture_free(&wrong);
     llava_picture_free(&right);
     llava_file_unmap(&file);
+}
+
+static void try_files(void)
+{
+    const char *rgba = "golden/picture-modes/1-rgba.png";
+    const char *turned = "tests/data/png/good-exif-6.png";
+    const char *jpeg = "tests/data/jpeg/good-420.jpg";
+    try_file(rgba, LLAVA_IMAGE_ALPHA, (llava_image_plan){.alpha = LLAVA_ALPHA_WHITE});
+    try_file(rgba, LLAVA_IMAGE_ALPHA, (llava_image_plan){.alpha = LLAVA_ALPHA_BLACK});
+    try_file(turned, LLAVA_IMAGE_EXIF, (llava_image_plan){.exif = LLAVA_EXIF_IGNORED});
+    if (!llava_jpeg_available()) { /* nothing to see */
+        record(&all_found[LLAVA_IMAGE_JPEG_UPSAMPLING], 1, "image.rgb");
+        record(&all_found[LLAVA_IMAGE_JPEG_DCT], 1, "image.rgb");
+        return;
+    }
+    try_file(jpeg, LLAVA_IMAGE_JPEG_UPSAMPLING,
+             (llava_image_plan){.jpeg_upsampling = LLAVA_UPSAMPLING_PLAIN});
+    try_file(jpeg, LLAVA_IMAGE_JPEG_DCT, (llava_image_plan){.jpeg_dct = LLAVA_DCT_IFAST});
 }
 
 static void try_pictures(void)
@@ -613,7 +633,7 @@ static void try_pictures(void)
         try_folder("golden/picture-stretch/model", &picture, k == 0);
         llava_picture_free(&picture);
     }
-    try_alpha();
+    try_files();
 }
 
 /* ---- tokens -------------------------------------------------------------------------------------

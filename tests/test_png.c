@@ -1,5 +1,5 @@
 #include "ref/file.h"
-#include "ref/png.h"
+#include "ref/picture_file.h"
 #include "ref/exif.h"
 
 #include <setjmp.h>
@@ -30,7 +30,8 @@ static bool read_png(llava_picture *picture, const char *kind, const char *name,
 {
     llava_file file;
     map_png(&file, kind, name);
-    bool ok = llava_png_read(picture, name, file.bytes, file.size, alpha, e);
+    llava_image_plan plan = {.alpha = alpha};
+    bool ok = llava_picture_read(picture, name, file.bytes, file.size, &plan, e);
     llava_file_unmap(&file);
     return ok;
 }
@@ -92,9 +93,8 @@ static const char *const reasons[][2] = {
     {"header-not-first", "no IHDR"},
     {"chunk-name", "before any whole image data (at byte 33)"},
     {"chunk-length", "before any whole image data (at byte 33)"},
-    {"jpeg", "JPEG"},
-    {"text", "not a PNG file"},
-    {"empty", "not a PNG file"},
+    {"text", "neither a PNG nor a JPEG"},
+    {"empty", "neither a PNG nor a JPEG"},
 };
 
 static const char *reason_of(const char *name)
@@ -142,7 +142,8 @@ static void a_file_cut_anywhere_is_refused_until_its_data_is_whole(void **state)
             memcpy(exact, file.bytes, n);
             llava_error e = {""};
             llava_picture picture;
-            bool ok = llava_png_read(&picture, "cut", exact, n, LLAVA_ALPHA_WHITE, &e);
+            llava_image_plan plan = {.alpha = LLAVA_ALPHA_WHITE};
+            bool ok = llava_picture_read(&picture, "cut", exact, n, &plan, &e);
             assert_int_equal(ok, n >= end_of_data);
             llava_picture_free(&picture);
             free(exact);
@@ -160,6 +161,7 @@ static void a_file_with_any_byte_changed_gives_a_picture_or_a_message(void **sta
     map_png(&file, "good-", "exif-raw-profile");
     uint8_t *bytes = malloc(file.size);
     assert_non_null(bytes);
+    llava_image_plan right = {0};
     size_t read = 0;
     for (size_t at = 0; at < file.size; at++) {
         for (size_t i = 0; i < COUNT(changes); i++) {
@@ -167,7 +169,7 @@ static void a_file_with_any_byte_changed_gives_a_picture_or_a_message(void **sta
             bytes[at] ^= changes[i];
             llava_error e = {""};
             llava_picture picture;
-            if (llava_png_read(&picture, "damaged", bytes, file.size, LLAVA_ALPHA_DROP, &e)) {
+            if (llava_picture_read(&picture, "damaged", bytes, file.size, &right, &e)) {
                 read++;
             } else {
                 assert_true(strncmp(e.text, "damaged: ", 9) == 0);
@@ -224,7 +226,15 @@ static void exif_that_says_nothing_or_nonsense_turns_nothing(void **state)
     (void)state;
     assert_int_equal(0, EXIF(""));
     assert_int_equal(0, EXIF("Exif\0\0"));
+    assert_int_equal(LLAVA_EXIF_UNREADABLE, EXIF("II*\0\10\0\0"));
+    assert_int_equal(LLAVA_EXIF_UNREADABLE, EXIF("IM*\0\10\0\0\0"));
     assert_int_equal(0, EXIF("II*\0\377\377\377\377")); /* the directory lies outside */
+    assert_int_equal(0, EXIF("II*\0\10\0\0\0"           /* a type that there is not */
+                             "\1\0"
+                             "\22\1"
+                             "\16\0"
+                             "\1\0\0\0"
+                             "\6\0\0\0"));
     assert_int_equal(0, EXIF("II*\0\10\0\0\0"
                              "\377\377"
                              "\22\1"));

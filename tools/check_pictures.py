@@ -26,8 +26,11 @@ import zlib
 import numpy as np
 from PIL import Image
 
+import jpeg_files
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SOURCES = ["error", "file", "elementary", "exif", "png", "picture", "resample"]
+SOURCES = ["error", "file", "elementary", "exif", "png", "jpeg", "picture", "picture_file",
+           "resample"]
 
 
 class Picture(ctypes.Structure):
@@ -58,7 +61,7 @@ class Processor(ctypes.Structure):
 
 PLAN = ["channel_order", "geometry", "pad_color", "pad_align", "pad_order", "resize_filter",
         "antialias", "cubic_a", "resize_rounding", "resize_grid", "pass_order", "size_rounding", "crop_rounding",
-        "alpha", "rescale", "normalize"]
+        "alpha", "exif", "jpeg_upsampling", "jpeg_dct", "rescale", "normalize"]
 TORCHVISION, FLOAT, ONCE = 1, 2, 3
 
 
@@ -77,7 +80,8 @@ class Error(ctypes.Structure):
 
 def build(cc, folder):
     out = pathlib.Path(folder) / "pictures.so"
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libpng", "zlib", "libcjson"],
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libpng", "zlib", "libcjson",
+                            "libjpeg"],
                            check=True, capture_output=True, text=True).stdout.split()
     subprocess.run([cc, "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-ffp-contract=off",
                     "-shared", "-fPIC", f"-I{ROOT}", "-o", str(out)] +
@@ -121,11 +125,12 @@ class Library:
         self.c.llava_image_stages_free(ctypes.byref(stages))
         return values, shown
 
-    def read_png(self, data, alpha=0):
-        picture, e = Picture(), Error()
-        if not self.c.llava_png_read(ctypes.byref(picture), b"p.png", data,
-                                     ctypes.c_size_t(len(data)), alpha, ctypes.byref(e)):
-            raise RuntimeError(e.text.decode())
+    def read(self, data, **decisions):
+        picture, plan, e = Picture(), Plan(**decisions), Error()
+        if not self.c.llava_picture_read(ctypes.byref(picture), b"p", data,
+                                         ctypes.c_size_t(len(data)), ctypes.byref(plan),
+                                         ctypes.byref(e)):
+            raise RuntimeError(e.text.decode(errors="replace"))
         got = array_at(picture.rgb, (picture.height, picture.width, 3), ctypes.c_uint8)
         self.c.llava_picture_free(ctypes.byref(picture))
         return got
@@ -404,11 +409,11 @@ def check_png(lib, rng, cases, tally, folder):
         except Exception as error:  # Pillow gives up on some EXIF: no reference then
             bad.append(f"reference: {error!r}")
             continue
-        if not np.array_equal(lib.read_png(data), want):
+        if not np.array_equal(lib.read(data), want):
             bad.append(data.hex())
-        if not np.array_equal(lib.read_png(data, 1), on_background(data, 255)):
+        if not np.array_equal(lib.read(data, alpha=1), on_background(data, 255)):
             white.append(data.hex())
-        if not np.array_equal(lib.read_png(data, 2), on_background(data, 0)):
+        if not np.array_equal(lib.read(data, alpha=2), on_background(data, 0)):
             black.append(data.hex())
     tally.report("PNG, alpha dropped = load_image", cases, bad)
     tally.report("PNG, on white = convert_to_rgb", cases, white)
@@ -421,7 +426,7 @@ def check_png(lib, rng, cases, tally, folder):
             pil = Image.fromarray(image[..., 0].astype(np.uint16) * 3) if mode == "I;16" else \
                 pil.convert(mode)
             pil.save(path)
-            if not np.array_equal(lib.read_png(path.read_bytes()), np.array(load_image(str(path)))):
+            if not np.array_equal(lib.read(path.read_bytes()), np.array(load_image(str(path)))):
                 bad.append(f"{mode} {size}")
     tally.report("PNG written by Pillow", 21, bad)
 
@@ -437,10 +442,87 @@ def check_damaged(lib, rng, cases, tally):
         if rng.random() < 0.3:
             del data[rng.randrange(len(data)):]
         try:
-            lib.read_png(bytes(data))
+            lib.read(bytes(data))
         except RuntimeError:
             refused += 1
     tally.report("damaged PNG: no crash", cases, [], f"({refused} refused)")
+
+
+def jpeg_metadata(rng):
+    """Markers that ask for a turn, some of them contradicting each other."""
+    out = b""
+    for _ in range(rng.choice([0, 1, 1, 2])):
+        o = rng.randint(0, 9)
+        if rng.random() < 0.6:
+            out += jpeg_files.exif(tiff(o, rng.choice("<>"), rng.choice([3, 3, 4, 1])))
+        else:
+            out += jpeg_files.xmp(rng.choice([b'<x tiff:Orientation="%d"/>',
+                                              b"<tiff:Orientation>%d</tiff:Orientation>"]) % o)
+    return out
+
+
+def load_with_pillow(data):
+    """As transformers' load_image, from bytes; None where Pillow refuses."""
+    from transformers.image_utils import load_image
+    try:
+        return np.array(load_image(Image.open(io.BytesIO(data))))
+    except Exception:
+        return None
+
+
+def check_jpeg(lib, rng, cases, tally):
+    """Files of our own making: every sampling, restart markers, colour spaces, orientation."""
+    bad = []
+    for _ in range(cases):
+        data = jpeg_files.random_jpeg(rng, jpeg_metadata(rng))
+        want = load_with_pillow(data)
+        if want is None or not np.array_equal(lib.read(data), want):
+            bad.append(data[:400].hex())
+    tally.report("JPEG of random coefficients = load_image", cases, bad)
+
+
+def check_saved_jpeg(lib, rng, cases, tally):
+    """Files that Pillow writes, with all its settings."""
+    bad = []
+    for _ in range(cases):
+        image = Image.fromarray(random_image(rng, rng.randint(1, 90), rng.randint(1, 90)))
+        image = image.resize((rng.randint(1, 120), rng.randint(1, 120)))
+        image = image.convert(rng.choice(["RGB", "RGB", "RGB", "L", "CMYK"]))
+        out = io.BytesIO()
+        keep = image.mode == "RGB" and rng.random() < 0.2
+        image.save(out, "JPEG", quality=rng.randint(1, 100), progressive=rng.random() < 0.5,
+                   subsampling=0 if keep else rng.choice([0, 1, 2]), optimize=rng.random() < 0.3,
+                   restart_marker_blocks=rng.choice([0, 0, 1, 4]), keep_rgb=keep)
+        want = load_with_pillow(out.getvalue())
+        if not np.array_equal(lib.read(out.getvalue()), want):
+            bad.append(f"{image.mode} {image.size}")
+    tally.report("JPEG written by Pillow = load_image", cases, bad)
+
+
+def check_damaged_jpeg(lib, rng, cases, tally):
+    """Flips and cuts: both read the same or both refuse. Where only one refuses, it is said."""
+    bad, refused, only_pillow, only_we = [], 0, [], []
+    for _ in range(cases):
+        data = bytearray(jpeg_files.random_jpeg(rng, jpeg_metadata(rng)))
+        for _ in range(rng.choice([0, 1, 1, 3])):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        if rng.random() < 0.3:
+            del data[rng.randrange(len(data)):]
+        data = bytes(data)
+        want, got = load_with_pillow(data), None
+        try:
+            got = lib.read(data)
+        except RuntimeError as error:
+            refused += 1
+            if want is not None:
+                only_we.append((str(error), data))
+        if got is not None and want is None:
+            only_pillow.append(data)
+        if got is not None and want is not None and not np.array_equal(got, want):
+            bad.append(data.hex())
+    tally.report("damaged JPEG", cases, bad, f"({refused} refused; only by Pillow "
+                 f"{len(only_pillow)}, only by us {len(only_we)})")
+    return only_pillow, only_we
 
 
 def main():
@@ -448,7 +530,7 @@ def main():
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cc", default="cc")
-    parser.add_argument("--only", default="resize,torch,values,png,damaged")
+    parser.add_argument("--only", default="resize,torch,values,png,damaged,jpeg")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     rng, tally = random.Random(options.seed), Tally()
@@ -464,6 +546,10 @@ def main():
             check_png(lib, rng, options.cases, tally, folder)
         if "damaged" in options.only:
             check_damaged(lib, rng, options.cases, tally)
+        if "jpeg" in options.only:
+            check_jpeg(lib, rng, options.cases, tally)
+            check_saved_jpeg(lib, rng, options.cases // 2, tally)
+            check_damaged_jpeg(lib, rng, options.cases, tally)
     return 1 if tally.failed else 0
 
 

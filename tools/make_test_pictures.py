@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what the C tests of the picture stage read: tests/data/png/*.png and
-tests/picture_vectors.h, both from Pillow, transformers and torch.
+"""Writes what the C tests of the picture stage read: tests/data/png/*.png, tests/data/jpeg/*.jpg and
+tests/picture_vectors.h, from Pillow, transformers and torch.
 
     python3 tools/make_test_pictures.py
 
@@ -8,7 +8,9 @@ The files good-*.png and odd-*.png (not quite right, and read all the same) come
 that transformers' load_image gives for them; bad-*.png are to be refused.
 """
 
+import io
 import pathlib
+import random
 import struct
 import warnings
 import zlib
@@ -22,6 +24,7 @@ from transformers.image_utils import load_image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
+import jpeg_files
 from check_pictures import CHANNELS, FILTERS, KINDS, chunk, make_png, on_background, tiff
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -143,7 +146,6 @@ def bad_files():
         "header-not-first": plain[:8] + plain[33:],
         "chunk-name": make_png(rgb, 8, 2, chunk(b"\x1b[2J", b"x")),
         "chunk-length": plain[:33] + b"\xff\xff\xff\xff" + plain[37:],
-        "jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF\0",
         "text": b"hello, this is no picture",
         "empty": b"",
     }
@@ -190,6 +192,122 @@ def file_vectors(out):
     out.append("static const png_vector png_vectors[] = {\n    " + ",\n    ".join(rows) + "};")
     bad = ",\n    ".join(f'"{name}"' for name in bad_files())
     out.append(f"static const char *const bad_pngs[] = {{\n    {bad}}};")
+
+
+def smooth(h, w):
+    """Colours that a photo has: a decoder that repeats chroma is seen at once."""
+    y, x = np.meshgrid(np.arange(h) / h, np.arange(w) / w, indexing="ij")
+    return np.stack([255 * x, 255 * y, 255 * (1 - x) * (1 - y)], -1).astype(np.uint8)
+
+
+def saved(image, **options):
+    out = io.BytesIO()
+    image.save(out, "JPEG", **options)
+    return out.getvalue()
+
+
+def good_jpegs():
+    files, rng = {}, random.Random(3)
+    photo = Image.fromarray(smooth(21, 35))
+    for i, name in enumerate(("444", "422", "420")):
+        files[name] = saved(photo, quality=80, subsampling=i)
+        files[f"progressive-{name}"] = saved(photo, quality=80, subsampling=i, progressive=True)
+    files["restart"] = saved(photo, quality=60, restart_marker_blocks=1)
+    files["grey"] = saved(photo.convert("L"), quality=80)
+    files["rgb"] = saved(photo, quality=80, subsampling=0, keep_rgb=True)
+    files["cmyk"] = saved(photo.convert("CMYK"), quality=80)
+    for name, samplings in jpeg_files.SAMPLINGS.items():
+        for kind in ("one", "progressive"):
+            j = jpeg_files.Jpeg(rng, 13, 11, samplings, restart=2 if kind == "one" else 0)
+            before = jpeg_files.adobe(2) if name == "ycck" else b""
+            files[f"made-{name}-{kind}"] = j.file(kind, before)
+    files["made-split"] = jpeg_files.Jpeg(rng, 9, 17, jpeg_files.SAMPLINGS["420"]).file("split")
+    files["made-one-pixel"] = jpeg_files.Jpeg(rng, 1, 1, jpeg_files.SAMPLINGS["420"]).file()
+    small = jpeg_files.Jpeg(rng, 3, 2, [(1, 1)] * 3)
+    files["made-ids-rgb"] = jpeg_files.Jpeg(rng, 3, 2, [(1, 1)] * 3, [82, 71, 66]).file()
+    files["made-adobe-rgb"] = small.file(before=jpeg_files.adobe(0))
+    for o in range(1, 9):
+        files[f"exif-{o}"] = small.file(before=jpeg_files.exif(tiff(o, "<>"[o % 2])))
+    whole = tiff(8, extra=2)
+    files["exif-in-two"] = small.file(before=jpeg_files.exif(whole[:20]) + jpeg_files.exif(whole[20:]))
+    xmp = jpeg_files.xmp(b"<x tiff:Orientation=\"3\"/>")
+    files["exif-before-xmp"] = small.file(before=xmp + jpeg_files.exif(tiff(6)))
+    files["exif-unreadable"] = small.file(before=xmp + jpeg_files.exif(b"IM" + tiff(6)[2:]))
+    files["xmp"] = small.file(before=xmp)
+    plain = small.file()
+    files["odd-no-huffman"] = plain[:plain.index(b"\xff\xc4")] + \
+        plain[plain.index(b"\xff\xc0"):]  # as in Motion JPEG: the tables of the standard
+    files["odd-segment-length"] = plain[:2] + b"\xff\xfe\0\1" + plain[2:]
+    files["odd-no-end"] = small.file(after=b"\0\0\0\0")
+    files["odd-tail"] = small.file() + b"anything"
+    files["odd-between"] = small.file(before=jpeg_files.jfif() + b"\0\0\xff\xff")
+    scan = jpeg_files.Jpeg(rng, 60, 9, [(1, 1)] * 3).file()
+    files["odd-data-missing"] = scan[:-120] + b"\xff\xd9"
+    return files
+
+
+def bad_jpegs():
+    rng = random.Random(4)
+    j = jpeg_files.Jpeg(rng, 40, 30, jpeg_files.SAMPLINGS["420"])
+    plain = j.file()
+    frame = j.frame(0xc0)
+    at = plain.index(frame)
+    swap = lambda new: plain[:at] + new + plain[at + len(frame):]
+    two = jpeg_files.Jpeg(rng, 5, 5, [(1, 1)] * 2)
+    large = frame[:5] + struct.pack(">HH", 13378, 13378) + frame[9:]
+    empty = jpeg_files.segment(0xda, b"\3\1\0\2\0\3\0\0\0\0")
+    bomb = jpeg_files.Jpeg(rng, 8, 8, [(1, 1)] * 3, busy=0)
+    return {
+        "cut-mark": plain[:3],
+        "cut-header": plain[:at + 8],
+        "cut-data": plain[:-200],
+        "cut-data-progressive": j.file("progressive")[:-200],
+        "cut-segment": b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+        "no-data": plain[:plain.index(b"\xff\xda")] + b"\xff\xd9",
+        "no-frame": swap(b""),
+        "no-quantisation": b"\xff\xd8" + plain[plain.index(b"\xff\xc4"):],
+        "two-frames": swap(frame + frame),
+        "two-components": two.file(),
+        "five-components": jpeg_files.Jpeg(rng, 5, 5, [(1, 1)] * 5).file("split"),
+        "twelve-bits": swap(j.frame(0xc1, 12)),
+        "lossless": swap(j.frame(0xc3)),
+        "zero-height": swap(frame[:5] + b"\0\0" + frame[7:]),
+        "zero-width": swap(frame[:7] + b"\0\0" + frame[9:]),
+        "sampling-zero": swap(frame[:-1 - 7] + b"\0" + frame[-7:]),
+        "too-many-pixels": swap(large),
+        "huffman-code": plain[:2] + jpeg_files.segment(0xc4, b"\0" + b"\xff" * 16 + b"\0" * 99) +
+        plain[2:],
+        "scans": bomb.file("progressive", after=empty * 600 + b"\xff\xd9"),
+    }
+
+
+READ_BY_PILLOW = {"scans"}  # it has no limit of scans
+
+
+def jpeg_vectors(out):
+    folder = ROOT / "tests" / "data" / "jpeg"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.jpg"):
+        old.unlink()
+    rows = []
+    for name, data in bad_jpegs().items():
+        path = folder / f"bad-{name}.jpg"
+        path.write_bytes(data)
+        try:
+            load_image(str(path))
+        except Exception:
+            continue
+        assert name in READ_BY_PILLOW, name
+    for name, data in sorted(good_jpegs().items()):
+        path = folder / f"good-{name}.jpg"
+        path.write_bytes(data)
+        pixels = np.array(load_image(str(path)))
+        label = "jpeg_" + name.replace("-", "_")
+        out.append(f"static const uint8_t {label}[] = {{{c_bytes(pixels.reshape(-1))}}};")
+        rows.append(f'{{"{name}", {pixels.shape[0]}, {pixels.shape[1]}, {label}}}')
+    out.append("static const jpeg_vector jpeg_vectors[] = {\n    " + ",\n    ".join(rows) + "};")
+    bad = ",\n    ".join(f'"{name}"' for name in bad_jpegs())
+    out.append(f"static const char *const bad_jpegs[] = {{\n    {bad}}};")
 
 
 SIZES = [((1, 10), (1, 4)), ((7, 1), (16, 1)), ((13, 4), (5, 3)), ((4, 13), (3, 5)),
@@ -253,6 +371,14 @@ def main():
 } png_vector;""")
     file_vectors(files)
     (ROOT / "tests" / "png_vectors.h").write_text("\n".join(files) + "\n")
+    jpegs = list(out)
+    jpegs.append("""typedef struct {
+    const char *name;
+    size_t height, width;
+    const uint8_t *rgb;
+} jpeg_vector;""")
+    jpeg_vectors(jpegs)
+    (ROOT / "tests" / "jpeg_vectors.h").write_text("\n".join(jpegs) + "\n")
     out.append("""typedef struct {
     llava_resample filter;
     llava_resize_rounding rounding;

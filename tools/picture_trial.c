@@ -1,7 +1,7 @@
 #include "tools/picture_trial.h"
 
 #include "ref/file.h"
-#include "ref/png.h"
+#include "ref/picture_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,22 +47,22 @@ static bool load_picture(llava_port *port, const llava_port_tensor *t, llava_pic
     return true;
 }
 
-static bool read_file(const llava_session *s, size_t i, llava_alpha alpha, llava_picture *picture,
-                      llava_error *e)
+static bool read_file(const llava_session *s, size_t i, const llava_image_plan *plan,
+                      llava_picture *picture, llava_error *e)
 {
     llava_file file;
     if (!llava_file_map(&file, s->request->images[i], e)) {
         return false;
     }
-    bool ok = llava_png_read(picture, s->request->images[i], file.bytes, file.size, alpha, e);
+    bool ok = llava_picture_read(picture, s->request->images[i], file.bytes, file.size, plan, e);
     llava_file_unmap(&file);
     return ok;
 }
 
 /* The nearest picture before stage `before`: the port's, else the file's. */
 static bool find_start(const llava_session *s, llava_port *port, size_t i, size_t before,
-                       llava_alpha alpha, llava_picture *picture, llava_image_stage *stage,
-                       llava_error *e)
+                       const llava_image_plan *plan, llava_picture *picture,
+                       llava_image_stage *stage, llava_error *e)
 {
     *stage = LLAVA_STAGE_RGB;
     for (size_t j = before; port != NULL && j-- > 0;) {
@@ -81,7 +81,7 @@ static bool find_start(const llava_session *s, llava_port *port, size_t i, size_
             return true;
         }
     }
-    return read_file(s, i, alpha, picture, e);
+    return read_file(s, i, plan, picture, e);
 }
 
 /* ---- one picture -----------------------------------------------------------------------------
@@ -95,7 +95,7 @@ static bool process(const llava_session *s, const llava_choices *choices, llava_
     llava_picture picture;
     llava_image_stage stage;
     llava_error refused;
-    if (!find_start(s, from, i, before, plan.alpha, &picture, &stage, e)) {
+    if (!find_start(s, from, i, before, &plan, &picture, &stage, e)) {
         return false;
     }
     *made = llava_picture_process_from(&s->processor, &plan, stage, &picture, stages, &refused);

@@ -2,7 +2,7 @@
 
 #include "ref/chat.h"
 #include "ref/file.h"
-#include "ref/png.h"
+#include "ref/picture_file.h"
 #include "ref/prompt.h"
 #include "tools/inputs_file.h"
 #include "tools/needed.h"
@@ -115,6 +115,9 @@ llava_image_plan llava_image_plan_of(const llava_choices *c)
         .crop_rounding = (llava_crop_rounding)v[LLAVA_IMAGE_CROP_ROUNDING],
         .pass_order = (llava_pass_order)v[LLAVA_IMAGE_PASS_ORDER],
         .alpha = (llava_alpha)v[LLAVA_IMAGE_ALPHA],
+        .exif = (llava_exif)v[LLAVA_IMAGE_EXIF],
+        .jpeg_upsampling = (llava_jpeg_upsampling)v[LLAVA_IMAGE_JPEG_UPSAMPLING],
+        .jpeg_dct = (llava_jpeg_dct)v[LLAVA_IMAGE_JPEG_DCT],
         .rescale = (llava_rescale)v[LLAVA_IMAGE_RESCALE],
         .normalize = (llava_normalize)v[LLAVA_IMAGE_NORMALIZE],
     };
@@ -141,7 +144,7 @@ static bool read_picture(llava_session *s, size_t i, llava_sha256 *sha, llava_er
         return false;
     }
     llava_sha256_add(sha, file.bytes, file.size);
-    bool ok = llava_png_read(&rgb, path, file.bytes, file.size, plan.alpha, e);
+    bool ok = llava_picture_read(&rgb, path, file.bytes, file.size, &plan, e);
     llava_file_unmap(&file);
     if (!ok) {
         return false;
