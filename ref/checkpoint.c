@@ -43,6 +43,10 @@ static const struct {
     {"language_model.", "language_model.model."},
     {"lm_head.", "language_model.lm_head."},
     {"vision_tower.vision_model.", "vision_tower.vision_model."},
+    /* Pixtral's, which have one spelling */
+    {"vision_tower.patch_conv.", "vision_tower.patch_conv."},
+    {"vision_tower.ln_pre.", "vision_tower.ln_pre."},
+    {"vision_tower.transformer.", "vision_tower.transformer."},
     {"vision_tower.", "vision_tower.vision_model."},
     {"multi_modal_projector.", "multi_modal_projector."},
 };

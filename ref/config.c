@@ -7,69 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- The vision tower ---- */
-
-/* CLIPVisionConfig's defaults where vision_config is there, ViT-L/14 at 336 pixels (LlavaConfig's
- * own) where it is not. llava-hf's files write neither hidden_act nor layer_norm_eps. */
-static llava_vision_config vision_defaults(bool has_config)
-{
-    llava_vision_config v = {
-        .tower = LLAVA_TOWER_CLIP,
-        .hidden = 768,
-        .intermediate = 3072,
-        .layers = 12,
-        .heads = 12,
-        .channels = 3,
-        .image_size = 224,
-        .patch_size = 32,
-        .act = LLAVA_ACT_QUICK_GELU,
-        .norm_eps = 1e-5,
-    };
-    if (!has_config) {
-        v.hidden = 1024;
-        v.intermediate = 4096;
-        v.layers = 24;
-        v.heads = 16;
-        v.image_size = 336;
-        v.patch_size = 14;
-    }
-    return v;
-}
-
-static bool read_vision(const llava_source *s, llava_vision_config *v)
-{
-    *v = vision_defaults(llava_json_has(s->root, "vision_config"));
-    static const char *const families[] = {"clip_vision_model", NULL};
-    size_t family = 0;
-    bool tied = false;
-    if (!llava_read_word(s, "vision_config.model_type", families, &family) ||
-        !llava_read_size(s, "vision_config.hidden_size", LLAVA_MAX_SIZE, &v->hidden) ||
-        !llava_read_size(s, "vision_config.intermediate_size", LLAVA_MAX_SIZE, &v->intermediate) ||
-        !llava_read_size(s, "vision_config.num_hidden_layers", LLAVA_MAX_LAYERS, &v->layers) ||
-        !llava_read_size(s, "vision_config.num_attention_heads", LLAVA_MAX_SIZE, &v->heads) ||
-        !llava_read_size(s, "vision_config.num_channels", LLAVA_MAX_SIZE, &v->channels) ||
-        !llava_read_size(s, "vision_config.image_size", LLAVA_MAX_SIZE, &v->image_size) ||
-        !llava_read_size(s, "vision_config.patch_size", LLAVA_MAX_SIZE, &v->patch_size) ||
-        !llava_read_act(s, "vision_config.hidden_act", &v->act) ||
-        !llava_read_positive(s, "vision_config.layer_norm_eps", &v->norm_eps) ||
-        !llava_refuse_present(s, "vision_config.per_layer_config") ||
-        !llava_json_bool(s->path, s->root, "vision_config.tie_last_hidden_states", &tied, s->e)) {
-        return false;
-    }
-    if (tied) {
-        return llava_refuse(s, "vision_config.tie_last_hidden_states", "true is not supported yet");
-    }
-    if (v->hidden % v->heads != 0) {
-        return llava_refuse(s, "vision_config.hidden_size",
-                            "is no multiple of num_attention_heads");
-    }
-    if (v->channels != 3) {
-        return llava_refuse(s, "vision_config.num_channels", "only 3 is supported");
-    }
-    return v->image_size >= v->patch_size ||
-           llava_refuse(s, "vision_config.image_size", "is smaller than patch_size");
-}
-
 /* ---- Between the two ---- */
 
 /* One index into the hidden states, whose tuple has layers + 1 entries; negative ones count from
@@ -141,7 +78,7 @@ static bool read_llava(const llava_source *s, llava_config *c)
         return llava_fail(s->e, "%s: must be an object", s->path);
     }
     if (!llava_read_word(s, "model_type", kinds, &kind) ||
-        !llava_refuse_present(s, "quantization_config") || !read_vision(s, &c->vision) ||
+        !llava_refuse_present(s, "quantization_config") || !llava_read_vision(s, &c->vision) ||
         !llava_read_text(s, &c->text) || !read_feature_layers(s, c) ||
         !read_select(s, &c->select) ||
         /* Two names of one value; where a file has both, image_token_id is set last and wins. */

@@ -34,6 +34,7 @@ typedef struct {
     size_t image_size, patch_size;
     llava_act act;
     double norm_eps;
+    double rope_theta; /* Pixtral */
 } llava_vision_config;
 
 typedef enum {

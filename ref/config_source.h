@@ -31,6 +31,13 @@ bool llava_refuse_present(const llava_source *s, const char *key);
 /* Is the key there, and null? */
 bool llava_is_null(const llava_source *s, const char *key);
 
+/* vision_config (vision_config.c). */
+bool llava_read_vision(const llava_source *s, llava_vision_config *v);
+
+/* "rope_scaling" where PART (text_config, vision_config) has one that is not empty, which hides
+ * rope_parameters altogether; else "rope_parameters". */
+bool llava_rope_object(const llava_source *s, const char *part, const char **object);
+
 /* text_config (text_config.c), and in it the rotary embedding, whose head width and
  * max_position_embeddings are read before (rope_config.c). */
 bool llava_read_text(const llava_source *s, llava_text_config *t);

@@ -323,6 +323,28 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .source = "spec 2.1: CLIPVisionEmbeddings.patch_embedding",
             .ports = "no report known",
         },
+    [LLAVA_VISION_PATCH_BIAS] =
+        {
+            .name = "vision.patch_bias",
+            .values = {"config", "absent", NULL},
+            .acts = (const char *const[]){"vision.patch_embed", NULL},
+            .what = "The bias of the patch convolution, which SigLIP has and CLIP and Pixtral have "
+                    "not. absent: left out, as in code written for CLIP.",
+            .source = "spec 2.2: SiglipVisionEmbeddings.patch_embedding",
+            .ports = "no report known",
+        },
+    [LLAVA_VISION_IMAGE_SIZES] =
+        {
+            .name = "vision.image_sizes",
+            .values = {"applied", "ignored", NULL},
+            .acts = (const char *const[]){"vision.patch_embed", "vision.embed", "vision.features",
+                                          NULL},
+            .what = "Pixtral: each picture's patches are those inside its own size, image_sizes; "
+                    "the padding that fills the batch has none. ignored: every picture is taken "
+                    "for as large as the largest.",
+            .source = "spec 2.3: PixtralVisionModel.forward",
+            .ports = "no report known",
+        },
     [LLAVA_VISION_CLS_POSITION] =
         {
             .name = "vision.cls_position",
@@ -344,9 +366,10 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .values = {"config", "shifted", "reversed", "absent", NULL},
             .acts = (const char *const[]){"vision.embed", NULL},
             .what = "Which row of the position table a row gets: its own, the class row's being "
-                    "0. shifted: patch j gets row j instead of j + 1; reversed: the table back to "
-                    "front; absent: nothing is added.",
-            .source = "spec 2.1: CLIPVisionEmbeddings.position_embedding",
+                    "0. shifted: patch j gets row j instead of j + 1, or in SigLIP, which has no "
+                    "class row, j + 1 instead of j; reversed: the table back to front; absent: "
+                    "nothing is added.",
+            .source = "spec 2.1, 2.2: CLIPVisionEmbeddings.position_embedding",
             .ports = "Megatron-LM: positions added before the class row was put in front (R 24) "
                      "https://github.com/NVIDIA/Megatron-LM/pull/6260; "
                      "keras-hub: position ids are a weight that begins as zeros (C 30)",
@@ -356,9 +379,10 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .name = "vision.pre_norm",
             .values = {"config", "absent", NULL},
             .acts = (const char *const[]){"vision.pre_norm", NULL},
-            .what = "CLIP's LayerNorm in front of the first layer, pre_layrnorm in the files. "
-                    "absent: left out, perhaps for its spelling.",
-            .source = "spec 2.1: CLIPVisionTransformer.pre_layrnorm",
+            .what = "The norm in front of the first layer: CLIP's LayerNorm, pre_layrnorm in the "
+                    "files, and Pixtral's RMSNorm, ln_pre. absent: left out, perhaps for its "
+                    "spelling.",
+            .source = "spec 2.1, 2.3: CLIPVisionTransformer.pre_layrnorm",
             .ports = "no report known",
         },
     [LLAVA_VISION_NORM_EPS] =
@@ -367,10 +391,10 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .values = {"config", "1e-5", "1e-6", "1e-7", "1e-12", NULL},
             .acts = (const char *const[]){"vision.pre_norm", "vision.layers.{i}.norm1",
                                           "vision.layers.{i}.norm2", NULL},
-            .what = "The eps under the root of the tower's LayerNorms: layer_norm_eps, 1e-5 where "
-                    "the config leaves it out. The others are defaults of other frameworks and "
-                    "models.",
-            .source = "spec 1.2, 2.1: CLIPVisionConfig.layer_norm_eps",
+            .what = "The eps under the root of the tower's norms: layer_norm_eps, 1e-5 (CLIP) or "
+                    "1e-6 (SigLIP) where the config leaves it out; in Pixtral always 1e-5. The "
+                    "others are defaults of other frameworks and models.",
+            .source = "spec 1.2, 1.3, 2.1, 2.3: CLIPVisionConfig.layer_norm_eps",
             .ports = "mindone: 1e-7 (F 39) https://github.com/mindspore-lab/mindone/pull/225; "
                      "MLC-LLM: 1e-6 by default (C 42)",
         },
@@ -381,9 +405,10 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                        "relu", NULL},
             .acts = (const char *const[]){"vision.layers.{i}.mlp.act", NULL},
             .what = "The activation of the tower's MLP: hidden_act, for CLIP quick_gelu(x) = x "
-                    "sigmoid(1.702 x). gelu: the exact form; gelu_tanh: by tanh; "
-                    "quick_gelu_1.773: the constant of MLX's fast GELU.",
-            .source = "spec 2.1: CLIPVisionConfig.hidden_act; transformers activations.py",
+                    "sigmoid(1.702 x), for SigLIP gelu_tanh, for Pixtral what the file says. gelu: "
+                    "the exact form; gelu_tanh: by tanh; quick_gelu_1.773: the constant of MLX's "
+                    "fast GELU.",
+            .source = "spec 2.1 to 2.3: CLIPVisionConfig.hidden_act; transformers activations.py",
             .ports = "MLX: 1.773 for 1.702 (F 38) https://github.com/ml-explore/mlx/pull/744; "
                      "mindone: exact GELU (F 39) "
                      "https://github.com/mindspore-lab/mindone/pull/225; "
@@ -407,9 +432,21 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .name = "vision.attn_mask",
             .values = {"none", "causal", NULL},
             .acts = (const char *const[]){"vision.layers.{i}.attn.probs", NULL},
-            .what = "The tower has no mask: every row sees every row. causal: a text model's mask "
-                    "left in.",
+            .what = "The tower has no mask within a picture: every row sees every row. causal: a "
+                    "text model's mask left in.",
             .source = "spec 2.1: CLIPEncoder.forward",
+            .ports = "no report known",
+        },
+    [LLAVA_VISION_PICTURE_MASK] =
+        {
+            .name = "vision.picture_mask",
+            .values = {"applied", "ignored", NULL},
+            .acts = (const char *const[]){"vision.layers.{i}.attn.probs", NULL},
+            .what = "Pixtral: all pictures are one sequence, in which a patch sees only the "
+                    "patches "
+                    "of its own picture. ignored: it sees all of them, which one picture alone "
+                    "never shows.",
+            .source = "spec 2.3: generate_block_attention_mask",
             .ports = "no report known",
         },
     [LLAVA_VISION_ATTN_BIAS] =
@@ -432,11 +469,78 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                                           NULL},
             .what = "The order of the rows within a head of q and k. permuted: llama.cpp's "
                     "reordering for rotary weights, [h, 2, d/2] to [h, d/2, 2], applied to a "
-                    "tower that has no rotary embedding. Scores do not change, as q and k move "
-                    "alike.",
-            .source = "spec 2.1: CLIPAttention",
+                    "tower that has no rotary embedding: scores do not change, as q and k move "
+                    "alike. Pixtral has one, and the files of transformers are in its order, the "
+                    "half kind: with the wrong order the wrong elements turn together.",
+            .source = "spec 2.1, 8: CLIPAttention; PixtralAttention",
             .ports = "tt-metal: rotary reordering of tower weights (R 48) "
                      "https://github.com/tenstorrent/tt-metal/issues/32024",
+        },
+    [LLAVA_VISION_ROPE_AXES] =
+        {
+            .name = "vision.rope_axes",
+            .values = {"row-column", "column-row", NULL},
+            .acts = (const char *const[]){"vision.rope.cos", "vision.rope.sin", NULL},
+            .what = "Pixtral turns the first quarter of a head (and the third) by the patch's row, "
+                    "the second (and the fourth) by its column. column-row: the other way round.",
+            .source = "spec 2.3: PixtralVisionRotaryEmbedding",
+            .ports = "no report known",
+        },
+    [LLAVA_VISION_ROPE_FREQUENCIES] =
+        {
+            .name = "vision.rope_frequencies",
+            .values = {"alternating", "split", "shared", NULL},
+            .acts = (const char *const[]){"vision.rope.cos", "vision.rope.sin", NULL},
+            .what = "Pixtral: of the frequencies theta^(-2j/d) the rows have the even j and the "
+                    "columns the odd ones. split: the rows have the first half of them and the "
+                    "columns the second; shared: both have the even ones, as where each axis is a "
+                    "rotary embedding of its own, of half the width.",
+            .source = "spec 2.3: PixtralVisionRotaryEmbedding.compute_axial_rope_parameters",
+            .ports = "no report known",
+        },
+    [LLAVA_VISION_ROPE_THETA] =
+        {
+            .name = "vision.rope_theta",
+            .values = {"config", "1e4", "1e6", "1e9", NULL},
+            .acts = (const char *const[]){"vision.rope.cos", "vision.rope.sin", NULL},
+            .what = "Pixtral: the base of the rotary frequencies, rope_theta of the vision part, "
+                    "10000 where it says nothing. The others are the language model's.",
+            .source = "spec 1.4: PixtralVisionConfig.rope_parameters",
+            .ports = "no report known",
+        },
+    [LLAVA_VISION_ROPE_POSITIONS] =
+        {
+            .name = "vision.rope_positions",
+            .values = {"picture", "continued", "sequence", NULL},
+            .acts = (const char *const[]){"vision.rope.cos", "vision.rope.sin", NULL},
+            .what = "Pixtral: a patch's position is its row and its column in its own picture, "
+                    "from "
+                    "0. continued: rows are counted on from picture to picture; sequence: both "
+                    "are the patch's number in the sequence, as in a text.",
+            .source = "spec 2.3: PixtralVisionModel.forward",
+            .ports = "no report known",
+        },
+    [LLAVA_VISION_ROPE_PAIRING] =
+        {
+            .name = "vision.rope_pairing",
+            .values = {"half", "interleaved", NULL},
+            .acts = (const char *const[]){"vision.layers.{i}.attn.q_rope",
+                                          "vision.layers.{i}.attn.k_rope", NULL},
+            .what = "Pixtral: element j turns with element j + d/2, in the order that the files of "
+                    "transformers have. interleaved: 2j with 2j + 1, the order of Mistral's own "
+                    "files.",
+            .source = "spec 2.3, 8: transformers models/pixtral, rotate_half",
+            .ports = "no report known",
+        },
+    [LLAVA_VISION_MLP_ORDER] =
+        {
+            .name = "vision.mlp_order",
+            .values = {"plain", "gate-up-swapped", NULL},
+            .acts = (const char *const[]){"vision.layers.{i}.mlp.act", NULL},
+            .what = "Pixtral: the gate goes through the activation, act(gate) * up. "
+                    "gate-up-swapped: act(up) * gate.",
+            .source = "spec 2.3: PixtralMLP",
+            .ports = "no report known",
         },
     [LLAVA_VISION_FEATURE_LAYER] =
         {
@@ -476,11 +580,12 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
     [LLAVA_VISION_SELECT] =
         {
             .name = "vision.select",
-            .values = {"config", "full", "drop-last", NULL},
+            .values = {"config", "full", "drop-last", "drop-first", NULL},
             .acts = (const char *const[]){"vision.features", NULL},
-            .what = "Which rows become features: `default` drops the class row, row 0; `full` "
-                    "keeps all. full: nothing is dropped; drop-last: the last row goes instead of "
-                    "the first.",
+            .what = "Which rows become features: `default` drops row 0, the class row where there "
+                    "is one; `full` keeps all. full: nothing is dropped; drop-last: the last row "
+                    "goes instead of the first; drop-first: the first goes, as if SigLIP had a "
+                    "class row.",
             .source = "spec 3: vision_feature_select_strategy; LlavaModel.get_image_features",
             .ports = "NeMo Automodel: class rows of later pictures cut at wrong places (R 25) "
                      "https://github.com/NVIDIA-NeMo/Automodel/pull/1922; "
@@ -865,6 +970,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                                           "vision.layers.{i}.attn.v",
                                           "vision.layers.{i}.attn.out",
                                           "vision.layers.{i}.mlp.fc1",
+                                          "vision.layers.{i}.mlp.gate",
+                                          "vision.layers.{i}.mlp.up",
                                           "vision.layers.{i}.mlp.out",
                                           "projector.fc1",
                                           "projector.out",
@@ -903,7 +1010,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .acts = (const char
                          *const[]){"vision.layers.{i}.attn.q", "vision.layers.{i}.attn.k",
                                    "vision.layers.{i}.attn.v", "vision.layers.{i}.attn.out",
-                                   "vision.layers.{i}.mlp.fc1", "vision.layers.{i}.mlp.out",
+                                   "vision.layers.{i}.mlp.fc1", "vision.layers.{i}.mlp.gate",
+                                   "vision.layers.{i}.mlp.up", "vision.layers.{i}.mlp.out",
                                    "projector.fc1", "projector.out", "text.layers.{i}.attn.q",
                                    "text.layers.{i}.attn.k", "text.layers.{i}.attn.v",
                                    "text.layers.{i}.attn.out", "text.layers.{i}.mlp.gate",
@@ -954,7 +1062,9 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
         {
             .name = "numerics.islands",
             .values = {"none", "hf", NULL},
-            .acts = (const char *const[]){"vision.layers.{i}.attn.probs", "text.rope.cos",
+            .acts = (const char *const[]){"vision.pre_norm", "vision.rope.cos", "vision.rope.sin",
+                                          "vision.layers.{i}.norm1", "vision.layers.{i}.attn.probs",
+                                          "vision.layers.{i}.norm2", "text.rope.cos",
                                           "text.rope.sin", "text.layers.{i}.norm1",
                                           "text.layers.{i}.attn.probs", "text.layers.{i}.norm2",
                                           "text.norm", "loss", NULL},

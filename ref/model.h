@@ -53,6 +53,10 @@ typedef struct {
 
 llava_tower_shape llava_tower_shape_of(const llava_plan *plan, const llava_inputs *in);
 
+/* The tap of hidden state 0, which enters the first layer: "vision.pre_norm", or "vision.embed"
+ * where the tower has no norm there (SigLIP). */
+const char *llava_tower_start(llava_tower tower);
+
 /* Patches of one picture, whole ones only. */
 typedef struct {
     size_t rows, columns;

@@ -102,11 +102,69 @@ static bool plan_features(llava_vision_plan *v, const llava_config *config, cons
     return true;
 }
 
+/* Decisions about what only some towers have. */
+static bool acts_in_tower(llava_tower tower, const llava_choices *c, llava_error *e)
+{
+    enum { CLIP = 1 << LLAVA_TOWER_CLIP, SIGLIP = 1 << LLAVA_TOWER_SIGLIP };
+    enum { PIXTRAL = 1 << LLAVA_TOWER_PIXTRAL };
+    static const struct {
+        llava_decision_id id;
+        unsigned towers;
+        const char *else_why;
+    } some[] = {
+        {LLAVA_VISION_PATCH_BIAS, SIGLIP, "this tower's convolution has no bias"},
+        {LLAVA_VISION_CLS_POSITION, CLIP, "this tower has no class row"},
+        {LLAVA_VISION_POSITIONS, CLIP | SIGLIP, "this tower has no position table"},
+        {LLAVA_VISION_PRE_NORM, CLIP | PIXTRAL, "this tower has no norm in front of its layers"},
+        {LLAVA_VISION_ATTN_BIAS, CLIP | SIGLIP, "this tower's attention has no biases"},
+        {LLAVA_VISION_POST_NORM, CLIP | SIGLIP, "this tower has no norm behind its layers"},
+        {LLAVA_VISION_IMAGE_SIZES, PIXTRAL, "this tower's pictures are all of one size"},
+        {LLAVA_VISION_PICTURE_MASK, PIXTRAL, "this tower has a sequence for each picture"},
+        {LLAVA_VISION_ROPE_AXES, PIXTRAL, "this tower has no rotary embedding"},
+        {LLAVA_VISION_ROPE_FREQUENCIES, PIXTRAL, "this tower has no rotary embedding"},
+        {LLAVA_VISION_ROPE_THETA, PIXTRAL, "this tower has no rotary embedding"},
+        {LLAVA_VISION_ROPE_POSITIONS, PIXTRAL, "this tower has no rotary embedding"},
+        {LLAVA_VISION_ROPE_PAIRING, PIXTRAL, "this tower has no rotary embedding"},
+        {LLAVA_VISION_MLP_ORDER, PIXTRAL, "this tower's MLP has no gate"},
+    };
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        if (chosen(c, some[i].id) != 0 && (some[i].towers & (1u << tower)) == 0) {
+            return no_effect(e, c, some[i].id, some[i].else_why);
+        }
+    }
+    return true;
+}
+
+/* CLIP's table begins with the class row's position; SigLIP's with the first patch's. */
+static void plan_position_table(llava_vision_plan *v)
+{
+    bool has_class = v->tower == LLAVA_TOWER_CLIP;
+    v->position_rows = v->grid * v->grid + (has_class ? 1 : 0);
+    v->first_position = has_class && v->class_position == LLAVA_CLASS_ABSENT ? 1 : 0;
+}
+
+static void plan_axial_rope(llava_vision_plan *v, const llava_vision_config *from,
+                            const llava_choices *c)
+{
+    static const double theta[] = {1e4, 1e6, 1e9};
+    v->rope_theta = choose_number(c, LLAVA_VISION_ROPE_THETA, from->rope_theta, theta);
+    v->rope_pairing = (llava_rope_pairing)chosen(c, LLAVA_VISION_ROPE_PAIRING);
+    v->rope_frequencies = (llava_axial_frequencies)chosen(c, LLAVA_VISION_ROPE_FREQUENCIES);
+    v->rope_positions = (llava_axial_positions)chosen(c, LLAVA_VISION_ROPE_POSITIONS);
+    v->rope_columns_first = chosen(c, LLAVA_VISION_ROPE_AXES) == 1;
+    v->pictures_apart = chosen(c, LLAVA_VISION_PICTURE_MASK) == 0;
+    v->sizes_ignored = chosen(c, LLAVA_VISION_IMAGE_SIZES) == 1;
+    v->gate_up_swapped = chosen(c, LLAVA_VISION_MLP_ORDER) == 1;
+}
+
 static bool plan_vision(llava_vision_plan *v, const llava_config *config, const llava_choices *c,
                         llava_error *e)
 {
     static const double eps[] = {1e-5, 1e-6, 1e-7, 1e-12};
     const llava_vision_config *from = &config->vision;
+    if (!acts_in_tower(from->tower, c, e)) {
+        return false;
+    }
     v->tower = from->tower;
     v->hidden = from->hidden;
     v->intermediate = from->intermediate;
@@ -121,27 +179,32 @@ static bool plan_vision(llava_vision_plan *v, const llava_config *config, const 
     v->norm_eps = choose_number(c, LLAVA_VISION_NORM_EPS, from->norm_eps, eps);
     v->patches_column_major = chosen(c, LLAVA_VISION_PATCH_ORDER) == 1;
     v->kernel_channels_last = chosen(c, LLAVA_VISION_PATCH_KERNEL) == 1;
-    v->class_position = (llava_class_position)chosen(c, LLAVA_VISION_CLS_POSITION);
+    v->class_position = v->tower == LLAVA_TOWER_CLIP
+                            ? (llava_class_position)chosen(c, LLAVA_VISION_CLS_POSITION)
+                            : LLAVA_CLASS_ABSENT;
     v->class_rows = v->class_position == LLAVA_CLASS_ABSENT ? 0 : 1;
     v->positions = (llava_position_rows)chosen(c, LLAVA_VISION_POSITIONS);
-    v->pre_norm = chosen(c, LLAVA_VISION_PRE_NORM) == 0;
+    plan_position_table(v);
+    v->patch_bias = v->tower == LLAVA_TOWER_SIGLIP && chosen(c, LLAVA_VISION_PATCH_BIAS) == 0;
+    v->pre_norm = v->tower != LLAVA_TOWER_SIGLIP && chosen(c, LLAVA_VISION_PRE_NORM) == 0;
     v->post_norm = chosen(c, LLAVA_VISION_POST_NORM) == 1;
     v->attn_scale = attention_scale(chosen(c, LLAVA_VISION_ATTN_SCALE), v->head_dim, v->hidden);
     v->causal = chosen(c, LLAVA_VISION_ATTN_MASK) == 1;
-    v->attn_bias = chosen(c, LLAVA_VISION_ATTN_BIAS) == 0;
+    v->attn_bias = v->tower != LLAVA_TOWER_PIXTRAL && chosen(c, LLAVA_VISION_ATTN_BIAS) == 0;
     v->qk_permuted = chosen(c, LLAVA_VISION_QK_LAYOUT) == 1;
     if (v->qk_permuted && v->head_dim % 2 != 0) {
         return no_effect(e, c, LLAVA_VISION_QK_LAYOUT, "the head width is odd");
     }
+    plan_axial_rope(v, from, c);
     if (!plan_features(v, config, c, e)) {
         return false;
     }
     static const llava_rows select[] = {LLAVA_ROWS_DROP_FIRST, LLAVA_ROWS_FULL,
-                                        LLAVA_ROWS_DROP_LAST};
+                                        LLAVA_ROWS_DROP_LAST, LLAVA_ROWS_DROP_FIRST};
     v->select = config->select == LLAVA_SELECT_FULL && chosen(c, LLAVA_VISION_SELECT) == 0
                     ? LLAVA_ROWS_FULL
                     : select[chosen(c, LLAVA_VISION_SELECT)];
-    if (v->class_position == LLAVA_CLASS_ABSENT) {
+    if (chosen(c, LLAVA_VISION_CLS_POSITION) == LLAVA_CLASS_ABSENT) {
         v->select = LLAVA_ROWS_FULL; /* no row to drop: the patches are all there is */
     }
     if (!llava_mul(v->hidden, v->feature_count, &v->feature_width)) {

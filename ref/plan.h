@@ -17,6 +17,20 @@ typedef enum {
     LLAVA_POSITIONS_REVERSED,
     LLAVA_POSITIONS_ABSENT,
 } llava_position_rows;
+/* Which of the rotary frequencies f_0 .. f_(d/2-1) a patch's row and column have: even ones and odd
+ * ones; the first half and the second; the even ones, both. */
+typedef enum {
+    LLAVA_AXIAL_ALTERNATING,
+    LLAVA_AXIAL_SPLIT,
+    LLAVA_AXIAL_SHARED
+} llava_axial_frequencies;
+/* A patch's row and column in its picture; rows counted on from picture to picture; both its number
+ * in the sequence. */
+typedef enum {
+    LLAVA_AXIAL_IN_PICTURE,
+    LLAVA_AXIAL_CONTINUED,
+    LLAVA_AXIAL_IN_SEQUENCE,
+} llava_axial_positions;
 typedef enum { LLAVA_ROWS_FULL, LLAVA_ROWS_DROP_FIRST, LLAVA_ROWS_DROP_LAST } llava_rows;
 
 typedef struct {
@@ -32,9 +46,21 @@ typedef struct {
     llava_class_position class_position;
     size_t class_rows; /* of a sequence: 1, or 0 */
     llava_position_rows positions;
+    size_t position_rows;  /* of the position table */
+    size_t first_position; /* the table's row for row 0 of a sequence */
+    bool patch_bias;       /* of the convolution */
     bool pre_norm, post_norm;
     double attn_scale;
     bool causal, attn_bias, qk_permuted;
+    /* Pixtral */
+    double rope_theta;
+    llava_rope_pairing rope_pairing;
+    llava_axial_frequencies rope_frequencies;
+    llava_axial_positions rope_positions;
+    bool rope_columns_first; /* a patch's column where its row belongs, and the reverse */
+    bool pictures_apart;     /* a patch sees its own picture only */
+    bool sizes_ignored;      /* every picture is all of its pixels */
+    bool gate_up_swapped;
     size_t feature_count;                            /* chosen hidden states */
     size_t feature_layers[LLAVA_MAX_FEATURE_LAYERS]; /* 0: the state before layer 0 */
     size_t layers_needed;                            /* the highest of them and the config's */

@@ -20,9 +20,18 @@ static const char *key_of(keys *k, const char *name)
     return k->key;
 }
 
-static bool is_filled_object(const cJSON *object)
+bool llava_rope_object(const llava_source *s, const char *part, const char **object)
 {
-    return object != NULL && object->child != NULL;
+    char scaling[64], parameters[64];
+    const cJSON *found, *other;
+    snprintf(scaling, sizeof scaling, "%s.rope_scaling", part);
+    snprintf(parameters, sizeof parameters, "%s.rope_parameters", part);
+    if (!llava_json_object(s->path, s->root, scaling, &found, s->e) ||
+        !llava_json_object(s->path, s->root, parameters, &other, s->e)) {
+        return false;
+    }
+    *object = found != NULL && found->child != NULL ? "rope_scaling" : "rope_parameters";
+    return true;
 }
 
 static bool is_there(keys *k, const char *name)
@@ -197,13 +206,10 @@ static bool refuse_nested(keys *k)
 
 bool llava_read_rope(const llava_source *s, llava_text_config *t)
 {
-    const cJSON *scaling, *parameters;
-    if (!llava_json_object(s->path, s->root, "text_config.rope_scaling", &scaling, s->e) ||
-        !llava_json_object(s->path, s->root, "text_config.rope_parameters", &parameters, s->e)) {
+    keys k = {.s = s};
+    if (!llava_rope_object(s, "text_config", &k.object)) {
         return false;
     }
-    /* a rope_scaling that is not empty hides rope_parameters altogether */
-    keys k = {.s = s, .object = is_filled_object(scaling) ? "rope_scaling" : "rope_parameters"};
     llava_rope *rope = &t->rope;
     *rope = (llava_rope){.theta = 10000.0, .factor = 1, .attention_factor = 1};
     if (!refuse_nested(&k) || !llava_read_positive(s, "text_config.rope_theta", &rope->theta) ||

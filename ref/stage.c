@@ -146,6 +146,24 @@ bool llava_layer_norm_by_name(llava_run *r, double *y, const double *x, size_t r
     return ok;
 }
 
+bool llava_rms_norm_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t width,
+                            double eps, const char *format, ...)
+{
+    char name[NAME];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(name, sizeof name, format, arguments);
+    va_end(arguments);
+    llava_scratch_block *mark = llava_scratch_mark(r);
+    double *weight = llava_scratch(r, 1, width);
+    bool ok = weight != NULL && llava_vector_by_name(r, weight, width, "%s.weight", name);
+    if (ok) {
+        llava_rms_norm(&r->plan->numerics, y, x, rows, width, weight, eps);
+    }
+    llava_scratch_release(r, mark);
+    return ok;
+}
+
 bool llava_vector_by_name(llava_run *r, double *out, size_t count, const char *format, ...)
 {
     char name[NAME + 16];

@@ -53,6 +53,10 @@ bool llava_linear_by_name(llava_run *r, double *y, const double *x, size_t rows,
 bool llava_layer_norm_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t width,
                               double eps, const char *format, ...) LLAVA_PRINTF(7, 8);
 
+/* RMSNorm with NAME.weight [width]. */
+bool llava_rms_norm_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t width,
+                            double eps, const char *format, ...) LLAVA_PRINTF(7, 8);
+
 /* A whole vector NAME [count] in the storage type. */
 bool llava_vector_by_name(llava_run *r, double *out, size_t count, const char *format, ...)
     LLAVA_PRINTF(4, 5);

@@ -23,25 +23,45 @@ static const llava_tap_kind kinds[] = {
     {"position_ids", "B,S", LLAVA_AT_INPUT, "attention_mask input_ids",
      "0..S-1 (forward), or cumsum(mask) - 1 with padding 0 (generate)", "spec 3"},
     {"vision.patch_embed", "N,P,D", LLAVA_AT_VISION, "pixel_values",
-     "conv(pixel_values), kernel and stride patch_size, no bias; row-major patches",
-     "CLIPVisionEmbeddings"},
+     "conv(pixel_values), kernel and stride patch_size; row-major patches; a bias in SigLIP alone",
+     "CLIPVisionEmbeddings, SiglipVisionEmbeddings, PixtralVisionModel"},
     {"vision.embed", "N,T,D", LLAVA_AT_VISION, "vision.patch_embed",
-     "[class_embedding; patch_embed] + position_embedding", "CLIPVisionEmbeddings"},
+     "[class_embedding; patch_embed] + position_embedding; SigLIP without the class row; Pixtral: "
+     "patch_embed",
+     "CLIPVisionEmbeddings, SiglipVisionEmbeddings"},
     {"vision.pre_norm", "N,T,D", LLAVA_AT_VISION, "vision.embed",
-     "LayerNorm(embed) with pre_layrnorm: hidden state 0", "CLIPVisionTransformer"},
+     "LayerNorm(embed) with pre_layrnorm, Pixtral RMSNorm with ln_pre: hidden state 0",
+     "CLIPVisionTransformer, PixtralVisionModel"},
+    {"vision.rope.cos", "T,d", LLAVA_AT_VISION, "pixel_values",
+     "cos(row f_0, row f_2, ..., column f_1, column f_3, ...) twice over; f_j = theta^(-2j/d)",
+     "PixtralVisionRotaryEmbedding"},
+    {"vision.rope.sin", "T,d", LLAVA_AT_VISION, "pixel_values",
+     "sin(row f_0, row f_2, ..., column f_1, column f_3, ...) twice over; f_j = theta^(-2j/d)",
+     "PixtralVisionRotaryEmbedding"},
     {"vision.layers.{i}.norm1", "N,T,D", LLAVA_AT_VISION_LAYER, "{below}",
-     "LayerNorm(x) with layer_norm1", "CLIPEncoderLayer"},
+     "LayerNorm(x) with layer_norm1; Pixtral: RMSNorm(x) with attention_norm",
+     "CLIPEncoderLayer, PixtralAttentionLayer"},
     {"vision.layers.{i}.attn.q", "N,T,h,d", LLAVA_AT_VISION_LAYER, "vision.layers.{i}.norm1",
      "W_q norm1 + b_q, split into heads", "CLIPAttention"},
     {"vision.layers.{i}.attn.k", "N,T,h,d", LLAVA_AT_VISION_LAYER, "vision.layers.{i}.norm1",
      "W_k norm1 + b_k, split into heads", "CLIPAttention"},
     {"vision.layers.{i}.attn.v", "N,T,h,d", LLAVA_AT_VISION_LAYER, "vision.layers.{i}.norm1",
      "W_v norm1 + b_v, split into heads", "CLIPAttention"},
+    {"vision.layers.{i}.attn.q_rope", "N,T,h,d", LLAVA_AT_VISION_LAYER,
+     "vision.layers.{i}.attn.q vision.rope.cos vision.rope.sin", "q cos + rotate_half(q) sin",
+     "models/pixtral, apply_rotary_pos_emb"},
+    {"vision.layers.{i}.attn.k_rope", "N,T,h,d", LLAVA_AT_VISION_LAYER,
+     "vision.layers.{i}.attn.k vision.rope.cos vision.rope.sin", "k cos + rotate_half(k) sin",
+     "models/pixtral, apply_rotary_pos_emb"},
     {"vision.layers.{i}.attn.scores", "N,h,T,T", LLAVA_AT_VISION_LAYER,
-     "vision.layers.{i}.attn.q vision.layers.{i}.attn.k", "(q . k) * d^-0.5",
+     "vision.layers.{i}.attn.q_rope|vision.layers.{i}.attn.q "
+     "vision.layers.{i}.attn.k_rope|vision.layers.{i}.attn.k",
+     "(q . k) * d^-0.5; Pixtral: (q_rope . k_rope) * d^-0.5, before the mask",
      "eager_attention_forward"},
     {"vision.layers.{i}.attn.probs", "N,h,T,T", LLAVA_AT_VISION_LAYER,
-     "vision.layers.{i}.attn.scores", "softmax over the keys", "eager_attention_forward"},
+     "vision.layers.{i}.attn.scores",
+     "softmax over the keys; Pixtral: over those of the own picture, 0 for the others",
+     "eager_attention_forward"},
     {"vision.layers.{i}.attn.context", "N,T,D", LLAVA_AT_VISION_LAYER,
      "vision.layers.{i}.attn.probs vision.layers.{i}.attn.v", "probs v, heads concatenated",
      "eager_attention_forward"},
@@ -50,11 +70,18 @@ static const llava_tap_kind kinds[] = {
     {"vision.layers.{i}.resid1", "N,T,D", LLAVA_AT_VISION_LAYER,
      "{below} vision.layers.{i}.attn.out", "x + attn.out", "CLIPEncoderLayer"},
     {"vision.layers.{i}.norm2", "N,T,D", LLAVA_AT_VISION_LAYER, "vision.layers.{i}.resid1",
-     "LayerNorm(resid1) with layer_norm2", "CLIPEncoderLayer"},
+     "LayerNorm(resid1) with layer_norm2; Pixtral: RMSNorm(resid1) with ffn_norm",
+     "CLIPEncoderLayer, PixtralAttentionLayer"},
     {"vision.layers.{i}.mlp.fc1", "N,T,M", LLAVA_AT_VISION_LAYER, "vision.layers.{i}.norm2",
      "W_1 norm2 + b_1", "CLIPMLP"},
-    {"vision.layers.{i}.mlp.act", "N,T,M", LLAVA_AT_VISION_LAYER, "vision.layers.{i}.mlp.fc1",
-     "act(fc1); quick_gelu(x) = x sigmoid(1.702 x) in CLIP", "CLIPMLP, activations.py"},
+    {"vision.layers.{i}.mlp.gate", "N,T,M", LLAVA_AT_VISION_LAYER, "vision.layers.{i}.norm2",
+     "W_gate norm2", "PixtralMLP"},
+    {"vision.layers.{i}.mlp.up", "N,T,M", LLAVA_AT_VISION_LAYER, "vision.layers.{i}.norm2",
+     "W_up norm2", "PixtralMLP"},
+    {"vision.layers.{i}.mlp.act", "N,T,M", LLAVA_AT_VISION_LAYER,
+     "vision.layers.{i}.mlp.fc1|vision.layers.{i}.mlp.gate vision.layers.{i}.mlp.up",
+     "act(fc1); quick_gelu(x) = x sigmoid(1.702 x) in CLIP; Pixtral: act(gate) * up",
+     "CLIPMLP, PixtralMLP, activations.py"},
     {"vision.layers.{i}.mlp.out", "N,T,D", LLAVA_AT_VISION_LAYER, "vision.layers.{i}.mlp.act",
      "W_2 act + b_2", "CLIPMLP"},
     {"vision.layers.{i}.output", "N,T,D", LLAVA_AT_VISION_LAYER,
@@ -269,9 +296,37 @@ static llava_dtype kind_type(const llava_tap_kind *kind, const llava_plan *p,
     }
 }
 
-/* Does such a run have taps of this kind? Pictures' u8 stages are the caller's to list. */
-static bool kind_exists(const llava_tap_kind *kind, const llava_tap_sizes *z)
+bool llava_tap_of_tower(const llava_tap_kind *kind, llava_tower tower)
 {
+    enum { CLIP = 1 << LLAVA_TOWER_CLIP, SIGLIP = 1 << LLAVA_TOWER_SIGLIP };
+    enum { PIXTRAL = 1 << LLAVA_TOWER_PIXTRAL };
+    static const struct {
+        const char *name;
+        unsigned towers;
+    } some[] = {
+        {"vision.pre_norm", CLIP | PIXTRAL},
+        {"vision.rope.cos", PIXTRAL},
+        {"vision.rope.sin", PIXTRAL},
+        {"vision.layers.{i}.attn.q_rope", PIXTRAL},
+        {"vision.layers.{i}.attn.k_rope", PIXTRAL},
+        {"vision.layers.{i}.mlp.fc1", CLIP | SIGLIP},
+        {"vision.layers.{i}.mlp.gate", PIXTRAL},
+        {"vision.layers.{i}.mlp.up", PIXTRAL},
+    };
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        if (strcmp(some[i].name, kind->name) == 0) {
+            return (some[i].towers & (1u << tower)) != 0;
+        }
+    }
+    return true;
+}
+
+/* Does such a run have taps of this kind? Pictures' u8 stages are the caller's to list. */
+static bool kind_exists(const llava_tap_kind *kind, const llava_plan *p, const llava_tap_sizes *z)
+{
+    if (!llava_tap_of_tower(kind, p->vision.tower)) {
+        return false;
+    }
     switch (kind->at) {
     case LLAVA_AT_IMAGE:
         return z->pictures > 0 && strcmp(kind->name, "pixel_values") == 0;
@@ -336,7 +391,8 @@ static bool list_layers(const listing *l, size_t from, size_t to, size_t layers)
 {
     for (size_t i = 0; i < layers; i++) {
         for (size_t k = from; k < to; k++) {
-            if (!list_one(l, &kinds[k], i)) {
+            if (llava_tap_of_tower(&kinds[k], l->plan->vision.tower) &&
+                !list_one(l, &kinds[k], i)) {
                 return false;
             }
         }
@@ -359,7 +415,7 @@ static bool list_pass(const listing *l, bool step)
 {
     for (size_t k = 0; k < KINDS; k++) {
         const llava_tap_kind *kind = &kinds[k];
-        if (!kind_exists(kind, l->sizes) || (step && !kind_in_step(kind)) ||
+        if (!kind_exists(kind, l->plan, l->sizes) || (step && !kind_in_step(kind)) ||
             kind->at == LLAVA_AT_ANSWER) {
             continue;
         }

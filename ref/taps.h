@@ -29,13 +29,17 @@ typedef struct {
     llava_at at;
     /* What it is computed from, separated by blanks: kinds by name, and {below} the hidden state
      * that enters the layer, {top} the last layer's output, {chosen} the chosen hidden states of
-     * the tower. Where several stand in a row of image stages, the nearest that exists. */
+     * the tower. a|b: the first of them that the tower has. Where several stand in a row of image
+     * stages, the nearest that exists. */
     const char *from;
     const char *formula; /* one line */
     const char *source;  /* where it stands in transformers / in the spec */
 } llava_tap_kind;
 
 size_t llava_tap_kinds(const llava_tap_kind **kinds);
+
+/* Does a model with such a tower have taps of this kind? */
+bool llava_tap_of_tower(const llava_tap_kind *kind, llava_tower tower);
 
 /* Is this the name of a tap that the pattern (a name of the table, or of a decision's acts) stands
  * for? Numbers, or the letters themselves, stand for "{i}" and "{g}"; a pattern without "step.{g}."

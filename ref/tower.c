@@ -1,13 +1,19 @@
 /* How the pictures of a run lie in the rows of the vision tower. */
 #include "model.h"
 
+const char *llava_tower_start(llava_tower tower)
+{
+    return tower == LLAVA_TOWER_SIGLIP ? "vision.embed" : "vision.pre_norm";
+}
+
 llava_grid llava_grid_of(const llava_plan *plan, const llava_inputs *in, size_t picture)
 {
     const llava_vision_plan *v = &plan->vision;
     if (v->tower != LLAVA_TOWER_PIXTRAL) {
         return (llava_grid){v->grid, v->grid};
     }
-    const int64_t *size = in->image_sizes == NULL ? NULL : in->image_sizes + 2 * picture;
+    const int64_t *size =
+        in->image_sizes == NULL || v->sizes_ignored ? NULL : in->image_sizes + 2 * picture;
     size_t height = size == NULL ? in->height : (size_t)size[0];
     size_t width = size == NULL ? in->width : (size_t)size[1];
     return (llava_grid){height / v->patch, width / v->patch};

@@ -497,10 +497,86 @@ static void other_families_are_refused_by_name(void **state)
     (void)state;
     refused("{\"model_type\":\"llava_next\"}",
             "model_type: 'llava_next' is not supported yet (supported: llava)");
-    refused(vision_with("\"model_type\":\"siglip_vision_model\""),
-            "vision_config.model_type: 'siglip_vision_model' is not supported yet (supported: "
-            "clip_vision_model)");
+    refused(vision_with("\"model_type\":\"dinov2\""),
+            "vision_config.model_type: 'dinov2' is not supported yet (supported: "
+            "clip_vision_model, siglip_vision_model, pixtral)");
     refused(text_with("\"model_type\":\"gemma\""), "text_config.model_type: 'gemma' is not");
+}
+
+/* Every default of SiglipVisionConfig and PixtralVisionConfig. */
+static void other_towers_have_their_own_defaults(void **state)
+{
+    (void)state;
+    llava_vision_config v =
+        config_of(vision_with("\"model_type\":\"siglip_vision_model\""), NULL).vision;
+    assert_int_equal(v.tower, LLAVA_TOWER_SIGLIP);
+    assert_int_equal(v.hidden, 768);
+    assert_int_equal(v.intermediate, 3072);
+    assert_int_equal(v.layers, 12);
+    assert_int_equal(v.heads, 12);
+    assert_int_equal(v.image_size, 224);
+    assert_int_equal(v.patch_size, 16);
+    assert_int_equal(v.act, LLAVA_ACT_GELU_TANH);
+    assert_true(v.norm_eps == 1e-6);
+    v = config_of(vision_with("\"model_type\":\"pixtral\",\"layer_norm_eps\":7"), NULL).vision;
+    assert_int_equal(v.tower, LLAVA_TOWER_PIXTRAL);
+    assert_int_equal(v.hidden, 1024);
+    assert_int_equal(v.intermediate, 4096);
+    assert_int_equal(v.layers, 24);
+    assert_int_equal(v.heads, 16);
+    assert_int_equal(v.image_size, 1024);
+    assert_int_equal(v.patch_size, 16);
+    assert_int_equal(v.act, LLAVA_ACT_GELU);
+    assert_true(v.norm_eps == 1e-5); /* no key of the configuration */
+    assert_true(v.rope_theta == 1e4);
+}
+
+static double pixtral_theta(const char *members)
+{
+    char more[300];
+    snprintf(more, sizeof more, "\"model_type\":\"pixtral\",%s", members);
+    return config_of(vision_with(more), NULL).vision.rope_theta;
+}
+
+/* As 5.23 reads them: measured with PixtralVisionConfig. */
+static void pixtrals_theta_stands_in_several_places(void **state)
+{
+    (void)state;
+    assert_true(pixtral_theta("\"rope_theta\":3") == 3);
+    assert_true(pixtral_theta("\"head_dim\":64") == 1e4);
+    assert_true(pixtral_theta("\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":"
+                              "5},\"rope_theta\":7") == 5);
+    assert_true(pixtral_theta("\"rope_scaling\":{\"type\":\"axial\",\"rope_theta\":22},"
+                              "\"rope_parameters\":{\"rope_theta\":5}") == 22);
+}
+
+static void pixtral_values_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members, *says;
+    } cases[] = {
+        {"\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2}",
+         "vision_config.rope_parameters.rope_type: 'linear' is not supported yet (supported: "
+         "axial, "
+         "default)"},
+        {"\"rope_scaling\":{\"type\":\"yarn\"}", "vision_config.rope_scaling.type: 'yarn'"},
+        {"\"rope_theta\":0", "vision_config.rope_theta: must be a positive number"},
+        {"\"head_dim\":66", "vision_config.head_dim: is not hidden_size / num_attention_heads"},
+        {"\"num_attention_heads\":512", "vision_config.num_attention_heads: the head width must"},
+        {"\"hidden_size\":48", "vision_config.num_attention_heads: the head width must"},
+        {"\"hidden_size\":1000", "vision_config.hidden_size: is no multiple"},
+        {"\"patch_size\":0", "vision_config.patch_size: must be"},
+        {"\"patch_size\":[16,16]", "vision_config.patch_size: must be"},
+        {"\"hidden_act\":\"mish\"", "vision_config.hidden_act: 'mish'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char more[300];
+        snprintf(more, sizeof more, "\"model_type\":\"pixtral\",%s", cases[i].members);
+        refused(vision_with(more), cases[i].says);
+    }
+    refused(vision_with("\"model_type\":\"siglip_vision_model\",\"vision_use_head\":3"),
+            "vision_config.vision_use_head: must be");
 }
 
 static void sizes_that_cannot_be_are_refused(void **state)
@@ -923,6 +999,9 @@ int main(void)
         cmocka_unit_test(switches_and_activations_are_read),
         cmocka_unit_test(activations_that_are_not_supported_are_named),
         cmocka_unit_test(other_families_are_refused_by_name),
+        cmocka_unit_test(other_towers_have_their_own_defaults),
+        cmocka_unit_test(pixtrals_theta_stands_in_several_places),
+        cmocka_unit_test(pixtral_values_that_cannot_be_are_refused),
         cmocka_unit_test(sizes_that_cannot_be_are_refused),
         cmocka_unit_test(sizes_that_do_not_divide_are_refused),
         cmocka_unit_test(eps_and_theta_must_be_positive),

@@ -411,7 +411,7 @@ static const char *const models[] = {
     "plain",         "grouped-heads", "batch-right",     "several-pictures",  "feature-layers",
     "full-strategy", "tied",          "odd-sizes",       "no-projector-bias", "generate-left-stop",
     "rope-llama3",   "rope-yarn",     "rope-yarn-given", "rope-longrope",     "rope-longrope-grows",
-    "qwen2",
+    "qwen2",         "siglip",        "pixtral",         "pixtral-one",
 };
 
 static void open_model(llava_session *s, llava_request *q, const char *name)

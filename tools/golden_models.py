@@ -22,6 +22,8 @@ from transformers import (
     LlavaProcessor,
     MistralConfig,
     Qwen2Config,
+    PixtralVisionConfig,
+    SiglipVisionConfig,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
@@ -41,7 +43,10 @@ TEXT = dict(
 )  # fmt: skip
 SHALLOW = dict(num_hidden_layers=1)
 TEXT_CONFIGS = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config}
+NARROW = SHALLOW | dict(hidden_size=16, intermediate_size=18)
+TOWERS = {"clip": CLIPVisionConfig, "siglip": SiglipVisionConfig, "pixtral": PixtralVisionConfig}
 IMAGE_TOKEN, PAD_TOKEN, WORDS = 57, 58, 56
+FULL = dict(vision_feature_layer=-1, vision_feature_select_strategy="full")
 PICTURE = "picture"  # in a layout: one picture's placeholders
 
 
@@ -49,6 +54,7 @@ PICTURE = "picture"  # in a layout: one picture's placeholders
 class Case:
     name: str
     about: str
+    tower: str = "clip"
     vision: dict = field(default_factory=dict)
     text: dict = field(default_factory=dict)
     top: dict = field(default_factory=dict)  # keys of LlavaConfig
@@ -63,6 +69,8 @@ class Case:
     labels: bool = False
     embeds: bool = False  # inputs_embeds in place of input_ids
     pixels: bool = True  # False: placeholders without pictures
+    sizes: list = None  # Pixtral: (height, width) of each picture in pixels
+    image_sizes: bool = True  # False: not given, so that every picture is as large as its pixels
     positions: list = None
     # ... or pictures and a text, through the processor.
     pictures: dict = None  # file name -> bytes
@@ -94,6 +102,8 @@ def weight_like(rng, name, shape):
         return 1 + uniform(rng, shape, 0.2)
     if name.endswith("bias"):
         return uniform(rng, shape, 0.2)
+    if name.endswith("ln_pre.weight"):
+        return 1 + uniform(rng, shape, 0.2)
     if "embedding" in name or "embed_tokens" in name:
         if "patch" not in name:
             return uniform(rng, shape, 0.7)
@@ -117,7 +127,7 @@ def in_memory(name):
 
 
 def make_config(case, image_token):
-    vision = CLIPVisionConfig(**VISION | case.vision)
+    vision = TOWERS[case.tower](**VISION | case.vision)
     text = TEXT_CONFIGS[case.family](**TEXT | case.text)
     rows = (vision.image_size // vision.patch_size) ** 2
     top = dict(image_token_index=image_token, image_seq_length=rows) | case.top
@@ -193,9 +203,14 @@ def make_processor(case, config, tokenizer, folder):
 # --- inputs --------------------------------------------------------------------------------------
 
 
-def feature_rows(config):
-    rows = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
-    return rows + (config.vision_feature_select_strategy == "full")
+def feature_rows(config, height, width):
+    """Rows of one picture. Only CLIP has a class row; a Pixtral picture keeps all of its own."""
+    patch = config.vision_config.patch_size
+    rows = (height // patch) * (width // patch)
+    kind = config.vision_config.model_type
+    if kind == "pixtral":
+        return rows
+    return rows + (kind == "clip_vision_model") - (config.vision_feature_select_strategy == "default")
 
 
 def make_inputs(case, model):
@@ -203,11 +218,13 @@ def make_inputs(case, model):
     rng = np.random.Generator(np.random.PCG64(case.seed + 1))
     config = model.config
     samples, pictures = [], 0
+    size = config.vision_config.image_size
+    sizes = case.sizes or [(size, size)] * sum(runs.count(PICTURE) for runs in case.layout)
     for runs in case.layout:
         ids = []
         for run in runs:
             if run == PICTURE:
-                ids += [config.image_token_id] * feature_rows(config)
+                ids += [config.image_token_id] * feature_rows(config, *sizes[pictures])
                 pictures += 1
             else:
                 ids += rng.integers(3, WORDS, run).tolist()
@@ -226,8 +243,11 @@ def make_inputs(case, model):
     if case.positions:
         inputs["position_ids"] = np.array(case.positions, np.int64)
     if pictures and case.pixels:
-        size = config.vision_config.image_size
-        inputs["pixel_values"] = uniform(rng, (pictures, 3, size, size), 1.0).astype(np.float32)
+        # What pads a smaller picture is drawn like the rest: nothing may read it.
+        height, width = np.array(sizes).max(0)
+        inputs["pixel_values"] = uniform(rng, (pictures, 3, height, width), 1.0).astype(np.float32)
+        if case.sizes and case.image_sizes:
+            inputs["image_sizes"] = np.array(sizes, np.int64)
     if case.labels:
         # Counted: the text behind the first third, never a placeholder or padding.
         labels = inputs["input_ids"].copy()
@@ -473,6 +493,29 @@ def cases():
         Case("generate", "thirteen greedy tokens: the prompt's pass and twelve steps", layout=one, generate=13),
         Case("generate-left-stop", "two samples padded on the left, positions from the mask; one stops early",
              layout=[[2, PICTURE, 6], [1, PICTURE, 2]], pad="left", generate=8, stop=22, forms=("true",)),
+        Case("siglip", "a SigLIP tower: no class row, no norm in front, a bias in the convolution; every row kept; "
+             "tower heads of odd width, two pixels left over; names as in the released files", tower="siglip",
+             vision=dict(image_size=10), text=NARROW, top=FULL,
+             layout=[[1, PICTURE, 1, PICTURE], [5, PICTURE, 1]], spelling="released"),
+        Case("siglip-default", "a SigLIP tower that loses its first patch to `default`, the layer before the last; no "
+             "pooling head; another eps", tower="siglip", forms=("true",),
+             vision=dict(image_size=9, vision_use_head=False, hidden_size=16, layer_norm_eps=1e-5), text=NARROW,
+             layout=one),
+        Case("pixtral", "a Pixtral tower: pictures of several sizes in one call, none of them square, prompts with "
+             "different numbers of them; SiLU; a loss", tower="pixtral",
+             vision=dict(hidden_size=16, intermediate_size=18, image_size=32, hidden_act="silu"), text=NARROW,
+             top=FULL, sizes=[(13, 8), (8, 14), (4, 5)], layout=[[1, PICTURE, 1, PICTURE], [7, PICTURE, 2]],
+             labels=True),
+        Case("pixtral-one", "one picture, not square, without image_sizes; a head width that two axes do not divide "
+             "evenly; another base", tower="pixtral",
+             vision=dict(hidden_size=20, intermediate_size=18, num_hidden_layers=1,
+                         rope_parameters={"rope_type": "axial", "rope_theta": 100.0}),
+             text=NARROW, top=FULL, sizes=[(9, 15)], image_sizes=False, layout=one),
+        Case("pixtral-layers", "a Pixtral tower whose features are three hidden states side by side, one of them the "
+             "first; two pictures, one of a single row", tower="pixtral",
+             vision=dict(hidden_size=16, intermediate_size=18), text=NARROW,
+             top=FULL | dict(vision_feature_layer=[-1, 1, 0]), sizes=[(8, 9), (4, 12)],
+             layout=[[1, PICTURE, 1, PICTURE, 1]], forms=("true",)),
         picture_case("picture-prompt", "a picture and a prompt through the processor",
                      pictures={"p.png": png(scene(43, 61), 2)},
                      prompt="USER: <image>\nWhat is it? ASSISTANT:", processor_kind="clip"),

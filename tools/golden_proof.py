@@ -1,4 +1,4 @@
-"""The second evaluation: LLaVA-1.5 in NumPy's longdouble, written from the formulas alone.
+"""The second evaluation: LLaVA in NumPy's longdouble, written from the formulas alone.
 
 It shares no line with transformers or torch, so a float32 island that the exporter forgot to patch
 shows here as a difference of 1e-8, a million times the tolerance. With an 80-bit longdouble its
@@ -87,19 +87,32 @@ def attend(q, k, v, visible, blind=False):
     return scores, probs, context.reshape(*context.shape[:2], -1)
 
 
-def tower(taps, config, weights, pixels):
+def chosen_states(config, states):
+    chosen = config["vision_feature_layer"]
+    chosen = [chosen] if isinstance(chosen, int) else chosen
+    drop = 1 if config["vision_feature_select_strategy"] == "default" else 0
+    return np.concatenate([states[c][:, drop:] for c in chosen], -1)
+
+
+def encoder(taps, config, weights, pixels):
+    """CLIP: a class row and a norm in front. SigLIP: neither, but a bias in the convolution."""
     vision, t = config["vision_config"], "model.vision_tower"
     width, patch, heads = vision["hidden_size"], vision["patch_size"], vision["num_attention_heads"]
     eps, act = vision["layer_norm_eps"], ACTIVATIONS[vision["hidden_act"]]
+    siglip = vision["model_type"] == "siglip_vision_model"
     count, grid = pixels.shape[0], vision["image_size"] // patch
     cut = pixels[:, :, : grid * patch, : grid * patch].reshape(count, 3, grid, patch, grid, patch)
     cut = cut.transpose(0, 2, 4, 1, 3, 5).reshape(count, grid * grid, -1)
     x = cut @ weights[f"{t}.embeddings.patch_embedding.weight"].reshape(width, -1).T
+    if siglip:
+        x = x + weights[f"{t}.embeddings.patch_embedding.bias"]
     taps["vision.patch_embed"] = x
-    first = np.broadcast_to(weights[f"{t}.embeddings.class_embedding"], (count, 1, width))
-    x = np.concatenate([first, x], 1) + weights[f"{t}.embeddings.position_embedding.weight"]
-    taps["vision.embed"] = x
-    x = taps["vision.pre_norm"] = layer_norm(x, weights, f"{t}.pre_layrnorm", eps)
+    if not siglip:
+        first = np.broadcast_to(weights[f"{t}.embeddings.class_embedding"], (count, 1, width))
+        x = np.concatenate([first, x], 1)
+    x = taps["vision.embed"] = x + weights[f"{t}.embeddings.position_embedding.weight"]
+    if not siglip:
+        x = taps["vision.pre_norm"] = layer_norm(x, weights, f"{t}.pre_layrnorm", eps)
     states = [x]
     for i in range(vision["num_hidden_layers"]):
         name, w = f"vision.layers.{i}", f"{t}.encoder.layers.{i}"
@@ -119,10 +132,55 @@ def tower(taps, config, weights, pixels):
         m = taps[f"{name}.mlp.out"] = linear(m, weights, f"{w}.mlp.fc2")
         x = taps[f"{name}.output"] = x + m
         states.append(x)
-    chosen = config["vision_feature_layer"]
-    chosen = [chosen] if isinstance(chosen, int) else chosen
-    drop = 1 if config["vision_feature_select_strategy"] == "default" else 0
-    return np.concatenate([states[c][:, drop:] for c in chosen], -1)
+    return chosen_states(config, states)
+
+
+def pixtral(taps, config, weights, pixels, sizes):
+    """Every picture's patches row by row, one picture behind the other, in one sequence."""
+    vision, t = config["vision_config"], "model.vision_tower"
+    patch, heads, width = vision["patch_size"], vision["num_attention_heads"], vision["hidden_size"]
+    eps, act, d = 1e-5, ACTIVATIONS[vision["hidden_act"]], vision["hidden_size"] // vision["num_attention_heads"]
+    kernel = weights[f"{t}.patch_conv.weight"].reshape(width, -1)
+    frequency = WIDE(vision["rope_parameters"]["rope_theta"]) ** (-np.arange(0, d, 2).astype(WIDE) / d)
+    patches, angles, owner = [], [], []
+    for n, (height, columns) in enumerate(sizes // patch):
+        for row in range(height):
+            for column in range(columns):
+                square = np.s_[row * patch : (row + 1) * patch], np.s_[column * patch : (column + 1) * patch]
+                patches.append(kernel @ pixels[n][:, square[0], square[1]].reshape(-1))
+                angles.append(np.concatenate([row * frequency[0::2], column * frequency[1::2]] * 2))
+                owner.append(n)
+    x = taps["vision.patch_embed"] = taps["vision.embed"] = np.array(patches)[None]
+    x = taps["vision.pre_norm"] = rms_norm(x, weights, f"{t}.ln_pre", eps)
+    cos, sin = taps["vision.rope.cos"], taps["vision.rope.sin"] = np.cos(np.array(angles)), np.sin(np.array(angles))
+    visible = (np.array(owner)[:, None] == np.array(owner))[None]
+    states = [x]
+    for i in range(vision["num_hidden_layers"]):
+        name, w = f"vision.layers.{i}", f"{t}.transformer.layers.{i}"
+        a = taps[f"{name}.norm1"] = rms_norm(x, weights, f"{w}.attention_norm", eps)
+        q, k, v = (linear(a, weights, f"{w}.attention.{c}_proj").reshape(1, -1, heads, d) for c in "qkv")
+        turned = (rotate(q, cos[None], sin[None]), rotate(k, cos[None], sin[None]))
+        out = attend(*turned, v, visible, np.zeros((1, len(owner), 1), bool))
+        parts = ("q", "k", "v", "q_rope", "k_rope", "scores", "probs", "context")
+        taps.update({f"{name}.attn.{part}": y for part, y in zip(parts, (q, k, v, *turned, *out))})
+        o = taps[f"{name}.attn.out"] = linear(out[2], weights, f"{w}.attention.o_proj")
+        x = taps[f"{name}.resid1"] = x + o
+        m = taps[f"{name}.norm2"] = rms_norm(x, weights, f"{w}.ffn_norm", eps)
+        gate = taps[f"{name}.mlp.gate"] = linear(m, weights, f"{w}.feed_forward.gate_proj")
+        up = taps[f"{name}.mlp.up"] = linear(m, weights, f"{w}.feed_forward.up_proj")
+        m = taps[f"{name}.mlp.act"] = act(gate) * up
+        m = taps[f"{name}.mlp.out"] = linear(m, weights, f"{w}.feed_forward.down_proj")
+        x = taps[f"{name}.output"] = x + m
+        states.append(x)
+    return chosen_states(config, states)
+
+
+def tower(taps, config, weights, inputs):
+    pixels = inputs["pixel_values"].astype(WIDE)
+    if config["vision_config"]["model_type"] != "pixtral":
+        return encoder(taps, config, weights, pixels)
+    sizes = inputs.get("image_sizes", np.array([pixels.shape[2:]] * len(pixels)))
+    return pixtral(taps, config, weights, pixels, sizes)
 
 
 def project(taps, config, weights, features):
@@ -271,7 +329,7 @@ def evaluate(config, weights, inputs, positions, generated):
         marked = (x == table[token]).all(-1)
     taps["text.embed"] = x
     if "pixel_values" in inputs:
-        features = tower(taps, config, weights, inputs["pixel_values"].astype(WIDE))
+        features = tower(taps, config, weights, inputs)
         x = x.copy()
         x[marked] = project(taps, config, weights, features).reshape(-1, x.shape[-1])
     taps["text.inputs_embeds"] = x

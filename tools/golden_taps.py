@@ -24,6 +24,8 @@ import transformers.models.clip.modeling_clip as clip
 import transformers.models.llama.modeling_llama as llama
 import transformers.models.mistral.modeling_mistral as mistral
 import transformers.models.qwen2.modeling_qwen2 as qwen2
+import transformers.models.pixtral.modeling_pixtral as pixtral
+import transformers.models.siglip.modeling_siglip as siglip
 
 NO_LABEL = -100
 ISLANDS = ("softmax", "rms_norm", "rope", "loss")
@@ -148,6 +150,21 @@ class Form:
             factor = float(np.float32(factor))
         return r(r(angle.cos()) * factor), r(r(angle.sin()) * factor)
 
+    def axial_tables(self, module, places):
+        """Pixtral's: places [T,2], the row and the column of each patch."""
+
+        def r(y):
+            return self.rounded(y, "rope")
+
+        config = module.config
+        width = config.hidden_size // config.num_attention_heads
+        exponent = r(torch.arange(0, width, 2, dtype=torch.float64) / width)
+        inverse = r(1.0 / r(config.rope_parameters["rope_theta"] ** exponent))
+        even, odd = inverse[0::2], inverse[1::2]
+        angle = torch.cat((places[:, :1] * even, places[:, 1:] * odd), dim=-1)
+        angle = r(torch.cat((angle, angle), dim=-1))
+        return r(angle.cos()), r(angle.sin())
+
     def softmax(self, scores):
         def r(y):
             return self.rounded(y, "softmax")
@@ -205,7 +222,7 @@ def attention(form, original, names, recorder):
             context = torch.matmul(probs, llama.repeat_kv(value, groups)).transpose(1, 2).contiguous()
         name = names.get(module)
         if name:
-            if name.startswith("text"):
+            if name.startswith("text") or isinstance(module, pixtral.PixtralAttention):
                 recorder.put(f"{name}.q_rope", query.transpose(1, 2))
                 # The cache's keys come first; this pass's own are the last rows.
                 recorder.put(f"{name}.k_rope", key[:, :, -query.shape[2] :].transpose(1, 2))
@@ -226,7 +243,7 @@ def patched(form, model, names, recorder):
         saved.append((owner, name, getattr(owner, name)))
         setattr(owner, name, value)
 
-    for module in (clip, *TEXT_MODULES.values()):
+    for module in (clip, siglip, pixtral, *TEXT_MODULES.values()):
         patch(module, "eager_attention_forward", attention(form, module.eager_attention_forward, names, recorder))
     if form.kind != "hf":
         form.longest = 0
@@ -237,6 +254,9 @@ def patched(form, model, names, recorder):
                 "forward",
                 lambda self, x, position_ids: form.rotary_tables(self, position_ids),
             )
+        patch(pixtral.PixtralRMSNorm, "forward", lambda self, x: form.rms_norm(self, x))
+        tables = pixtral.PixtralVisionRotaryEmbedding
+        patch(tables, "forward", lambda self, x, position_ids: form.axial_tables(self, position_ids))
         model.loss_function = form.loss
     try:
         yield
@@ -300,11 +320,24 @@ class Hooks:
     def vision(self, model):
         tower = model.model.vision_tower
         needed = vision_layers_needed(model.config)
+        if isinstance(tower, pixtral.PixtralVisionModel):
+            self.pixtral(tower, needed)
+        else:
+            self.encoder(tower, needed)
+        projector = model.model.multi_modal_projector
+        self.before(projector, "vision.features")
+        self.after(projector.linear_1, "projector.fc1")
+        self.after(projector.act, "projector.act")
+        self.after(projector.linear_2, "projector.out")
+
+    def encoder(self, tower, needed):
+        """CLIP and SigLIP."""
         self.after(
             tower.embeddings.patch_embedding, "vision.patch_embed", lambda x: x.flatten(2).transpose(1, 2)
         )
         self.after(tower.embeddings, "vision.embed")
-        self.after(tower.pre_layrnorm, "vision.pre_norm")
+        if hasattr(tower, "pre_layrnorm"):
+            self.after(tower.pre_layrnorm, "vision.pre_norm")
         for i, layer in enumerate(tower.encoder.layers[:needed]):
             name = f"vision.layers.{i}"
             self.after(layer.layer_norm1, f"{name}.norm1")
@@ -315,11 +348,31 @@ class Hooks:
             self.after(layer.mlp.activation_fn, f"{name}.mlp.act")
             self.after(layer.mlp.fc2, f"{name}.mlp.out")
             self.after(layer, f"{name}.output")
-        projector = model.model.multi_modal_projector
-        self.before(projector, "vision.features")
-        self.after(projector.linear_1, "projector.fc1")
-        self.after(projector.act, "projector.act")
-        self.after(projector.linear_2, "projector.out")
+
+    def pixtral(self, tower, needed):
+        self.before(tower.ln_pre, "vision.patch_embed")
+        self.before(tower.ln_pre, "vision.embed")
+        self.after(tower.ln_pre, "vision.pre_norm")
+
+        def rotary(_, __, output):
+            for name, table in zip(("cos", "sin"), output):
+                self.recorder.put(f"vision.rope.{name}", table)
+
+        self.handles.append(tower.patch_positional_embedding.register_forward_hook(rotary))
+        for i, layer in enumerate(tower.transformer.layers[:needed]):
+            name = f"vision.layers.{i}"
+            self.after(layer.attention_norm, f"{name}.norm1")
+            self.linears(layer.attention, f"{name}.attn", layer.attention.head_dim, layer.attention.o_proj)
+            self.before(layer.ffn_norm, f"{name}.resid1")
+            self.after(layer.ffn_norm, f"{name}.norm2")
+            self.gated(layer.feed_forward, name)
+            self.after(layer, f"{name}.output")
+
+    def gated(self, mlp, name):
+        self.after(mlp.gate_proj, f"{name}.mlp.gate")
+        self.after(mlp.up_proj, f"{name}.mlp.up")
+        self.before(mlp.down_proj, f"{name}.mlp.act")
+        self.after(mlp.down_proj, f"{name}.mlp.out")
 
     def text(self, model):
         language = model.model.language_model
@@ -348,10 +401,7 @@ class Hooks:
             self.linears(layer.self_attn, f"{name}.attn", layer.self_attn.head_dim, layer.self_attn.o_proj)
             self.before(layer.post_attention_layernorm, f"{name}.resid1")
             self.after(layer.post_attention_layernorm, f"{name}.norm2")
-            self.after(layer.mlp.gate_proj, f"{name}.mlp.gate")
-            self.after(layer.mlp.up_proj, f"{name}.mlp.up")
-            self.before(layer.mlp.down_proj, f"{name}.mlp.act")
-            self.after(layer.mlp.down_proj, f"{name}.mlp.out")
+            self.gated(layer.mlp, name)
             self.after(layer, f"{name}.output")
         self.after(language.norm, "text.norm")
         self.after(model.lm_head, "logits")

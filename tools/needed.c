@@ -5,6 +5,11 @@
 
 typedef enum {
     ALWAYS,
+    ENCODER, /* CLIP's and SigLIP's kind of tower */
+    PIXTRAL,
+    PIXTRAL_NORM,
+    CLASS_ROW,
+    PATCH_BIAS,
     PRE_NORM,
     TOWER_BIAS,
     PROJECTOR_BIAS,
@@ -30,29 +35,42 @@ typedef struct {
 #define LAYER     TOWER "encoder.layers.%zu."
 #define MODEL     "language_model.model."
 #define BLOCK     MODEL "layers.%zu."
+#define PATCHES   "vision_tower.transformer.layers.%zu."
 
 static const row rows[] = {
-    {TOWER "embeddings.class_embedding", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
-    {TOWER "embeddings.patch_embedding.weight", "D3pp", VISION, LLAVA_PER_PATCH, ALWAYS},
-    {TOWER "embeddings.position_embedding.weight", "TD", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {TOWER "embeddings.class_embedding", "D", VISION, LLAVA_PER_NOTHING, CLASS_ROW},
+    {TOWER "embeddings.patch_embedding.weight", "D3pp", VISION, LLAVA_PER_PATCH, ENCODER},
+    {TOWER "embeddings.patch_embedding.bias", "D", VISION, LLAVA_PER_NOTHING, PATCH_BIAS},
+    {TOWER "embeddings.position_embedding.weight", "TD", VISION, LLAVA_PER_NOTHING, ENCODER},
     {TOWER "pre_layrnorm.weight", "D", VISION, LLAVA_PER_NOTHING, PRE_NORM},
     {TOWER "pre_layrnorm.bias", "D", VISION, LLAVA_PER_NOTHING, PRE_NORM},
-    {LAYER "layer_norm1.weight", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
-    {LAYER "layer_norm1.bias", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
-    {LAYER "self_attn.q_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {"vision_tower.patch_conv.weight", "D3pp", VISION, LLAVA_PER_PATCH, PIXTRAL},
+    {"vision_tower.ln_pre.weight", "D", VISION, LLAVA_PER_NOTHING, PIXTRAL_NORM},
+    {LAYER "layer_norm1.weight", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {LAYER "layer_norm1.bias", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {LAYER "self_attn.q_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ENCODER},
     {LAYER "self_attn.q_proj.bias", "D", VISION, LLAVA_PER_NOTHING, TOWER_BIAS},
-    {LAYER "self_attn.k_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {LAYER "self_attn.k_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ENCODER},
     {LAYER "self_attn.k_proj.bias", "D", VISION, LLAVA_PER_NOTHING, TOWER_BIAS},
-    {LAYER "self_attn.v_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {LAYER "self_attn.v_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ENCODER},
     {LAYER "self_attn.v_proj.bias", "D", VISION, LLAVA_PER_NOTHING, TOWER_BIAS},
-    {LAYER "self_attn.out_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
+    {LAYER "self_attn.out_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, ENCODER},
     {LAYER "self_attn.out_proj.bias", "D", VISION, LLAVA_PER_NOTHING, TOWER_BIAS},
-    {LAYER "layer_norm2.weight", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
-    {LAYER "layer_norm2.bias", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
-    {LAYER "mlp.fc1.weight", "MD", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
-    {LAYER "mlp.fc1.bias", "M", VISION, LLAVA_PER_NOTHING, ALWAYS},
-    {LAYER "mlp.fc2.weight", "DM", VISION, LLAVA_PER_VISION_ROW, ALWAYS},
-    {LAYER "mlp.fc2.bias", "D", VISION, LLAVA_PER_NOTHING, ALWAYS},
+    {LAYER "layer_norm2.weight", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {LAYER "layer_norm2.bias", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {LAYER "mlp.fc1.weight", "MD", VISION, LLAVA_PER_VISION_ROW, ENCODER},
+    {LAYER "mlp.fc1.bias", "M", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {LAYER "mlp.fc2.weight", "DM", VISION, LLAVA_PER_VISION_ROW, ENCODER},
+    {LAYER "mlp.fc2.bias", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {PATCHES "attention_norm.weight", "D", VISION, LLAVA_PER_NOTHING, PIXTRAL},
+    {PATCHES "attention.q_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
+    {PATCHES "attention.k_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
+    {PATCHES "attention.v_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
+    {PATCHES "attention.o_proj.weight", "DD", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
+    {PATCHES "ffn_norm.weight", "D", VISION, LLAVA_PER_NOTHING, PIXTRAL},
+    {PATCHES "feed_forward.gate_proj.weight", "MD", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
+    {PATCHES "feed_forward.up_proj.weight", "MD", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
+    {PATCHES "feed_forward.down_proj.weight", "DM", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
     {"multi_modal_projector.linear_1.weight", "HC", PROJECTOR, LLAVA_PER_FEATURE_ROW, ALWAYS},
     {"multi_modal_projector.linear_1.bias", "H", PROJECTOR, LLAVA_PER_NOTHING, PROJECTOR_BIAS},
     {"multi_modal_projector.linear_2.weight", "HH", PROJECTOR, LLAVA_PER_FEATURE_ROW, ALWAYS},
@@ -114,7 +132,7 @@ static size_t size_of(const llava_plan *p, char letter)
     case 'p':
         return v->patch;
     case 'T': /* of the position table */
-        return v->grid * v->grid + 1;
+        return v->position_rows;
     case 'M':
         return v->intermediate;
     case 'C':
@@ -137,8 +155,18 @@ static size_t size_of(const llava_plan *p, char letter)
 static bool holds(const llava_plan *p, condition when)
 {
     switch (when) {
+    case ENCODER:
+        return p->vision.tower != LLAVA_TOWER_PIXTRAL;
+    case PIXTRAL:
+        return p->vision.tower == LLAVA_TOWER_PIXTRAL;
+    case PIXTRAL_NORM:
+        return p->vision.tower == LLAVA_TOWER_PIXTRAL && p->vision.pre_norm;
+    case CLASS_ROW:
+        return p->vision.class_rows > 0;
+    case PATCH_BIAS:
+        return p->vision.patch_bias;
     case PRE_NORM:
-        return p->vision.pre_norm;
+        return p->vision.tower == LLAVA_TOWER_CLIP && p->vision.pre_norm;
     case TOWER_BIAS:
         return p->vision.attn_bias;
     case PROJECTOR_BIAS:

@@ -438,7 +438,9 @@ bool llava_session_check_weights(const llava_session *s, const llava_goal *goal,
 /* Tower layers that the weights hold. */
 static size_t tower_layers(const llava_session *s)
 {
-    static const char tower[] = "vision_tower.vision_model.encoder.layers.%zu.layer_norm1.weight";
+    static const char encoder[] = "vision_tower.vision_model.encoder.layers.%zu.layer_norm1.weight";
+    static const char pixtral[] = "vision_tower.transformer.layers.%zu.attention_norm.weight";
+    const char *tower = s->config.vision.tower == LLAVA_TOWER_PIXTRAL ? pixtral : encoder;
     size_t count = 0;
     while (s->weights != NULL && count < s->config.vision.layers &&
            has_layer(s->weights, tower, count)) {

@@ -106,15 +106,16 @@ static bool reach_below(walk *w, size_t kind, size_t layer)
 {
     bool text = w->kinds[kind].at == LLAVA_AT_TEXT_LAYER;
     const char *output = text ? "text.layers.{i}.output" : "vision.layers.{i}.output";
-    const char *start = text ? "text.inputs_embeds" : "vision.pre_norm";
+    const char *start = text ? "text.inputs_embeds" : llava_tower_start(w->plan->vision.tower);
     return layer > 0 ? reach(w, kind_called(w, output, strlen(output)), layer - 1)
                      : reach(w, kind_called(w, start, strlen(start)), 0);
 }
 
 static bool reach_chosen(walk *w)
 {
-    static const char output[] = "vision.layers.{i}.output", start[] = "vision.pre_norm";
+    static const char output[] = "vision.layers.{i}.output";
     const llava_vision_plan *v = &w->plan->vision;
+    const char *start = llava_tower_start(v->tower);
     bool ok = true;
     for (size_t j = 0; ok && j < v->feature_count; j++) {
         size_t index = v->feature_layers[j];
@@ -137,9 +138,17 @@ static bool reach_word(walk *w, size_t kind, size_t layer, const char *word, siz
     if (strncmp(word, "{top}", length) == 0) {
         return reach(w, kind_called(w, output, strlen(output)), w->plan->text.layers - 1);
     }
-    size_t from = kind_called(w, word, length);
-    bool layered = from < w->kind_count && strstr(w->kinds[from].name, "{i}") != NULL;
-    return reach(w, from, layered ? layer : 0);
+    while (length > 0) {
+        size_t n = strcspn(word, "| "), from = kind_called(w, word, n);
+        if (from < w->kind_count && llava_tap_of_tower(&w->kinds[from], w->plan->vision.tower)) {
+            bool layered = strstr(w->kinds[from].name, "{i}") != NULL;
+            return reach(w, from, layered ? layer : 0);
+        }
+        n += n < length ? 1 : 0;
+        word += n;
+        length -= n;
+    }
+    return true; /* the tower has none of them */
 }
 
 static void note_layer(llava_span *s, llava_at at, size_t layer)

@@ -47,8 +47,10 @@ static llava_stage_work attention(double batch, double queries, double keys, dou
 static void count_vision(llava_stage_work *work, const llava_plan *plan,
                          const llava_checkpoint *weights, const llava_inputs *in)
 {
-#define TOWER "vision_tower.vision_model."
-    static const char *const patches[] = {TOWER "embeddings.patch_embedding.weight", NULL};
+#define TOWER   "vision_tower.vision_model."
+#define PIXTRAL "vision_tower.transformer.layers.{i}."
+    static const char *const patches[] = {TOWER "embeddings.patch_embedding.weight",
+                                          "vision_tower.patch_conv.weight", NULL};
     static const char *const layers[] = {
         TOWER "encoder.layers.{i}.self_attn.q_proj.weight",
         TOWER "encoder.layers.{i}.self_attn.k_proj.weight",
@@ -56,11 +58,19 @@ static void count_vision(llava_stage_work *work, const llava_plan *plan,
         TOWER "encoder.layers.{i}.self_attn.out_proj.weight",
         TOWER "encoder.layers.{i}.mlp.fc1.weight",
         TOWER "encoder.layers.{i}.mlp.fc2.weight",
+        PIXTRAL "attention.q_proj.weight",
+        PIXTRAL "attention.k_proj.weight",
+        PIXTRAL "attention.v_proj.weight",
+        PIXTRAL "attention.o_proj.weight",
+        PIXTRAL "feed_forward.gate_proj.weight",
+        PIXTRAL "feed_forward.up_proj.weight",
+        PIXTRAL "feed_forward.down_proj.weight",
         NULL,
     };
     static const char *const projector[] = {"multi_modal_projector.linear_1.weight",
                                             "multi_modal_projector.linear_2.weight", NULL};
 #undef TOWER
+#undef PIXTRAL
     const llava_vision_plan *v = &plan->vision;
     llava_tower_shape of = llava_tower_shape_of(plan, in);
     double pictures = (double)of.sequences;
