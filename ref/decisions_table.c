@@ -882,10 +882,13 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
         {
             .name = "text.sliding_window",
             .values = {"config", "ignored", "one-less", "one-more", NULL},
-            .acts = (const char *const[]){"text.layers.{i}.attn.probs", NULL},
+            .acts = (const char
+                         *const[]){"text.layers.{i}.attn.probs",
+                                   "step.{g}.text.layers.{i}.attn.scores",
+                                   "step.{g}.text.layers.{i}.attn.context", NULL},
             .what = "How many keys a query of a sliding layer sees: W, its own included. ignored: "
                     "all before it; one-less: one fewer; one-more: W beside its own. Ignored or "
-                    "one-more, a decoding step shows that many keys more.",
+                    "one-more, a decoding step's scores are of that many keys more.",
             .source = "spec 4.3: MistralConfig.sliding_window; transformers masking_utils.py, "
                       "sliding_window_overlay",
             .ports = "transformers: W + 1 keys with flash attention (F) "
@@ -899,7 +902,10 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
         {
             .name = "text.window_layers",
             .values = {"config", "all", "swapped", NULL},
-            .acts = (const char *const[]){"text.layers.{i}.attn.probs", NULL},
+            .acts = (const char
+                         *const[]){"text.layers.{i}.attn.probs",
+                                   "step.{g}.text.layers.{i}.attn.scores",
+                                   "step.{g}.text.layers.{i}.attn.context", NULL},
             .what = "Which layers slide where not all do: Qwen2's from max_window_layers on, or as "
                     "layer_types says. all: every layer; swapped: those that should not, as when "
                     "max_window_layers is taken for the number of sliding layers.",

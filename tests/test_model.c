@@ -1,5 +1,6 @@
 /* The model's invariants, which need no golden: probabilities, causality, the cache, batches,
  * padding, pictures; what is refused; and what each decision changes first. */
+#include "ref/rope.h"
 #include "tiny.h"
 
 #include <float.h>
@@ -233,9 +234,32 @@ static void pass_on(llava_run *run, const llava_inputs *in, size_t from, size_t 
     }
 }
 
-static void cached_steps_equal_the_longer_pass(void **state)
+/* Models whose attention forgets, or whose rotary table is scaled, both at any length alike. */
+static void in_every_variant(void (*check)(void))
 {
-    (void)state;
+    const llava_config kept = model.config;
+    llava_text_config *t = &model.config.text;
+    for (int variant = 0; variant < 6; variant++) {
+        t->window = variant == 1 ? 3 : variant == 2 ? 5 : variant == 3 ? 14 : 0;
+        t->slides[0] = variant == 1 || variant == 3;
+        t->slides[1] = variant >= 1 && variant <= 3;
+        if (variant >= 4) {
+            t->rope.type = variant == 4 ? LLAVA_ROPE_LLAMA3 : LLAVA_ROPE_YARN;
+            t->rope.factor = 4;
+            t->rope.original_positions = 8;
+            t->rope.low_factor = 0.1;
+            t->rope.high_factor = 1.5;
+            t->rope.beta_fast = 3;
+            t->rope.beta_slow = 0.1;
+            t->rope.attention_factor = 1.25;
+        }
+        check();
+        model.config = kept;
+    }
+}
+
+static void check_cached_steps(void)
+{
     enum { S = 16 };
     const size_t cuts[][5] = {{12, 13, 14, 15, S}, {10, 15, S, S, S}, {15, S, S, S, S}};
     llava_inputs in = tiny_inputs(1, S, 3);
@@ -265,10 +289,15 @@ static void cached_steps_equal_the_longer_pass(void **state)
     llava_inputs_free(&in);
 }
 
-/* Every step of a generation against the pass over the prompt and its answer so far. */
-static void generation_equals_the_pass_over_its_own_answer(void **state)
+static void cached_steps_equal_the_longer_pass(void **state)
 {
     (void)state;
+    in_every_variant(check_cached_steps);
+}
+
+/* Every step of a generation against the pass over the prompt and its answer so far. */
+static void check_generation(void)
+{
     enum { S = 12, STEPS = 5 };
     llava_inputs in = tiny_inputs(1, S, 4), longer = tiny_inputs(1, S + STEPS, 4);
     memcpy(longer.pixel_values, in.pixel_values, 3 * TINY_IMAGE * TINY_IMAGE * sizeof(double));
@@ -299,6 +328,47 @@ static void generation_equals_the_pass_over_its_own_answer(void **state)
     }
     llava_inputs_free(&in);
     llava_inputs_free(&longer);
+}
+
+static void generation_equals_the_pass_over_its_own_answer(void **state)
+{
+    (void)state;
+    in_every_variant(check_generation);
+}
+
+/* A sliding layer's scores while decoding are of the window's keys alone. */
+static void a_sliding_layer_shows_the_keys_of_its_window(void **state)
+{
+    (void)state;
+    const llava_config kept = model.config;
+    llava_inputs in = tiny_inputs(1, 12, 4);
+    model.config.text.window = 14;
+    model.config.text.slides[1] = true;
+    run_all(&base, &in, &(tiny_how){.storage = LLAVA_F64, .generate = 5});
+    const size_t keys[] = {13, 14, 14, 14};
+    for (size_t g = 1; g <= 4; g++) {
+        char name[LLAVA_TAP_NAME];
+        snprintf(name, sizeof name, "step.%zu.text.layers.0.attn.probs", g);
+        assert_int_equal(tiny_find(&base, name)->shape[3], 12 + g);
+        snprintf(name, sizeof name, "step.%zu.text.layers.1.attn.probs", g);
+        assert_int_equal(tiny_find(&base, name)->shape[3], keys[g - 1]);
+    }
+    tiny_free(&base);
+    llava_inputs_free(&in);
+    model.config = kept;
+}
+
+/* The table of dynamic grows with the longest context and shrinks when a short one follows. */
+static void a_growing_table_remembers_the_longest_context(void **state)
+{
+    (void)state;
+    const llava_rope r = {.type = LLAVA_ROPE_DYNAMIC, .max_positions = 10};
+    assert_true(llava_rope_remember(&r, 0, 4) == 10);
+    assert_true(llava_rope_remember(&r, 0, 12) == 12);
+    assert_true(llava_rope_remember(&r, 12, 11) == 12);
+    assert_true(llava_rope_remember(&r, 12, 10) == 12);
+    assert_true(llava_rope_remember(&r, 12, 9) == 10);
+    assert_true(llava_rope_remember(&r, 10, 9) == 10);
 }
 
 /* A row that has ended emits the pad id; when all have, it stops. */
@@ -971,6 +1041,8 @@ int main(void)
         cmocka_unit_test(attention_is_its_formula_bit_for_bit),
         cmocka_unit_test(a_token_changes_nothing_in_front_of_it),
         cmocka_unit_test(cached_steps_equal_the_longer_pass),
+        cmocka_unit_test(a_sliding_layer_shows_the_keys_of_its_window),
+        cmocka_unit_test(a_growing_table_remembers_the_longest_context),
         cmocka_unit_test(generation_equals_the_pass_over_its_own_answer),
         cmocka_unit_test(ended_rows_emit_the_pad_id_until_all_have_ended),
         cmocka_unit_test(a_sample_alone_equals_its_row_in_a_batch),

@@ -192,11 +192,11 @@ static bool lacks_cells(const llava_layout_part *part)
 }
 
 static bool make_part(llava_layout_part *part, const llava_map_rule *rule,
-                      const llava_dump_entry *entry, const llava_sizes *sizes, size_t step,
-                      llava_error *e)
+                      const llava_dump_entry *entry, const llava_sizes *sizes,
+                      llava_sizes_pass pass, llava_error *e)
 {
     const llava_array *array = &entry->array;
-    const llava_sizes_at at = {sizes, rule->kind, step, array->rank, array->shape};
+    const llava_sizes_at at = {sizes, rule->kind, pass, array->rank, array->shape};
     *part = (llava_layout_part){.entry = entry, .rank = array->rank};
     memcpy(part->shape, array->shape, sizeof part->shape);
     bool ok = (!rule->has_reshape || reshape(part, rule, &at, e)) && transpose(part, rule, e);
@@ -294,11 +294,11 @@ static size_t *list_rows(const llava_map_rows *rows, llava_error *e)
 }
 
 /* How many rows the whole tap has. */
-static bool full_rows(const llava_layout *layout, const llava_sizes *sizes, size_t step,
+static bool full_rows(const llava_layout *layout, const llava_sizes *sizes, llava_sizes_pass pass,
                       size_t *full, llava_error *e)
 {
     char letter[4];
-    const llava_sizes_at at = {sizes, layout->rule->kind, step, 0, NULL};
+    const llava_sizes_at at = {sizes, layout->rule->kind, pass, 0, NULL};
     const llava_map_size size = {.text = letter};
     return layout->row_axis >= 0 && axis_letter(layout->rule->kind, layout->row_axis, letter)
                ? closed_size_of(&at, &size, full, e) || llava_fail_in(e, "rows")
@@ -355,12 +355,13 @@ static bool spread_rows(llava_layout *layout, const llava_map_rows *rows, size_t
     return true;
 }
 
-static bool place_rows(llava_layout *layout, const llava_sizes *sizes, size_t step, llava_error *e)
+static bool place_rows(llava_layout *layout, const llava_sizes *sizes, llava_sizes_pass pass,
+                       llava_error *e)
 {
     const llava_map_rows *rows = &layout->rule->rows;
     llava_map_rows listed;
     size_t full;
-    if (!full_rows(layout, sizes, step, &full, e) || !expand_rows(rows, full, &listed, e)) {
+    if (!full_rows(layout, sizes, pass, &full, e) || !expand_rows(rows, full, &listed, e)) {
         return false;
     }
     const size_t have = layout->shape[layout->row_axis];
@@ -377,11 +378,12 @@ static bool place_rows(llava_layout *layout, const llava_sizes *sizes, size_t st
 /* ---- making one ---- */
 
 /* A first axis of 1, for as many samples as there are. */
-static bool repeat(llava_layout *layout, const llava_sizes *sizes, size_t step, llava_error *e)
+static bool repeat(llava_layout *layout, const llava_sizes *sizes, llava_sizes_pass pass,
+                   llava_error *e)
 {
     const llava_map_rule *rule = layout->rule;
     const llava_array *array = &layout->parts[0].entry->array;
-    const llava_sizes_at at = {sizes, rule->kind, step, array->rank, array->shape};
+    const llava_sizes_at at = {sizes, rule->kind, pass, array->rank, array->shape};
     size_t times;
     layout->repeats = 1;
     if (!rule->has_repeat) {
@@ -411,11 +413,12 @@ static bool is_direct(const llava_layout *layout)
     return direct;
 }
 
-static bool find_factor(llava_layout *layout, const llava_sizes *sizes, size_t step, llava_error *e)
+static bool find_factor(llava_layout *layout, const llava_sizes *sizes, llava_sizes_pass pass,
+                        llava_error *e)
 {
     const llava_map_rule *rule = layout->rule;
     const llava_array *array = &layout->parts[0].entry->array;
-    const llava_sizes_at at = {sizes, rule->kind, step, array->rank, array->shape};
+    const llava_sizes_at at = {sizes, rule->kind, pass, array->rank, array->shape};
     const llava_map_size base = {.text = rule->scale_base};
     size_t size;
     layout->factor = rule->has_scale ? rule->scale : 1;
@@ -450,20 +453,20 @@ static bool check_permute(const llava_layout *layout, llava_error *e)
 
 bool llava_layout_make(llava_layout *layout, const llava_map_rule *rule,
                        const llava_dump_entry *const *entries, size_t n, const llava_sizes *sizes,
-                       size_t step, llava_error *e)
+                       llava_sizes_pass pass, llava_error *e)
 {
     bool lacking = false;
     *layout = (llava_layout){.rule = rule, .row_axis = row_axis(rule->kind), .parts_count = n};
     layout->parts = llava_alloc(e, n, sizeof *layout->parts);
     bool ok = layout->parts != NULL;
     for (size_t p = 0; ok && p < n; p++) {
-        ok = make_part(&layout->parts[p], rule, entries[p], sizes, step, e);
+        ok = make_part(&layout->parts[p], rule, entries[p], sizes, pass, e);
         lacking = lacking || lacks_cells(&layout->parts[p]);
     }
     ok = ok && join(layout, e) && (!lacking || count_cells(layout, e)) &&
-         (rule->rows.kind == LLAVA_ROWS_ALL || place_rows(layout, sizes, step, e)) &&
-         repeat(layout, sizes, step, e) && measure(layout, e) && check_permute(layout, e) &&
-         find_factor(layout, sizes, step, e);
+         (rule->rows.kind == LLAVA_ROWS_ALL || place_rows(layout, sizes, pass, e)) &&
+         repeat(layout, sizes, pass, e) && measure(layout, e) && check_permute(layout, e) &&
+         find_factor(layout, sizes, pass, e);
     if (!ok) {
         llava_layout_free(layout);
         return false;

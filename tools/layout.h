@@ -40,7 +40,7 @@ bool llava_layout_plain(llava_layout *layout, const llava_dump_entry *entry, lla
  * and with which tensor, but not in which map. */
 bool llava_layout_make(llava_layout *layout, const llava_map_rule *rule,
                        const llava_dump_entry *const *entries, size_t n, const llava_sizes *sizes,
-                       size_t step, llava_error *e);
+                       llava_sizes_pass pass, llava_error *e);
 void llava_layout_free(llava_layout *layout);
 
 /* Was element i of this row (all axes but the last, flattened) computed? */

@@ -31,7 +31,7 @@ typedef struct {
     const llava_map_rule *rule;
     const llava_dump_entry *entry;
     size_t part;
-    size_t step; /* decoding step; 0: the prefill */
+    llava_sizes_pass pass;
     char tap[LLAVA_TAP_NAME];
 } match;
 
@@ -165,7 +165,10 @@ static bool rule_takes(const llava_map_rule *rule, const source *s, match *found
                        (size_t)snprintf(found->tap, sizeof found->tap, "%.*s%s", (int)step, name,
                                         tap) < sizeof found->tap &&
                        llava_tap_find(found->tap, &place);
-    found->step = named && strncmp(found->tap, "step.", 5) == 0 ? place.step : 0;
+    if (named) {
+        const bool decoding = strncmp(found->tap, "step.", 5) == 0;
+        found->pass = (llava_sizes_pass){decoding ? place.step : 0, place.layer};
+    }
     *wrong = step == 0 && !named;
     return named;
 }
@@ -297,7 +300,7 @@ static bool add_mapped(opening *o, const match *parts, size_t n, llava_error *e)
     }
     item *it = &port->items[port->count];
     const bool made =
-        llava_layout_make(&it->layout, parts->rule, entries, n, &o->sizes, parts->step, e);
+        llava_layout_make(&it->layout, parts->rule, entries, n, &o->sizes, parts->pass, e);
     free(entries);
     if (!made) {
         const llava_error inner = *e;

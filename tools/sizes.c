@@ -80,6 +80,7 @@ void llava_sizes_from_plan(llava_sizes *sizes, const llava_plan *plan)
     set(sizes, LLAVA_SIZES_TEXT, find("h", 1), t->heads);
     set(sizes, LLAVA_SIZES_TEXT, find("k", 1), t->kv_heads);
     set(sizes, LLAVA_SIZES_TEXT, find("d", 1), t->head_dim);
+    sizes->text = t;
 }
 
 void llava_sizes_learn(llava_sizes *sizes, const char *tap, int rank, const size_t *shape)
@@ -160,16 +161,28 @@ static bool read_own_extent(reading *r, size_t *value, llava_error *e)
     return true;
 }
 
+/* S' of a decoding step, the prefill's positions being known. */
+static size_t keys_of_step(const llava_sizes_at *at, size_t prefill)
+{
+    const llava_text_plan *text = at->sizes->text;
+    const size_t past = prefill + at->pass.step - 1, layer = at->pass.layer;
+    const bool slides = text != NULL && layer < text->layers && text->slides[layer];
+    return (slides ? llava_keys_kept(text, past) : past) + 1;
+}
+
 static bool known_size(const llava_sizes_at *at, int name, size_t *value)
 {
     const llava_sizes_of part = llava_sizes_part(at->kind);
-    const size_t further = name == KEYS ? at->step : 0; /* keys behind those of the prefill */
-    if (at->step > 0 && name == S) {
+    if (at->pass.step > 0 && name == S) {
         *value = 1;
         return true;
     }
-    name = name == KEYS ? S : name;
-    *value = at->sizes->known[part][name] ? at->sizes->value[part][name] + further : 1;
+    const bool keys = name == KEYS;
+    name = keys ? S : name;
+    *value = at->sizes->known[part][name] ? at->sizes->value[part][name] : 1;
+    if (keys && at->pass.step > 0 && at->sizes->known[part][name]) {
+        *value = keys_of_step(at, *value);
+    }
     return at->sizes->known[part][name];
 }
 

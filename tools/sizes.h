@@ -14,9 +14,17 @@ typedef enum { LLAVA_SIZES_IMAGE, LLAVA_SIZES_VISION, LLAVA_SIZES_TEXT } llava_s
 typedef struct {
     bool known[3][LLAVA_SIZE_NAMES];
     size_t value[3][LLAVA_SIZE_NAMES];
+    const llava_text_plan *text; /* whose sliding layers have a smaller S'; NULL: no model known */
 } llava_sizes;
 
-/* All sizes that the plan knows; none for NULL. Not B, S, N: those are a run's. */
+/* The decoding step of a tap, 0 in the prefill, and its layer. S is 1 in a step, S' is S + step, or
+ * what a sliding layer's window holds. */
+typedef struct {
+    size_t step, layer;
+} llava_sizes_pass;
+
+/* All sizes that the plan, which has to stay, knows; none for NULL. Not B, S, N: those are a run's.
+ */
 void llava_sizes_from_plan(llava_sizes *sizes, const llava_plan *plan);
 /* Those that a tap of this name and shape shows, where they are not known yet. Names that are no
  * taps, decoding steps and shapes of another rank show nothing. */
@@ -26,8 +34,8 @@ void llava_sizes_learn(llava_sizes *sizes, const char *tap, int rank, const size
 typedef struct {
     const llava_sizes *sizes;
     const llava_tap_kind *kind; /* of the tap */
-    size_t step; /* decoding step, 0: the prefill. S is 1 in a step, S' is S + step */
-    int rank;    /* of the port's tensor, whose extents are n0, n1, ... */
+    llava_sizes_pass pass;
+    int rank; /* of the port's tensor, whose extents are n0, n1, ... */
     const size_t *shape;
 } llava_sizes_at;
 
