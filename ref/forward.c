@@ -56,6 +56,10 @@ bool llava_image_sizes_check(const llava_inputs *in, const llava_plan *plan, lla
     if (plan->vision.tower != LLAVA_TOWER_PIXTRAL) {
         return llava_fail(e, "image_sizes: only a Pixtral tower takes them");
     }
+    if (plan->vision.select != LLAVA_ROWS_FULL) {
+        return llava_fail(e, "image_sizes: with the strategy `default` one row of all pictures is "
+                             "dropped, and transformers cannot split the others among them");
+    }
     if (in->pixel_values == NULL) {
         return llava_fail(e, "image_sizes: there are no pixel_values");
     }

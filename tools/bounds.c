@@ -117,7 +117,7 @@ bool llava_measure_parts(llava_port *port, llava_dtype types[2], llava_error *e)
 
 /* Rounded operations before a tap: one for each kind of tap that the flow passes, layer by layer;
  * prefill and steps alike. */
-static double operations_before(const char *name, size_t tower_layers)
+static double operations_before(const char *name, const llava_tower_seen *tower)
 {
     const llava_tap_kind *kinds;
     size_t count = llava_tap_kinds(&kinds), operations = 0;
@@ -127,22 +127,36 @@ static double operations_before(const char *name, size_t tower_layers)
     }
     for (size_t k = 0; k <= place.kind; k++) {
         /* a layered kind in an earlier block has been passed once a layer of the tower */
-        bool tower = kinds[k].at == LLAVA_AT_VISION_LAYER;
+        bool layered = kinds[k].at == LLAVA_AT_VISION_LAYER;
         bool own = kinds[k].at == kinds[place.kind].at;
-        operations += own ? 1 : tower ? tower_layers : 1;
+        size_t times = own || !layered ? 1 : tower->layers;
+        operations += llava_tap_of_tower(&kinds[k], tower->kind) ? times : 0;
     }
     size_t block = 0;
     for (size_t k = place.block; k < count && kinds[k].at == kinds[place.block].at; k++) {
-        block++;
+        block += llava_tap_of_tower(&kinds[k], tower->kind);
     }
     return (double)(operations + place.layer * block);
 }
 
-llava_bound llava_bound_alone(const char *name, size_t width, size_t tower_layers,
+void llava_tower_see(llava_tower_seen *tower, const llava_tap_place *place)
+{
+    const llava_tap_kind *kinds;
+    llava_tap_kinds(&kinds);
+    const llava_tap_kind *kind = &kinds[place->kind];
+    if (!llava_tap_of_tower(kind, tower->kind)) {
+        tower->kind = LLAVA_TOWER_PIXTRAL; /* the one with taps that CLIP has not */
+    }
+    if (kind->at == LLAVA_AT_VISION_LAYER && place->layer >= tower->layers) {
+        tower->layers = place->layer + 1;
+    }
+}
+
+llava_bound llava_bound_alone(const char *name, size_t width, const llava_tower_seen *tower,
                               llava_dtype expected, llava_dtype actual)
 {
     double u = llava_unit(expected) + llava_unit(actual);
-    double n = operations_before(name, tower_layers);
+    double n = operations_before(name, tower);
     bool doubles = expected == LLAVA_F64 && actual == LLAVA_F64;
     double l2 = 4 * u * sqrt(n) + (doubles ? 0 : 0x1p-24 * sqrt(n * (double)width));
     return (llava_bound){l2, 8 * l2};

@@ -37,12 +37,21 @@ typedef struct {
     double max; /* of max |d| / max |expected| of the row */
 } llava_bound;
 
+/* The tower that a dump's names show: begins as all zeros, CLIP's kind without layers. */
+typedef struct {
+    llava_tower kind; /* LLAVA_TOWER_PIXTRAL where a tap is there that only Pixtral has */
+    size_t layers;
+} llava_tower_seen;
+
+/* Notes what the place of one tap shows. */
+void llava_tower_see(llava_tower_seen *tower, const llava_tap_place *place);
+
 /* The bound of a tap from its place in the flow, its width and the two types alone:
  *     l2 = 4 u sqrt(n) + 2^-24 sqrt(n width),  max = 8 l2
  * u the sum of both unit roundoffs, n the number of rounded operations that lead to the tap: errors
  * of independent roundings add in squares. The second term is for sums kept in float32, and absent
- * between two float64 tensors. tower_layers: of the vision tower in front of the language model. */
-llava_bound llava_bound_alone(const char *name, size_t width, size_t tower_layers,
+ * between two float64 tensors. tower: in front of the language model. */
+llava_bound llava_bound_alone(const char *name, size_t width, const llava_tower_seen *tower,
                               llava_dtype expected, llava_dtype actual);
 
 #endif

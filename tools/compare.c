@@ -179,7 +179,8 @@ static void take_row(llava_comparer *c, size_t row, const double *e, const doubl
         return;
     }
     sums s = {0};
-    bool careful = c->rows.keys || c->rows.positions || c->given != NULL;
+    bool careful =
+        c->rows.keys || c->rows.positions || c->rows.picture_of != NULL || c->given != NULL;
     if (!careful) {
         s = whole_row(e, a, n, &max_d, &max_e);
         /* overflow of a square looks like an infinity, and the careful way sorts it out */

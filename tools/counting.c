@@ -1,6 +1,44 @@
 #include "counting.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+bool llava_counting_add_picture(llava_counting *c, size_t patches, llava_error *e)
+{
+    size_t all;
+    if (!llava_add(c->patches, patches, &all)) {
+        return llava_fail(e, "too many patches");
+    }
+    size_t *grown = llava_realloc(e, c->picture_of, all, sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    c->picture_of = grown;
+    while (c->patches < all) {
+        c->picture_of[c->patches++] = c->pictures;
+    }
+    c->pictures++;
+    return true;
+}
+
+bool llava_counting_add_pictures(llava_counting *c, const llava_plan *plan, const llava_inputs *in,
+                                 llava_error *e)
+{
+    bool ok = true, shared = plan->vision.tower == LLAVA_TOWER_PIXTRAL;
+    for (size_t i = 0; ok && shared && i < in->pictures; i++) {
+        llava_grid grid = llava_grid_of(plan, in, i);
+        ok = llava_counting_add_picture(c, grid.rows * grid.columns, e);
+    }
+    return ok;
+}
+
+void llava_counting_free(llava_counting *c)
+{
+    free(c->mask);
+    free(c->flipped);
+    free(c->picture_of);
+    *c = (llava_counting){0};
+}
 
 static bool is_key_kind(const char *kind)
 {
@@ -26,6 +64,12 @@ llava_row_counting llava_count_rows(const llava_counting *counting, const char *
             c.of_sample *= shape[i];
         }
     }
+    const llava_tap_kind *kind = &kinds[place.kind];
+    if (kind->at == LLAVA_AT_VISION_LAYER && is_key_kind(kind->name) && rank == 4 &&
+        counting->pictures > 1 && shape[2] == counting->patches && shape[3] == shape[2]) {
+        c.queries = shape[2];
+        c.picture_of = counting->picture_of;
+    }
     if (counting->length == 0) {
         return c;
     }
@@ -34,7 +78,6 @@ llava_row_counting llava_count_rows(const llava_counting *counting, const char *
                       shape[0] == counting->batch && shape[1] == counting->length;
         return c;
     }
-    const llava_tap_kind *kind = &kinds[place.kind];
     bool text = kind->at == LLAVA_AT_EMBED || kind->at == LLAVA_AT_MERGE ||
                 kind->at == LLAVA_AT_ROPE || kind->at == LLAVA_AT_TEXT_LAYER ||
                 kind->at == LLAVA_AT_NORM || kind->at == LLAVA_AT_LOGITS;
@@ -85,6 +128,9 @@ bool llava_element_counts(const llava_row_counting *c, size_t row, size_t i)
 {
     if (c->positions) {
         return position_counts(c->counting, row, i);
+    }
+    if (c->picture_of != NULL) {
+        return c->picture_of[row % c->queries] == c->picture_of[i];
     }
     if (!c->keys) {
         return true;

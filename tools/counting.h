@@ -15,7 +15,18 @@ typedef struct {
      * is compared with (tools/near_tie.h), so that nothing of it counts; NULL: none. */
     size_t *flipped;
     size_t flipped_batch;
+    /* [patches]: the picture of each patch where all pictures are one sequence of the tower, whose
+     * patches don't see those of other pictures (Pixtral); NULL: not so, or not known. */
+    size_t *picture_of;
+    size_t patches, pictures;
 } llava_counting;
+
+/* The next picture of a Pixtral sequence, of so many patches. */
+bool llava_counting_add_picture(llava_counting *counting, size_t patches, llava_error *e);
+/* The pictures of a run, where they share one sequence. */
+bool llava_counting_add_pictures(llava_counting *counting, const llava_plan *plan,
+                                 const llava_inputs *in, llava_error *e);
+void llava_counting_free(llava_counting *counting);
 
 /* How one tensor's rows (all axes but the last, flattened) count. */
 typedef struct {
@@ -32,6 +43,9 @@ typedef struct {
     size_t width;      /* elements of a row */
     size_t step;       /* decoding step whose rows may be behind a flip; 0: none is */
     size_t of_sample;  /* rows of one sample, where step > 0 */
+    /* [queries]: the last axis is over the patches of several pictures, those of the query's own
+     * count; NULL: not so */
+    const size_t *picture_of;
 } llava_row_counting;
 
 /* For a tap of this name and shape. Names that are no tap, and shapes that do not fit the mask:
@@ -40,7 +54,8 @@ llava_row_counting llava_count_rows(const llava_counting *counting, const char *
                                     const size_t *shape);
 /* Does anything in this row count? */
 bool llava_row_counts(const llava_row_counting *c, size_t row);
-/* In a row that counts: does element i? Only for c->keys and c->positions is this ever false. */
+/* In a row that counts: does element i? Never false but for c->keys, c->positions and
+ * c->picture_of. */
 bool llava_element_counts(const llava_row_counting *c, size_t row, size_t i);
 
 #endif

@@ -930,7 +930,8 @@ static bool take_inputs(diagnoser *d, llava_error *e)
     d->counting.batch = d->inputs.batch;
     d->counting.length = d->inputs.length;
     d->counting.text_plan = &d->session.plan.text;
-    return count_positions(d, e);
+    return count_positions(d, e) &&
+           llava_counting_add_pictures(&d->counting, &d->session.plan, &d->inputs, e);
 }
 
 /* Is there a step tap among the port's? Then its dump is of a generation. */
@@ -1218,7 +1219,7 @@ static int diagnose(int argc, char **argv, llava_error *e)
     llava_diagnosis_free(&d.result);
     llava_port_close(d.port);
     llava_inputs_free(&d.inputs);
-    free(d.counting.mask);
+    llava_counting_free(&d.counting);
     llava_session_close(&d.session);
     llava_request_free(&d.o.request);
     return !ok || verdict == LLAVA_CANNOT_JUDGE ? LLAVA_CANNOT

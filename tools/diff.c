@@ -1,6 +1,7 @@
 /* llava-ref diff: two dumps held against each other, tensor by tensor (contract section 6). */
 #include "tools/diff.h"
 #include "tools/effects.h"
+#include "tools/picture_sizes.h"
 
 #include "ref/json.h"
 #include "tools/command.h"
@@ -28,10 +29,10 @@ typedef struct {
     llava_counting counting;
     llava_plan plan; /* of --model */
     llava_globs taps, require;
-    size_t tower_layers;  /* as EXPECTED's names show */
-    llava_dtype types[2]; /* of ACTUAL: tower and projector, language model */
-    size_t peer_flip;     /* the first step whose token PEER chose otherwise; SIZE_MAX: none */
-    llava_honest *honest; /* --model: an honest port, replayed from EXPECTED; NULL: none */
+    llava_tower_seen tower; /* in EXPECTED's names */
+    llava_dtype types[2];   /* of ACTUAL: tower and projector, language model */
+    size_t peer_flip;       /* the first step whose token PEER chose otherwise; SIZE_MAX: none */
+    llava_honest *honest;   /* --model: an honest port, replayed from EXPECTED; NULL: none */
     llava_diff result;
 } differ;
 
@@ -127,6 +128,28 @@ static bool read_mask(differ *d, llava_error *e)
     return true;
 }
 
+/* The pictures that share one sequence of the tower: EXPECTED's word, else ACTUAL's. */
+static bool read_pictures(differ *d, llava_error *e)
+{
+    const size_t most = 1 << 22; /* patches: the square of them is beyond any dump */
+    llava_picture_sizes s;
+    if (!llava_picture_sizes_read(&s, d->o.expected, llava_dump_meta(d->expected), e) ||
+        (s.count == 0 &&
+         !llava_picture_sizes_read(&s, d->o.actual, llava_port_meta(d->actual), e))) {
+        return false;
+    }
+    bool ok = true;
+    for (size_t i = 0; ok && i < s.count; i++) {
+        size_t rows = (size_t)(s.sizes[2 * i] / s.patch), columns, patches;
+        columns = (size_t)(s.sizes[2 * i + 1] / s.patch);
+        ok = (llava_mul(rows, columns, &patches) && patches <= most - d->counting.patches) ||
+             llava_fail(e, "%s: __meta__: image_sizes: more than %zu patches", d->o.expected, most);
+        ok = ok && llava_counting_add_picture(&d->counting, patches, e);
+    }
+    free(s.sizes);
+    return ok;
+}
+
 static bool open_all(differ *d, llava_error *e)
 {
     const diff_options *o = &d->o;
@@ -144,7 +167,7 @@ static bool open_all(differ *d, llava_error *e)
     return llava_dump_open(&d->expected, o->expected, e) &&
            llava_port_open_beside(&d->actual, o->actual, o->map, sizes, d->expected, e) &&
            (o->peer == NULL || llava_port_open(&d->peer, o->peer, NULL, NULL, e)) &&
-           check_meta(d, e) && read_mask(d, e) &&
+           check_meta(d, e) && read_mask(d, e) && read_pictures(d, e) &&
            (o->taps == NULL || llava_globs_parse(&d->taps, o->taps, e)) &&
            (o->require == NULL || llava_globs_parse(&d->require, o->require, e));
 }
@@ -262,7 +285,7 @@ static llava_bound bound_of(const differ *d, const char *name, size_t width, lla
         return (llava_bound){fmax(replayed.l2, llava_unit(type)),
                              fmax(replayed.max, 4 * llava_unit(type))};
     }
-    return llava_bound_alone(name, width, d->tower_layers, expected, type);
+    return llava_bound_alone(name, width, &d->tower, expected, type);
 }
 
 static bool judge_numbers(differ *d, const llava_dump_entry *entry, llava_diff_tensor *t,
@@ -442,17 +465,14 @@ static int in_flow(const void *a, const void *b)
 
 static placed *sort_expected(differ *d, size_t *count, llava_error *e)
 {
-    const llava_tap_kind *kinds;
-    llava_tap_kinds(&kinds);
     *count = llava_dump_count(d->expected);
     placed *list = llava_alloc(e, *count, sizeof *list);
     for (size_t i = 0; list != NULL && i < *count; i++) {
         list[i].entry = llava_dump_at(d->expected, i);
         list[i].index = i;
         list[i].known = llava_tap_find(list[i].entry->name, &list[i].place);
-        if (list[i].known && kinds[list[i].place.kind].at == LLAVA_AT_VISION_LAYER &&
-            list[i].place.layer >= d->tower_layers) {
-            d->tower_layers = list[i].place.layer + 1;
+        if (list[i].known) {
+            llava_tower_see(&d->tower, &list[i].place);
         }
     }
     if (list != NULL) {
@@ -672,8 +692,7 @@ static int diff(int argc, char **argv, llava_error *e)
     llava_honest_close(d.honest);
     llava_globs_free(&d.taps);
     llava_globs_free(&d.require);
-    free(d.counting.mask);
-    free(d.counting.flipped);
+    llava_counting_free(&d.counting);
     llava_diff_free(&d.result);
     return !ok || verdict == LLAVA_CANNOT_JUDGE ? LLAVA_CANNOT
            : verdict == LLAVA_DIFFER            ? LLAVA_DIFFERS

@@ -1,5 +1,6 @@
 #include "effects.h"
 
+#include "tools/picture_sizes.h"
 #include "tools/replay.h"
 #include "tools/trial.h"
 
@@ -41,6 +42,23 @@ static bool load_ids(llava_honest *h, const char *name, int64_t **ids, llava_err
     return llava_port_load_integers(h->port, t, ids, e);
 }
 
+/* The pictures' sizes, without which a Pixtral tower takes each for as large as its pixels. */
+static bool load_sizes(llava_honest *h, llava_error *e)
+{
+    llava_inputs *in = &h->session.inputs;
+    llava_picture_sizes s;
+    if (!llava_picture_sizes_read(&s, llava_port_path(h->port), llava_port_meta(h->port), e)) {
+        return false;
+    }
+    if (s.count != 0 && s.count != in->pictures) {
+        free(s.sizes);
+        return llava_fail(e, "%s: __meta__: image_sizes: %zu pictures, but pixel_values has %zu",
+                          llava_port_path(h->port), s.count, in->pictures);
+    }
+    in->image_sizes = s.sizes;
+    return true;
+}
+
 static bool load_inputs(llava_honest *h, llava_error *e)
 {
     llava_inputs *in = &h->session.inputs;
@@ -59,6 +77,10 @@ static bool load_inputs(llava_honest *h, llava_error *e)
         if (!llava_port_load(h->port, pixels, &in->pixel_values, e)) {
             return false;
         }
+    }
+    if (h->session.plan.vision.tower == LLAVA_TOWER_PIXTRAL && in->pictures > 0 &&
+        !load_sizes(h, e)) {
+        return false;
     }
     return load_ids(h, "attention_mask", &in->attention_mask, e) &&
            load_ids(h, "position_ids", &in->position_ids, e) &&
@@ -137,7 +159,8 @@ bool llava_honest_open(llava_honest **honest, const char *model, const char *exp
             h->session.inputs.attention_mask == NULL ? 0 : h->session.inputs.length;
         h->counting.mask = h->session.inputs.attention_mask;
         h->counting.text_plan = &h->session.plan.text;
-        ok = llava_session_weights(&h->session, e) && run_honest(h, type, e);
+        ok = llava_counting_add_pictures(&h->counting, &h->session.plan, &h->session.inputs, e) &&
+             llava_session_weights(&h->session, e) && run_honest(h, type, e);
     }
     if (!ok) {
         llava_honest_close(h);
@@ -164,6 +187,7 @@ void llava_honest_close(llava_honest *h)
     }
     llava_port_close(h->port);
     llava_session_close(&h->session);
+    free(h->counting.picture_of);
     free(h->taps);
     free(h);
 }

@@ -72,9 +72,9 @@ def write_json(path, value):
         file.write("\n")
 
 
-def write_dump(path, taps, dtype, numerics):
+def write_dump(path, taps, dtype, numerics, more=None):
     about = {"contract": 1, "program": f"transformers {transformers.__version__}", "dtype": dtype,
-             "numerics": numerics, "path": "eager", "decisions": {}}  # fmt: skip
+             "numerics": numerics, "path": "eager", "decisions": {}} | (more or {})  # fmt: skip
     meta = np.frombuffer(json.dumps(about).encode(), np.uint8)
     np.savez(path, **{"__meta__": meta}, **taps)
 
@@ -213,6 +213,15 @@ def greedy_margin(case, taps):
     return margin
 
 
+def picture_sizes(config, inputs):
+    """Pixtral's taps do not show where each picture of the one sequence begins: __meta__ says it."""
+    if config.vision_config.model_type != "pixtral" or "pixel_values" not in inputs:
+        return {}
+    pixels = inputs["pixel_values"].shape
+    sizes = inputs.get("image_sizes", np.array([pixels[2:]] * pixels[0]))
+    return {"image_sizes": sizes.tolist(), "patch_size": config.vision_config.patch_size}
+
+
 def export_forms(case, folder, model_folder, inputs, pictures):
     """Runs every form; writes its dump. Returns (dumps for case.json, facts for PROVENANCE.json)."""
     dumps, facts = [], {}
@@ -241,7 +250,8 @@ def export_forms(case, folder, model_folder, inputs, pictures):
             facts["hf_from_true"] = compare_forms(case, true, taps, tolerances)
             facts["hf_from_emulated"] = compare_forms(case, nearest, taps, tolerances)
             write_json(os.path.join(folder, dump["tolerances"]), {n: tolerances[n] for n in kept(case, tolerances)})
-        write_dump(os.path.join(folder, dump["file"]), kept(case, pictures | taps), dtype, numerics)
+        write_dump(os.path.join(folder, dump["file"]), kept(case, pictures | taps), dtype, numerics,
+                   picture_sizes(wide.config, inputs))
         dumps.append(dump)
     return dumps, facts, true.get("generated_ids")
 

@@ -4,6 +4,7 @@
 #include "tools/hash_sink.h"
 #include "tools/options.h"
 #include "tools/output.h"
+#include "tools/picture_sizes.h"
 #include "tools/progress.h"
 #include "tools/session.h"
 #include "tools/sinks.h"
@@ -154,7 +155,8 @@ static char *meta_text(running *r, llava_error *e)
         unsigned char v = q->choices.value[i];
         ok = v == 0 || cJSON_AddStringToObject(decisions, d->name, d->values[v]) != NULL;
     }
-    ok = ok && cJSON_AddStringToObject(meta, "inputs", r->session.inputs_sha256);
+    ok = ok && cJSON_AddStringToObject(meta, "inputs", r->session.inputs_sha256) &&
+         llava_picture_sizes_put(meta, &r->session.plan, &r->session.inputs);
     char *text = ok ? cJSON_PrintUnformatted(meta) : NULL;
     cJSON_Delete(meta);
     if (text == NULL) {
