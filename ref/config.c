@@ -77,9 +77,8 @@ static bool read_llava(const llava_source *s, llava_config *c)
     if (!cJSON_IsObject(s->root)) {
         return llava_fail(s->e, "%s: must be an object", s->path);
     }
-    if (!llava_read_word(s, "model_type", kinds, &kind) ||
-        !llava_refuse_present(s, "quantization_config") || !llava_read_vision(s, &c->vision) ||
-        !llava_read_text(s, &c->text) || !read_feature_layers(s, c) ||
+    if (!llava_read_word(s, "model_type", kinds, &kind) || !llava_read_vision(s, &c->vision) ||
+        !llava_read_text(s, &c->text) || !llava_check_keys(s, c) || !read_feature_layers(s, c) ||
         !read_select(s, &c->select) ||
         /* Two names of one value; where a file has both, image_token_id is set last and wins. */
         !llava_json_int(s->path, s->root, "image_token_index", &c->image_token, s->e) ||

@@ -102,6 +102,10 @@ typedef struct {
     /* The key of generation_config.json, if any, for which greedy decoding in transformers would
      * differ from ours (repetition_penalty, ...): generating must be refused, naming it. */
     char unsupported_generation[48];
+    /* "text_config.foo, bar": keys of config.json that nobody knows and nobody reads, for a
+     * warning;
+     * "..." at its end where there are more. */
+    char unknown_keys[400];
 } llava_config;
 
 /* Reads FOLDER/config.json (required) and FOLDER/generation_config.json (optional). A value that is

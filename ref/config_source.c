@@ -61,11 +61,6 @@ bool llava_read_word(const llava_source *s, const char *key, const char *const *
                       word, all);
 }
 
-bool llava_refuse_present(const llava_source *s, const char *key)
-{
-    return !llava_json_has(s->root, key) || llava_refuse(s, key, "is not supported yet");
-}
-
 bool llava_is_null(const llava_source *s, const char *key)
 {
     const cJSON *at = s->root;

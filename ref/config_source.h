@@ -26,10 +26,12 @@ bool llava_read_act(const llava_source *s, const char *key, llava_act *act);
 /* One word of a list that ends with NULL; *index holds the default's. */
 bool llava_read_word(const llava_source *s, const char *key, const char *const *words,
                      size_t *index);
-/* Keys that would change the result and that nothing here knows: refused where they are there. */
-bool llava_refuse_present(const llava_source *s, const char *key);
 /* Is the key there, and null? */
 bool llava_is_null(const llava_source *s, const char *key);
+
+/* Refuses keys that would change the result and are not supported, and lists those that nobody
+ * knows in c->unknown_keys (config_keys.c has the table of keys); the families are read before. */
+bool llava_check_keys(const llava_source *s, llava_config *c);
 
 /* vision_config (vision_config.c). */
 bool llava_read_vision(const llava_source *s, llava_vision_config *v);

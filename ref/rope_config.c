@@ -196,14 +196,6 @@ static bool check_partial(keys *k, const llava_text_config *t)
            llava_refuse(k->s, key_of(k, "partial_rotary_factor"), "other than 1 is not supported");
 }
 
-/* One table for the sliding layers and one for the others: no family here has that. */
-static bool refuse_nested(keys *k)
-{
-    return llava_refuse_present(k->s, key_of(k, "full_attention")) &&
-           llava_refuse_present(k->s, key_of(k, "sliding_attention")) &&
-           llava_refuse_present(k->s, key_of(k, "mrope_section"));
-}
-
 bool llava_read_rope(const llava_source *s, llava_text_config *t)
 {
     keys k = {.s = s};
@@ -212,7 +204,7 @@ bool llava_read_rope(const llava_source *s, llava_text_config *t)
     }
     llava_rope *rope = &t->rope;
     *rope = (llava_rope){.theta = 10000.0, .factor = 1, .attention_factor = 1};
-    if (!refuse_nested(&k) || !llava_read_positive(s, "text_config.rope_theta", &rope->theta) ||
+    if (!llava_read_positive(s, "text_config.rope_theta", &rope->theta) ||
         !positive(&k, "rope_theta", &rope->theta) || !read_type(&k, &rope->type)) {
         return false;
     }

@@ -97,7 +97,9 @@ static bool read_layer_types(const llava_source *s, llava_text_config *t, bool *
     for (const cJSON *item = *given ? list->child : NULL; item != NULL; item = item->next) {
         const char *word = cJSON_IsString(item) ? item->valuestring : "?";
         t->slides[i] = strcmp(word, "sliding_attention") == 0;
-        if (!t->slides[i++] && strcmp(word, "full_attention") != 0) {
+        /* "attention" is the older name of the latter */
+        if (!t->slides[i++] && strcmp(word, "full_attention") != 0 &&
+            strcmp(word, "attention") != 0) {
             return llava_fail(s->e,
                               "%s: %s: '%.200s' is not supported yet (supported: full_attention, "
                               "sliding_attention)",
@@ -120,14 +122,10 @@ static bool read_window(const llava_source *s, llava_text_config *t)
            (t->window > 1 || llava_refuse(s, key, "must be above 1, or null"));
 }
 
-/* Llama's class knows no window, but its cache would take the key for one and drop keys that the
- * mask still shows. */
 static bool read_llama_window(const llava_source *s, llava_text_config *t)
 {
     bool given;
-    if (!llava_refuse_present(s, "text_config.sliding_window") ||
-        !llava_refuse_present(s, "text_config.attention_chunk_size") ||
-        !read_layer_types(s, t, &given)) {
+    if (!read_layer_types(s, t, &given)) {
         return false;
     }
     for (size_t i = 0; given && i < t->layers; i++) {
@@ -210,6 +208,5 @@ bool llava_read_text(const llava_source *s, llava_text_config *t)
            llava_read_positive(s, "text_config.rms_norm_eps", &t->norm_eps) && read_family(s, t) &&
            llava_read_bool(s, "text_config.is_causal", &causal) &&
            (causal || llava_refuse(s, "text_config.is_causal", "false is not supported yet")) &&
-           llava_refuse_present(s, "text_config.per_layer_config") &&
-           llava_refuse_present(s, "text_config.quantization_config") && llava_read_rope(s, t);
+           llava_read_rope(s, t);
 }

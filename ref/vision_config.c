@@ -106,7 +106,6 @@ bool llava_read_vision(const llava_source *s, llava_vision_config *v)
         (tower != LLAVA_TOWER_PIXTRAL &&
          !llava_read_positive(s, "vision_config.layer_norm_eps", &v->norm_eps)) ||
         !llava_json_bool(s->path, s->root, "vision_config.vision_use_head", &head, s->e) ||
-        !llava_refuse_present(s, "vision_config.per_layer_config") ||
         !llava_json_bool(s->path, s->root, "vision_config.tie_last_hidden_states", &tied, s->e)) {
         return false;
     }

@@ -661,14 +661,44 @@ static void keys_that_change_the_result_unseen_are_refused(void **state)
     refused("[]", "must be an object");
 }
 
-static void unknown_and_case_variant_keys_are_ignored(void **state)
+static void unknown_and_case_variant_keys_are_ignored_and_named(void **state)
 {
     (void)state;
     llava_config c = config_of("{\"Image_Token_Index\":5,\"foo\":{\"bar\":[1]},"
-                               "\"text_config\":{\"VOCAB_SIZE\":3,\"pretraining_tp\":2}}",
+                               "\"text_config\":{\"VOCAB_SIZE\":3,\"pretraining_tp\":2,"
+                               "\"rope_scaling\":{\"type\":\"default\",\"alpha\":1}},"
+                               "\"vision_config\":{\"pretraining_tp\":1}}",
                                NULL);
     assert_int_equal(c.image_token, 32000);
     assert_int_equal(c.text.vocab, 32000);
+    assert_string_equal(c.unknown_keys, "Image_Token_Index, foo, vision_config.pretraining_tp, "
+                                        "text_config.VOCAB_SIZE, text_config.rope_scaling.alpha");
+    char many[4096] = "{";
+    for (int i = 0; i < 200; i++) {
+        snprintf(many + strlen(many), 20, "%s\"key%d\":0", i == 0 ? "" : ",", i);
+    }
+    c = config_of(strcat(many, "}"), NULL);
+    size_t n = strlen(c.unknown_keys);
+    assert_true(n < sizeof c.unknown_keys && strcmp(c.unknown_keys + n - 5, ", ...") == 0);
+}
+
+/* What 4.x wrote into every configuration, and generation's keys, which 5.x drops. */
+static void keys_known_to_be_irrelevant_are_ignored_silently(void **state)
+{
+    (void)state;
+    const char *common =
+        "\"_name_or_path\":\"\",\"_attn_implementation_autoset\":true,\"torch_dtype\":\"float16\","
+        "\"use_cache\":false,\"repetition_penalty\":1.2,\"num_beams\":4,\"id2label\":{\"0\":\"a\"},"
+        "\"pruned_heads\":{},\"chunk_size_feed_forward\":0,\"attention_dropout\":0.5";
+    char text[2048];
+    snprintf(
+        text, sizeof text,
+        "{%s,\"ignore_index\":-100,\"vocab_size\":7,\"image_seq_length\":3,\"text_config\":{%s,"
+        "\"pretraining_tp\":4},\"vision_config\":{%s,\"projection_dim\":5,\"vocab_size\":9}}",
+        common, common, common);
+    assert_string_equal(config_of(text, NULL).unknown_keys, "");
+    /* null says nothing, not even under a key that is refused */
+    assert_string_equal(config_of("{\"quantization_config\":null}", NULL).unknown_keys, "");
 }
 
 static void broken_files_are_named(void **state)
@@ -1006,7 +1036,8 @@ int main(void)
         cmocka_unit_test(sizes_that_do_not_divide_are_refused),
         cmocka_unit_test(eps_and_theta_must_be_positive),
         cmocka_unit_test(keys_that_change_the_result_unseen_are_refused),
-        cmocka_unit_test(unknown_and_case_variant_keys_are_ignored),
+        cmocka_unit_test(unknown_and_case_variant_keys_are_ignored_and_named),
+        cmocka_unit_test(keys_known_to_be_irrelevant_are_ignored_silently),
         cmocka_unit_test(broken_files_are_named),
         cmocka_unit_test(stop_ids_come_from_the_generation_file_alone_where_it_is_there),
         cmocka_unit_test(without_a_generation_file_the_config_tells_the_stop_ids),

@@ -82,6 +82,7 @@ static bool open_model(model *m, llava_error *e)
     if (warning.text[0] != '\0') {
         llava_warn(warning.text);
     }
+    llava_warn_unknown_keys(&m->config, folder);
     return true;
 }
 

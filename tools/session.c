@@ -329,6 +329,9 @@ bool llava_session_prepare(llava_session *s, const llava_request *q, llava_error
         ok = llava_fail(e, "%s/generation_config.json: %s: only plain greedy decoding is supported",
                         q->model, s->config.unsupported_generation);
     }
+    if (ok) {
+        llava_warn_unknown_keys(&s->config, q->model);
+    }
     bool cumulative = q->positions_given ? q->positions == 1 : q->generate > 0;
     s->convention = cumulative ? LLAVA_POSITIONS_GENERATE : LLAVA_POSITIONS_FORWARD;
     if (!ok) {

@@ -60,3 +60,13 @@ void llava_warn(const char *text)
 {
     line("llava-ref: warning: ", text);
 }
+
+void llava_warn_unknown_keys(const llava_config *config, const char *folder)
+{
+    char text[1024];
+    if (config->unknown_keys[0] != '\0') {
+        snprintf(text, sizeof text, "%.500s/config.json: unknown keys, ignored: %s", folder,
+                 config->unknown_keys);
+        llava_warn(text);
+    }
+}

@@ -2,6 +2,8 @@
 #ifndef LLAVA_WORDS_H
 #define LLAVA_WORDS_H
 
+#include "ref/config.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,5 +21,7 @@ void llava_print_escaped(FILE *to, const char *text);
 /* "llava-ref: TEXT" or "llava-ref: warning: TEXT" on stderr, one line. */
 void llava_complain(const char *text);
 void llava_warn(const char *text);
+/* Warns of the configuration's keys that nobody knows, if there are any. folder: the model's. */
+void llava_warn_unknown_keys(const llava_config *config, const char *folder);
 
 #endif
