@@ -1,67 +1,14 @@
-/* Conversation formats. */
+/* Which conversation format a folder has. */
 #include "chat.h"
 
 #include "file.h"
 #include "json.h"
-#include "tokenizer.h"
 #include "unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_TEMPLATE ((size_t)1 << 20)
-
-/* ---- The known templates ---- */
-
-/* The template of llava-hf/llava-1.5-7b-hf, its comments left out, its generation tags kept. */
-static const char llava_1_5[] =
-    "{% for message in messages %}"
-    "{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
-    "{{ '<image>\\n' }}{% endfor %}"
-    "{% if message['role'] != 'assistant' %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-    "{{ content['text'] + ' '}}{% endfor %}"
-    "{% else %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-    "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}"
-    "{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}";
-
-/* The same without generation tags. */
-static const char llava_1_5_plain[] =
-    "{% for message in messages %}"
-    "{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
-    "{{ '<image>\\n' }}{% endfor %}"
-    "{% if message['role'] != 'assistant' %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-    "{{ content['text'] + ' '}}{% endfor %}"
-    "{% else %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-    "{{ content['text'] + ' '}}{% endfor %}"
-    "{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}";
-
-/* The same when no difference is made between the user's texts and the answers. */
-static const char llava_1_5_short[] =
-    "{% for message in messages %}"
-    "{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
-    "{{ '<image>\\n' }}{% endfor %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-    "{{ content['text'] + ' '}}{% endfor %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}";
-
-static const struct {
-    const char *text;
-    llava_chat chat;
-} known[] = {
-    {llava_1_5, LLAVA_CHAT_LLAVA_1_5},
-    {llava_1_5_plain, LLAVA_CHAT_LLAVA_1_5},
-    {llava_1_5_short, LLAVA_CHAT_LLAVA_1_5},
-};
 
 /* ---- Normalising a template ---- */
 
@@ -303,46 +250,24 @@ static bool normalise(const char *text, size_t n, llava_bytes *out)
 bool llava_chat_recognise(const char *name, const char *text, size_t n, llava_chat *chat,
                           llava_error *e)
 {
-    llava_bytes given = {0};
-    bool readable = normalise(text, n, &given);
+    llava_bytes given = {0}, known = {0};
+    llava_error ignored;
     bool found = false;
-    for (size_t i = 0; readable && !found && i < sizeof known / sizeof known[0]; i++) {
+    bool readable = normalise(text, n, &given);
+    for (size_t i = 0; readable && !found && llava_chat_template(i, &known, chat, &ignored); i++) {
         llava_bytes one = {0};
-        found = normalise(known[i].text, strlen(known[i].text), &one) && one.n == given.n &&
+        found = normalise(known.at, known.n, &one) && one.n == given.n &&
                 memcmp(one.at, given.at, one.n) == 0;
-        *chat = known[i].chat;
         free(one.at);
+        free(known.at);
+        known.at = NULL;
     }
     free(given.at);
+    free(known.at);
     return found || llava_fail(e,
                                "%s: the chat template is none of the known ones; write the whole "
                                "prompt and give it with --prompt",
                                name);
-}
-
-/* ---- Rendering ---- */
-
-bool llava_chat_render(llava_chat chat, const char *user, size_t pictures, char **prompt,
-                       llava_error *e)
-{
-    llava_bytes out = {0};
-    bool good = true;
-    switch (chat) {
-    case LLAVA_CHAT_LLAVA_1_5:
-        good = llava_bytes_put(&out, "USER: ", 6, LLAVA_TEXT_LIMIT, e);
-        for (size_t i = 0; i < pictures && good; i++) {
-            good = llava_bytes_put(&out, "<image>\n", 8, LLAVA_TEXT_LIMIT, e);
-        }
-        good = good && llava_bytes_put(&out, user, strlen(user), LLAVA_TEXT_LIMIT, e) &&
-               llava_bytes_put(&out, " ASSISTANT:", 12, LLAVA_TEXT_LIMIT, e); /* and its NUL */
-        break;
-    }
-    if (!good) {
-        free(out.at);
-        out.at = NULL;
-    }
-    *prompt = out.at;
-    return good;
 }
 
 /* ---- The folder's template ---- */
@@ -398,28 +323,22 @@ static bool look_into(const char *path, bool json, bool *found, llava_chat *chat
     return good;
 }
 
-bool llava_chat_format(const char *folder, const char *user, size_t pictures, char **prompt,
-                       llava_error *e)
+bool llava_chat_of(const char *folder, llava_chat *chat, llava_error *e)
 {
     static const char *const files[] = {"processor_config.json", "chat_template.json",
                                         "chat_template.jinja", "tokenizer_config.json"};
-    llava_chat chat = LLAVA_CHAT_LLAVA_1_5;
     bool found = false;
-    *prompt = NULL;
     for (size_t i = 0; i < sizeof files / sizeof files[0] && !found; i++) {
         char *path = llava_path(e, folder, files[i]);
         bool json = strstr(files[i], ".jinja") == NULL;
-        bool good = path != NULL && look_into(path, json, &found, &chat, e);
+        bool good = path != NULL && look_into(path, json, &found, chat, e);
         free(path);
         if (!good) {
             return false;
         }
     }
-    if (!found) {
-        return llava_fail(e,
-                          "%s: there is no chat template; write the whole prompt and give it with "
-                          "--prompt",
-                          folder);
-    }
-    return llava_chat_render(chat, user, pictures, prompt, e);
+    return found || llava_fail(e,
+                               "%s: there is no chat template; write the whole prompt and give it "
+                               "with --prompt",
+                               folder);
 }

@@ -47,6 +47,8 @@ void llava_tokenizer_close(llava_tokenizer *t)
     free(t->added_by_text);
     free(t->added_pool);
     free(t->image_token);
+    free(t->bos_token);
+    free(t->eos_token);
     free(t->path);
     free(t);
 }
@@ -127,6 +129,16 @@ int64_t llava_tokenizer_size(const llava_tokenizer *t)
 const char *llava_tokenizer_image_token(const llava_tokenizer *t)
 {
     return t->image_token;
+}
+
+const char *llava_tokenizer_bos_token(const llava_tokenizer *t)
+{
+    return t->bos_token;
+}
+
+const char *llava_tokenizer_eos_token(const llava_tokenizer *t)
+{
+    return t->eos_token;
 }
 
 const int64_t *llava_tokenizer_front(const llava_tokenizer *t, size_t *count)
@@ -389,8 +401,9 @@ bool llava_tokenizer_encode(const llava_tokenizer *t, const llava_token_plan *pl
     } else if (!llava_utf8_valid(text, n)) {
         good = llava_fail(e, "the text is not UTF-8");
     } else {
-        good = put_template(&c, plan->bos == LLAVA_BOS_NONE ? &none : &t->front) &&
-               encode_text(&c, text, n) && put_template(&c, &t->back);
+        bool front = !plan->no_template && plan->bos != LLAVA_BOS_NONE;
+        good = put_template(&c, front ? &t->front : &none) && encode_text(&c, text, n) &&
+               put_template(&c, plan->no_template ? &none : &t->back);
     }
     free(c.normal.at);
     free(c.spaced.at);

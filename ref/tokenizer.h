@@ -56,6 +56,8 @@ typedef struct {
     llava_bos bos;
     llava_prefix_space prefix_space;
     llava_image_count image_count;
+    bool no_template; /* no decision: the text brings its special tokens along, nothing is put
+                         around it (add_special_tokens=False) */
 } llava_token_plan;
 
 typedef struct llava_tokenizer llava_tokenizer;
@@ -86,6 +88,9 @@ bool llava_tokenizer_is_special(const llava_tokenizer *tokenizer, int64_t id);
 int64_t llava_tokenizer_size(const llava_tokenizer *tokenizer);
 /* tokenizer_config.json's image_token, which wins over the processor's (spec 6.1), or NULL. */
 const char *llava_tokenizer_image_token(const llava_tokenizer *tokenizer);
+/* tokenizer_config.json's bos_token and eos_token, or NULL. */
+const char *llava_tokenizer_bos_token(const llava_tokenizer *tokenizer);
+const char *llava_tokenizer_eos_token(const llava_tokenizer *tokenizer);
 /* The ids that the template puts in front of a text (<s>). */
 const int64_t *llava_tokenizer_front(const llava_tokenizer *tokenizer, size_t *count);
 /* Can this value change anything for this tokenizer? (The config values never do.) */

@@ -188,13 +188,14 @@ static bool read_extra_tokens(requests *all, const cJSON *config)
     return true;
 }
 
-static bool keep_image_token(llava_tokenizer *t, const char *name, const cJSON *config,
-                             llava_error *e)
+/* The text of a named special token, in new memory; *text stays NULL where there is none. */
+static bool keep_named(const char *name, const cJSON *config, const char *key, char **text,
+                       llava_error *e)
 {
     const cJSON *extra = cJSON_GetObjectItemCaseSensitive(config, "extra_special_tokens");
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(extra, "image_token");
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(extra, key);
     if (item == NULL) {
-        item = cJSON_GetObjectItemCaseSensitive(config, "image_token");
+        item = cJSON_GetObjectItemCaseSensitive(config, key);
     }
     if (cJSON_IsObject(item)) {
         item = cJSON_GetObjectItemCaseSensitive(item, "content");
@@ -202,8 +203,8 @@ static bool keep_image_token(llava_tokenizer *t, const char *name, const cJSON *
     if (!cJSON_IsString(item)) {
         return true;
     }
-    t->image_token = llava_text(e, item->valuestring, strlen(item->valuestring));
-    return t->image_token != NULL || llava_fail_in(e, name);
+    *text = llava_text(e, item->valuestring, strlen(item->valuestring));
+    return *text != NULL || llava_fail_in(e, name);
 }
 
 /* ---- What comes of it ---- */
@@ -440,7 +441,10 @@ bool llava_tokenizer_read_added(llava_tokenizer *t, const cJSON *root, const cha
     if (good && config != NULL) {
         all.name = config_name;
         good = read_decoder_tokens(&all, config) && read_named_tokens(&all, config) &&
-               read_extra_tokens(&all, config) && keep_image_token(t, config_name, config, e);
+               read_extra_tokens(&all, config) &&
+               keep_named(config_name, config, "image_token", &t->image_token, e) &&
+               keep_named(config_name, config, "bos_token", &t->bos_token, e) &&
+               keep_named(config_name, config, "eos_token", &t->eos_token, e);
     }
     good = good && make_slots(&all, &slots, &count) && apply(t, &all, slots) &&
            keep_added(t, slots, count, e) && make_patterns(t, slots, count, e);

@@ -73,7 +73,7 @@ struct llava_tokenizer {
     llava_template_ids front, back;
     bool has_decoder;
     llava_steps decoder;
-    char *image_token; /* NULL where tokenizer_config.json has none */
+    char *image_token, *bos_token, *eos_token; /* NULL where tokenizer_config.json has none */
 };
 
 /* Fills a zeroed tokenizer from the folder. On failure the caller closes it. */

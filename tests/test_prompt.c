@@ -1,5 +1,4 @@
-/* Prompts with pictures, and conversation formats. */
-#include "ref/chat.h"
+/* Prompts with pictures. */
 #include "ref/prompt.h"
 
 #include "support.h"
@@ -184,152 +183,6 @@ static void impossible_counts_are_refused(void **state)
     support_says(&e, "too large");
 }
 
-/* ---- Conversations ---- */
-
-/* The pieces of the template between which white space may stand, comments included. */
-#define FOR_IMAGES                                                                                 \
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
-#define FOR_TEXTS "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-#define HEAD                                                                                       \
-    "{% for message in messages %}{% if message['role'] != 'system' %}"                            \
-    "{{ message['role'].upper() + ': '}}{% endif %}{# Render all images first #}" FOR_IMAGES
-#define REST                                                                                       \
-    "{% endfor %}{# Render all text next #}{% if message['role'] != 'assistant' %}" FOR_TEXTS      \
-    "{{ content['text'] + ' '}}{% endfor %}{% else %}" FOR_TEXTS                                   \
-    "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}"         \
-    "{% endfor %}"
-#define LAST      "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-#define LLAVA_1_5 HEAD "{{ '<image>\\n' }}" REST LAST
-
-static bool recognised(const char *text)
-{
-    llava_chat chat;
-    llava_error e;
-    if (llava_chat_recognise("chat_template.jinja", text, strlen(text), &chat, &e)) {
-        return true;
-    }
-    support_says(&e, "chat_template.jinja: ");
-    support_says(&e, "--prompt");
-    return false;
-}
-
-static void white_space_that_does_not_show_is_no_difference(void **state)
-{
-    (void)state;
-    const char *same[] = {
-        LLAVA_1_5,
-        LLAVA_1_5 "\n",
-        HEAD "{{\"<image>\\n\"}}" REST LAST,
-        HEAD "{{ '<image>\n' }}" REST LAST,
-        HEAD "\n    {{- '<image>\\n' -}}\n  " REST "\n" LAST "\r\n",
-        HEAD "{{ '<image>\\n' }}" REST "  \n  {#- the end #}\n   " LAST,
-        HEAD "{{ '<image>\\n' }}" REST "\n  {# the end #}\n   " LAST,
-        HEAD "{{ '<image>\\n' }}" REST "{%if   add_generation_prompt%}{{'ASSISTANT:'}}{%endif%}",
-        HEAD "{{ '<image>\\n' }}" REST "\n{%- if add_generation_prompt -%} {{ 'ASSISTANT:' -}} \n "
-             "{% endif %}",
-    };
-    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
-        if (!recognised(same[i])) {
-            fail_msg("refused: %s", same[i]);
-        }
-    }
-}
-
-static void what_would_render_differently_is_not_recognised(void **state)
-{
-    (void)state;
-    const char *other[] = {
-        "",
-        "{",
-        "{%",
-        "{{ 'ASSISTANT:' }}",
-        HEAD "{{ '<image>' }}" REST LAST,
-        HEAD "{{ '<image>\\n ' }}" REST LAST,
-        HEAD " {{ '<image>\\n' }}" REST LAST,  /* a blank that is printed */
-        HEAD "{{ '<image>\\n' }}\n" REST LAST, /* so is a newline behind {{ }} */
-        HEAD
-        "{{ '<image>\\n' }}  " REST LAST, /* blanks before a tag, but not alone in their line */
-        HEAD "{{ '<image>\\n' }}" REST "\n\n" LAST,
-        HEAD "{{ '<image>\\n' }}" REST
-             "  {%+ if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}",
-        HEAD "{{ '<image>\\n' }}" REST LAST "</s>",
-        HEAD "{{ '<image>\\n' }}" REST LAST "\n\n\n", /* two newlines at the end are taken away */
-        HEAD "{{ '<image>\\n' }}" REST
-             "{% if add_generation_prompt %}{{ 'ASSISTANT: ' }}{% endif %}",
-        HEAD "{{ '<image>\\n' }}" REST
-             "{% if not add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}",
-        HEAD "{{ '<image>\\n' }}" REST "{{ bos_token }}" LAST,
-        HEAD "{{ '<image>\\n' }}" REST "\1" LAST,
-    };
-    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
-        if (recognised(other[i])) {
-            fail_msg("taken: %s", other[i]);
-        }
-    }
-}
-
-static void formats(const char *folder, const char *wanted)
-{
-    char *prompt;
-    llava_error e;
-    if (!llava_chat_format(folder, "What?", 2, &prompt, &e)) {
-        fail_msg("%s", e.text);
-    }
-    assert_string_equal(prompt, wanted);
-    free(prompt);
-}
-
-static void a_turn_is_rendered_with_its_pictures_first(void **state)
-{
-    (void)state;
-    static const char wanted[] = "USER: <image>\n<image>\nWhat? ASSISTANT:";
-    support_folder folder = support_folder_new();
-    support_write_text(&folder, "chat_template.jinja", LLAVA_1_5);
-    formats(folder.path, wanted);
-    char *prompt;
-    llava_error e;
-    assert_true(llava_chat_render(LLAVA_CHAT_LLAVA_1_5, "", 0, &prompt, &e));
-    assert_string_equal(prompt, "USER:  ASSISTANT:");
-    free(prompt);
-    support_folder_remove(&folder);
-}
-
-/* A JSON file whose chat_template is unknown, and is reported under the file's name. */
-static void the_first_of_several_templates_counts(void **state)
-{
-    (void)state;
-    const char *files[] = {"tokenizer_config.json", "chat_template.jinja", "chat_template.json",
-                           "processor_config.json"};
-    support_folder folder = support_folder_new();
-    char *prompt;
-    llava_error e;
-    assert_false(llava_chat_format(folder.path, "What?", 1, &prompt, &e));
-    support_says(&e, "there is no chat template");
-    support_says(&e, "--prompt");
-    for (size_t i = 0; i < 4; i++) { /* each wins over those before it */
-        support_write_text(&folder, files[i], "{\"chat_template\":\"x\"}");
-        assert_false(llava_chat_format(folder.path, "What?", 1, &prompt, &e));
-        assert_null(prompt);
-        support_says(&e, files[i]);
-        support_says(&e, "none of the known ones");
-    }
-    support_write_text(&folder, "processor_config.json", "{\"chat_template\":null}");
-    assert_false(llava_chat_format(folder.path, "What?", 1, &prompt, &e));
-    support_says(&e, "chat_template.json");
-    support_write_text(&folder, "processor_config.json",
-                       "{\"chat_template\":{\"other\":\"x\",\"default\":\"" HEAD
-                       "{{ '<image>\\\\n' }}" REST LAST "\"}}");
-    formats(folder.path, "USER: <image>\n<image>\nWhat? ASSISTANT:");
-    support_write_text(&folder, "processor_config.json",
-                       "{\"chat_template\":[{\"name\":\"default\",\"template\":\"" HEAD
-                       "{{ '<image>\\\\n' }}" REST LAST "\"}]}");
-    formats(folder.path, "USER: <image>\n<image>\nWhat? ASSISTANT:");
-    support_write_text(&folder, "processor_config.json", "{\"chat_template\":7}");
-    assert_false(llava_chat_format(folder.path, "What?", 1, &prompt, &e));
-    support_says(&e, "none of the known ones");
-    support_folder_remove(&folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,10 +194,6 @@ int main(void)
         cmocka_unit_test(image_tokens_outside_of_placeholders_are_refused),
         cmocka_unit_test(counts_are_those_of_the_processor),
         cmocka_unit_test(impossible_counts_are_refused),
-        cmocka_unit_test(white_space_that_does_not_show_is_no_difference),
-        cmocka_unit_test(what_would_render_differently_is_not_recognised),
-        cmocka_unit_test(a_turn_is_rendered_with_its_pictures_first),
-        cmocka_unit_test(the_first_of_several_templates_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,8 +15,7 @@
 
 #define META "\xe2\x96\x81" /* U+2581 */
 
-static const llava_token_plan config_plan = {LLAVA_BOS_CONFIG, LLAVA_PREFIX_CONFIG,
-                                             LLAVA_COUNT_EXACT};
+static const llava_token_plan config_plan = {.bos = LLAVA_BOS_CONFIG};
 
 /* ---- Small tokenizers written on the spot ---- */
 

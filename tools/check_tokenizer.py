@@ -2,7 +2,7 @@
 """Compares ref/tokenizer.c, prompt.c and chat.c with tokenizers, transformers and jinja2.
 
     python3 tools/check_tokenizer.py                  # the differential check
-    python3 tools/check_tokenizer.py --write-cases    # tests/data/tokenizer
+    python3 tools/check_tokenizer.py --write-cases    # tests/data/tokenizer, tests/data/chat
     python3 tools/check_tokenizer.py --unicode-tables # ref/unicode_since.h
 
 Needs tokenizers (0.23), transformers (5.23) and jinja2; builds the C sources itself. Exit status 0
@@ -26,13 +26,15 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 META = "\u2581"
 SOURCES = ("error file json unicode nfc bpe byte_level split_pattern added tokenizer "
-           "tokenizer_decode tokenizer_read tokenizer_added prompt chat").split()
+           "tokenizer_decode tokenizer_read tokenizer_added prompt chat chat_templates "
+           "chat_render").split()
 
 
 # ---- The C side ----
 
 class Plan(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int) for name in ("bos", "prefix_space", "image_count")]
+    _fields_ = [("bos", ctypes.c_int), ("prefix_space", ctypes.c_int), ("image_count", ctypes.c_int),
+                ("no_template", ctypes.c_bool)]
 
 
 class Error(ctypes.Structure):
@@ -92,7 +94,7 @@ class CTokenizer:
 
 def prepare(lib):
     for name in ("tokenizer_open", "tokenizer_encode", "tokenizer_decode", "tokenizer_is_special",
-                 "chat_recognise", "chat_render", "prompt_encode", "nfc", "is_word"):
+                 "chat_recognise", "chat_render", "chat_render_turn", "chat_template", "prompt_encode", "nfc", "is_word"):
         getattr(lib, "llava_" + name).restype = ctypes.c_bool
     lib.llava_tokenizer_close.restype = lib.free.restype = None
     lib.llava_split_pattern_of.restype = ctypes.c_void_p
@@ -578,28 +580,159 @@ def check_prompts(lib, folder):
 
 # ---- Chat templates ----
 
-LLAVA_TEMPLATE = (
-    "{% for message in messages %}{% if message['role'] != 'system' %}"
-    "{{ message['role'].upper() + ': '}}{% endif %}{# Render all images first #}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
-    "{{ '<image>\\n' }}{% endfor %}{# Render all text next #}"
-    "{% if message['role'] != 'assistant' %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-    "{{ content['text'] + ' '}}{% endfor %}{% else %}"
-    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-    "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}")
+class Item(ctypes.Structure):
+    _fields_ = [("image", ctypes.c_bool), ("text", ctypes.c_char_p), ("content", ctypes.c_char_p)]
 
 
-def conversations():
-    def turn(role, *texts_and_images):
-        return {"role": role, "content": [
-            {"type": "image"} if item is None else {"type": "text", "text": item}
-            for item in texts_and_images]}
-    yield [turn("user", None, "What is shown?")]
-    yield [turn("user", "a", None, "b ", None)]
-    yield [turn("system", "Be brief."), turn("user", None, "Hi"), turn("assistant", "A sign."),
-           turn("user", "More.")]
+class Message(ctypes.Structure):
+    _fields_ = [("role", ctypes.c_char_p), ("text", ctypes.c_char_p),
+                ("items", ctypes.POINTER(Item)), ("count", ctypes.c_size_t)]
+
+
+class Conversation(ctypes.Structure):
+    _fields_ = [("messages", ctypes.POINTER(Message)), ("count", ctypes.c_size_t),
+                ("generation", ctypes.c_bool), ("bos", ctypes.c_char_p), ("eos", ctypes.c_char_p)]
+
+
+def encoded(value):
+    return None if value is None else value.encode()
+
+
+def our_rendering(lib, chat, talk, generation, words):
+    """The prompt, or None where it is refused; and the refusal or warning."""
+    messages = (Message * len(talk))()
+    for message, given in zip(messages, talk):
+        message.role = given["role"].encode()
+        if isinstance(given["content"], str):
+            message.text = given["content"].encode()
+            continue
+        items = (Item * len(given["content"]))()
+        for item, part in zip(items, given["content"]):
+            item.image = part["type"] == "image"
+            item.text, item.content = encoded(part.get("text")), encoded(part.get("content"))
+        message.items, message.count = items, len(given["content"])
+    conversation = Conversation(messages, len(talk), generation, encoded(words.get("bos_token")),
+                                encoded(words.get("eos_token")))
+    prompt, warning, error = ctypes.c_void_p(), Error(), Error()
+    if not lib.llava_chat_render(chat, ctypes.byref(conversation), ctypes.byref(prompt),
+                                 ctypes.byref(warning), ctypes.byref(error)):
+        return None, error.text.decode()
+    text = ctypes.string_at(prompt.value).decode()
+    lib.free(prompt)
+    return text, warning.text.decode()
+
+
+def known_templates(lib):
+    """(text, format) of every template that is recognised."""
+    for i in itertools.count():
+        text, chat, error = Bytes(), ctypes.c_int(), Error()
+        if not lib.llava_chat_template(ctypes.c_size_t(i), ctypes.byref(text), ctypes.byref(chat),
+                                       ctypes.byref(error)):
+            return
+        yield ctypes.string_at(text.at, text.n).decode(), chat.value
+        lib.free(ctypes.c_void_p(text.at))
+
+
+def random_talk(rng):
+    """A conversation; now and then one that a template cannot take."""
+    words = ["Hi", "", "What is shown?", " é \x1c\n", "{{ x }} <image>", "\u3000a b\x85", "[IMG]",
+             "<|reserved_special_token_69|> two <|reserved_special_token_69|>"]
+
+    def content(role):
+        if rng.random() < strings:
+            return rng.choice(words)
+        parts = [{"type": "image"} if rng.random() < 0.4 and role != "assistant" else
+                 {"type": "text", "text": rng.choice(words)} for _ in range(rng.randint(0, 4))]
+        for part in parts:
+            if part["type"] == "text" and rng.random() < contents:
+                part["content"] = rng.choice(words)
+                if rng.random() < 0.5:
+                    del part["text"]
+        return parts
+
+    strings, contents = rng.choice((0, 1, 1, 0.5)), rng.choice((0, 0, 0.5))
+    roles = (["system"] if rng.random() < 0.4 else []) + ["user", "assistant"] * 3
+    roles = roles[:rng.randint(1, 6)] if rng.random() < 0.8 else [
+        rng.choice(("system", "user", "assistant")) for _ in range(rng.randint(1, 4))]
+    return [{"role": role, "content": content(role)} for role in roles]
+
+
+def printed_list(talk, chat):
+    """Would Jinja print a list as Python writes it?"""
+    return 10 <= chat <= 15 and any(not isinstance(m["content"], str) for m in talk)
+
+
+def check_rendering(lib, count, seed):
+    """Every known template, rendered by Jinja as transformers does and by us."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+    rng, wrong, refused, done, formats = random.Random(seed), 0, 0, 0, set()
+    for text, chat in known_templates(lib):
+        compiled, found, error = _compile_jinja_template(text), ctypes.c_int(), Error()
+        raw = text.encode()
+        wrong += not lib.llava_chat_recognise(b"t", raw, ctypes.c_size_t(len(raw)),
+                                              ctypes.byref(found), ctypes.byref(error))
+        wrong += found.value != chat
+        formats.add(chat)
+        for _ in range(count):
+            talk, generation = random_talk(rng), rng.random() < 0.7
+            words = rng.choice(({"bos_token": "<s>", "eos_token": "</s>"},) * 4 + ({},))
+            try:
+                want = compiled.render(messages=talk, tools=None, documents=None,
+                                       add_generation_prompt=generation, **words)
+            except Exception:  # whatever the template or Jinja raises
+                want = None
+            got, note = our_rendering(lib, chat, talk, generation, words)
+            done += 1
+            refused += got is None
+            if want != got and not (got is None and printed_list(talk, chat)):
+                wrong += 1
+                if wrong < 6:
+                    print("  format %d %r\n    Jinja %r\n    ours  %r %s" % (
+                        chat, talk, want, got, note))
+    print("%-28s %7d renderings of %d formats, %d refused, %d differ" % (
+        "conversations", done, len(formats), refused, wrong))
+    return wrong
+
+
+def check_turns(lib):
+    """--chat: one user turn, its pictures first."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+    wrong = done = 0
+    for text, chat in known_templates(lib):
+        for pictures, user in itertools.product(range(3), ("Hi", "", "é <image> {{ x }}\n")):
+            if chat < 10:
+                content = [{"type": "image"}] * pictures + [
+                    {"type": "text", "text": user, "content": user}]
+            else:
+                content = "<image>\n" * (pictures if chat < 15 else 0) + user
+            want = _compile_jinja_template(text).render(
+                messages=[{"role": "user", "content": content}], add_generation_prompt=True,
+                bos_token="<s>", tools=None)
+            prompt, error = ctypes.c_void_p(), Error()
+            if not lib.llava_chat_render_turn(chat, user.encode(), ctypes.c_size_t(pictures), b"<s>",
+                                              ctypes.byref(prompt), ctypes.byref(error)):
+                raise Refused(error.text.decode())
+            done += 1
+            wrong += want != ctypes.string_at(prompt.value).decode()
+            lib.free(prompt)
+    print("%-28s %7d comparisons, %d differ" % ("one user turn", done, wrong))
+    return wrong
+
+
+def probes():
+    """Conversations that show what a template does."""
+    def turn(role, *parts):
+        return {"role": role, "content": [{"type": "image"} if part is None else
+                                          {"type": "text", "text": part, "content": part + "c"}
+                                          for part in parts]}
+
+    listed = [[turn("user", None, "What is shown?")], [turn("user", "a", None, " b ", None)],
+              [turn("system", "Be brief."), turn("user", None, "Hi"),
+               turn("assistant", "A sign."), turn("user", "More.")]]
+    plain = [[{"role": m["role"], "content": " ".join(part.get("text", "<image>")
+                                                      for part in m["content"])} for m in talk]
+             for talk in listed]
+    return listed + plain + [[{"role": "assistant", "content": "x"}]]
 
 
 def mutate(rng, template):
@@ -629,44 +762,41 @@ def mutate(rng, template):
 
 
 def check_chat(lib, count, seed):
+    """Changed templates: what is still taken for a known one must render the same."""
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
+    def outcome(compiled, talk, end):
+        try:
+            return compiled.render(messages=talk, add_generation_prompt=end, bos_token="<s>",
+                                   eos_token="</s>", tools=None)
+        except Exception:  # whatever the template or Jinja raises
+            return None
+
     def render(text):
-        compiled = _compile_jinja_template(text)
-        return [compiled.render(messages=talk, add_generation_prompt=end)
-                for talk in conversations() for end in (True, False)]
+        try:
+            compiled = _compile_jinja_template(text)
+        except Exception:  # a broken template
+            return "broken"
+        return [outcome(compiled, talk, end) for talk in probes() for end in (True, False)]
 
     rng, error = random.Random(seed), Error()
-    known, accepted, same, wrong = render(LLAVA_TEMPLATE), 0, 0, 0
-    templates = [LLAVA_TEMPLATE, LLAVA_TEMPLATE.replace("{% generation %}", "").replace(
-        "{% endgeneration %}", "")]
-    for i in range(count):
-        text = templates[i] if i < 2 else mutate(rng, rng.choice(templates))
-        raw, chat = text.encode(), ctypes.c_int()
+    templates = list(known_templates(lib))
+    known = {text: render(text) for text, _ in templates}
+    accepted = same = wrong = 0
+    for _ in range(count):
+        original, format_ = rng.choice(templates)
+        text, chat = mutate(rng, original), ctypes.c_int()
+        raw = text.encode()
         taken = lib.llava_chat_recognise(b"t", raw, ctypes.c_size_t(len(raw)), ctypes.byref(chat),
                                          ctypes.byref(error))
-        try:
-            equal = render(text) == known
-        except Exception:  # whatever Jinja says of a broken template
-            equal = False
+        equal = render(text) == known[original]
         accepted += taken
         same += equal
-        if (taken and not equal) or (i < 2 and not taken):
+        if taken and (not equal or chat.value != format_):
             wrong += 1
-            print("  taken %s, equal %s: %r" % (taken, equal, text))
-    prompt = ctypes.c_void_p()
-    for pictures, user in itertools.product(range(4), ("Hi", "", "é <image> {{ x }}\n")):
-        talk = [{"role": "user", "content": [{"type": "image"}] * pictures +
-                 [{"type": "text", "text": user}]}]
-        lib.llava_chat_render(0, user.encode(), ctypes.c_size_t(pictures), ctypes.byref(prompt),
-                              ctypes.byref(error))
-        want = _compile_jinja_template(LLAVA_TEMPLATE).render(messages=talk,
-                                                             add_generation_prompt=True)
-        got = ctypes.string_at(prompt.value).decode()
-        wrong += want != got
-        lib.free(prompt)
+            print("  taken for %d, equal %s: %r" % (chat.value, equal, text))
     print("%-28s %7d templates, %d taken, %d render the same, %d wrongly taken" % (
-        "chat", count, accepted, same, wrong))
+        "changed templates", count, accepted, same, wrong))
     return wrong
 
 
@@ -694,9 +824,42 @@ def write_unicode_cases():
             ",\n".join(json.dumps(case, separators=(",", ":")) for case in splits)))
 
 
+def write_chat_cases():
+    """tests/data/chat/renderings.json: what Jinja makes of conversations, for every format."""
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+    folder = tempfile.mkdtemp()
+    rng, cases, first = random.Random(12), [], {}
+    for text, chat in known_templates(prepare(build(folder))):
+        first.setdefault(chat, text)
+    shutil.rmtree(folder)
+    for chat, text in sorted(first.items()):
+        compiled = _compile_jinja_template(text)
+        talks = [talk for talk in [random_talk(rng) for _ in range(60)]
+                 if not printed_list(talk, chat) and len(json.dumps(talk)) < 700]
+        for i, talk in enumerate(probes()[:6] + talks[:12]):
+            if printed_list(talk, chat):
+                continue
+            generation, words = i % 3 > 0, {} if i % 7 == 6 else {"bos_token": "<s>",
+                                                                   "eos_token": "</s>"}
+            try:
+                prompt = compiled.render(messages=talk, tools=None, documents=None,
+                                         add_generation_prompt=generation, **words)
+            except Exception:  # whatever the template or Jinja raises
+                prompt = None
+            cases.append(dict(format=chat, prompt=prompt, bos=words.get("bos_token"),
+                              eos=words.get("eos_token"), file={
+                                  "messages": talk, "add_generation_prompt": generation}))
+    path = os.path.join(ROOT, "tests", "data", "chat", "renderings.json")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("[\n" + ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases) +
+                "\n]\n")
+
+
 def write_cases():
     """tests/data/tokenizer/NAME: a tokenizer.json and cases.json with the library's answers."""
     write_unicode_cases()
+    write_chat_cases()
     small = train(480)
     chosen = {
         "prepend": variant(small, LLAVA, pre_tokenizer=None, decoder=DECODER,
@@ -983,6 +1146,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--texts", type=int, default=1500, help="random texts per tokenizer")
     parser.add_argument("--templates", type=int, default=4000, help="changed chat templates")
+    parser.add_argument("--conversations", type=int, default=60, help="of every template")
     parser.add_argument("--fuzz", type=int, default=20000, help="random texts for the patterns")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write-cases", action="store_true")
@@ -1002,6 +1166,8 @@ def main():
         wrong += check_pipelines(lib, folder, options.texts, options.seed)
         wrong += check_configs(lib, folder, options.seed)
         wrong += check_prompts(lib, folder)
+        wrong += check_rendering(lib, options.conversations, options.seed)
+        wrong += check_turns(lib)
         wrong += check_chat(lib, options.templates, options.seed)
     finally:
         shutil.rmtree(folder)

@@ -1229,7 +1229,8 @@ static int diagnose(int argc, char **argv, llava_error *e)
 
 const llava_command llava_command_diagnose = {
     "diagnose", diagnose,
-    "--model DIR (--inputs IN.npz | --image FILE... --prompt TEXT) --dump PORT [--map MAP]",
+    "--model DIR (--inputs IN.npz | [--image FILE]... --prompt|--chat|--messages WORDS) --dump "
+    "PORT [--map MAP]",
     "find where a port departs from the model, and why",
     "\n"
     "  --dump PORT     the port's dump: all taps or a few\n"

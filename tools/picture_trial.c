@@ -51,10 +51,10 @@ static bool read_file(const llava_session *s, size_t i, const llava_image_plan *
                       llava_picture *picture, llava_error *e)
 {
     llava_file file;
-    if (!llava_file_map(&file, s->request->images[i], e)) {
+    if (!llava_file_map(&file, s->images[i], e)) {
         return false;
     }
-    bool ok = llava_picture_read(picture, s->request->images[i], file.bytes, file.size, plan, e);
+    bool ok = llava_picture_read(picture, s->images[i], file.bytes, file.size, plan, e);
     llava_file_unmap(&file);
     return ok;
 }
@@ -127,7 +127,7 @@ static bool pixel_values(const llava_session *s, const llava_choices *choices, l
                          const size_t shape[4], double *values, bool *made, llava_error *e)
 {
     size_t count = 3 * shape[2] * shape[3];
-    *made = shape[0] == s->request->image_count && shape[1] == 3;
+    *made = shape[0] == s->image_count && shape[1] == 3;
     for (size_t i = 0; *made && i < shape[0]; i++) {
         llava_image_stages stages;
         if (!process(s, choices, from, i, LLAVA_STAGE_COUNT, &stages, made, e)) {
@@ -178,7 +178,7 @@ bool llava_picture_compare(const llava_session *s, const llava_choices *choices,
     *made = false;
     if (ok && strcmp(tap, "pixel_values") == 0) {
         ok = t->rank != 4 || pixel_values(s, choices, from, t->shape, mine, made, e);
-    } else if (ok && llava_tap_find(tap, &place) && place.layer < s->request->image_count) {
+    } else if (ok && llava_tap_find(tap, &place) && place.layer < s->image_count) {
         ok = stage_values(s, choices, from, place.layer, place.kind, t, mine, made, e);
     }
     if (ok && *made) {

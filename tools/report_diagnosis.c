@@ -315,6 +315,7 @@ static void write_command(llava_html *h, const llava_diagnosis *d, const llava_s
     }
     write_option(h, "--prompt", q->prompt);
     write_option(h, "--chat", q->chat);
+    write_option(h, "--messages", q->messages);
     for (size_t i = 0; i < cause->count; i++) {
         const llava_decision *one = llava_decision_at(cause->id[i]);
         snprintf(text, sizeof text, "%s=%s", one->name, one->values[cause->value[i]]);

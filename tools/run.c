@@ -445,9 +445,16 @@ static int run(int argc, char **argv, llava_error *e)
 }
 
 const llava_command llava_command_run = {
-    "run", run, "--model DIR (--inputs IN.npz | [--image FILE]... [--prompt TEXT | --chat TEXT])",
+    "run", run,
+    "--model DIR (--inputs IN.npz | [--image FILE]... --prompt|--chat TEXT|--messages FILE)",
     "one forward pass, or greedy generation, printing the answer or the top logits",
     "\n"
+    "  --prompt TEXT           the prompt itself, <image> where a picture goes\n"
+    "  --chat TEXT             one user turn, its pictures first, in the model's own format\n"
+    "  --messages FILE.json    a conversation: [{\"role\": ..., \"content\": text or items}, "
+    "...];\n"
+    "                          an item {\"type\": \"image\"} takes the next --image, or its own "
+    "\"path\"\n"
     "  --generate N            greedy generation of at most N tokens; prints the answer's text\n"
     "  --dtype f64|f32|bf16|f16  storage type of every tensor between operations (f64)\n"
     "  --numerics true|hf      hf: with transformers' float32 islands (true)\n"
@@ -459,5 +466,5 @@ const llava_command llava_command_run = {
     "  --set DECISION=VALUE    take a decision the wrong way (llava-ref explain); repeatable\n"
     "\n"
     "example:\n"
-    "  llava-ref run --model golden/demo/model --image golden/demo/pictures/wide.png \\\n"
+    "  llava-ref run --model golden/demo/model --image golden/demo/pictures/2-red-triangle.png \\\n"
     "    --chat 'What is in the picture?' --generate 24\n"};

@@ -57,6 +57,7 @@ void llava_request_options(llava_request *q, llava_option *options, size_t *coun
         {.name = "--image", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_image},
         {.name = "--prompt", .kind = LLAVA_OPTION_TEXT, .target = &q->prompt},
         {.name = "--chat", .kind = LLAVA_OPTION_TEXT, .target = &q->chat},
+        {.name = "--messages", .kind = LLAVA_OPTION_TEXT, .target = &q->messages},
         {.name = "--generate", .kind = LLAVA_OPTION_COUNT, .target = &q->generate},
         {.name = "--dtype", .kind = LLAVA_OPTION_CHOICE, .target = &q->dtype, .choices = dtypes},
         {.name = "--numerics",
@@ -84,12 +85,12 @@ static bool request_check(const llava_request *q, llava_error *e)
     if (q->model[0] == '\0' || (q->inputs != NULL && q->inputs[0] == '\0')) {
         return llava_fail(e, "%s: an empty name", q->model[0] == '\0' ? "--model" : "--inputs");
     }
-    int texts = (q->prompt != NULL) + (q->chat != NULL);
+    int texts = (q->prompt != NULL) + (q->chat != NULL) + (q->messages != NULL);
     if (q->inputs != NULL && (q->image_count > 0 || texts > 0)) {
-        return llava_fail(e, "--inputs stands instead of --image, --prompt and --chat");
+        return llava_fail(e, "--inputs stands instead of --image, --prompt, --chat and --messages");
     }
     if (q->inputs == NULL && texts != 1) {
-        return llava_fail(e, "one of --inputs, --prompt and --chat is needed");
+        return llava_fail(e, "one of --inputs, --prompt, --chat and --messages is needed");
     }
     return true;
 }
@@ -136,7 +137,7 @@ llava_token_plan llava_token_plan_of(const llava_choices *c)
 /* One picture file through all its stages. Its bytes join the inputs' checksum. */
 static bool read_picture(llava_session *s, size_t i, llava_sha256 *sha, llava_error *e)
 {
-    const char *path = s->request->images[i];
+    const char *path = s->images[i];
     llava_image_plan plan = llava_image_plan_of(&s->request->choices);
     llava_file file;
     llava_picture rgb = {0};
@@ -159,7 +160,7 @@ static bool read_picture(llava_session *s, size_t i, llava_sha256 *sha, llava_er
 static bool stack_pictures(llava_session *s, llava_error *e)
 {
     llava_inputs *in = &s->inputs;
-    in->pictures = s->request->image_count;
+    in->pictures = s->image_count;
     in->height = s->pictures[0].height;
     in->width = s->pictures[0].width;
     in->pixel_type = LLAVA_F32;
@@ -173,8 +174,7 @@ static bool stack_pictures(llava_session *s, llava_error *e)
         if (p->height != in->height || p->width != in->width) {
             return llava_fail(
                 e, "%s: becomes %zux%zu pixels, but %s %zux%zu: one batch needs one size",
-                s->request->images[i], p->height, p->width, s->request->images[0], in->height,
-                in->width);
+                s->images[i], p->height, p->width, s->images[0], in->height, in->width);
         }
         for (size_t j = 0; j < count; j++) {
             in->pixel_values[i * count + j] = (double)p->pixel_values[j];
@@ -183,20 +183,43 @@ static bool stack_pictures(llava_session *s, llava_error *e)
     return true;
 }
 
-static bool read_pictures(llava_session *s, llava_sha256 *sha, llava_error *e)
+/* The picture files in the order of the prompt: an item of the messages without a path takes the
+ * next of --image, and those left over come last (a text may hold placeholders). */
+static bool list_images(llava_session *s, llava_error *e)
 {
     const llava_request *q = s->request;
-    if (q->image_count == 0) {
-        return true;
-    }
-    if (!llava_processor_read(&s->processor, q->model, e)) {
+    const llava_messages *m = &s->messages;
+    size_t given = 0;
+    s->images = llava_alloc(e, q->image_count + m->image_count, sizeof *s->images);
+    if (s->images == NULL) {
         return false;
     }
-    s->pictures = llava_alloc(e, q->image_count, sizeof *s->pictures);
+    for (size_t i = 0; i < m->image_count; i++) {
+        if (m->images[i] != NULL) {
+            s->images[s->image_count++] = m->images[i];
+        } else if (given < q->image_count) {
+            s->images[s->image_count++] = q->images[given++];
+        }
+    }
+    while (given < q->image_count) {
+        s->images[s->image_count++] = q->images[given++];
+    }
+    return true;
+}
+
+static bool read_pictures(llava_session *s, llava_sha256 *sha, llava_error *e)
+{
+    if (s->image_count == 0) {
+        return true;
+    }
+    if (!llava_processor_read(&s->processor, s->request->model, e)) {
+        return false;
+    }
+    s->pictures = llava_alloc(e, s->image_count, sizeof *s->pictures);
     if (s->pictures == NULL) {
         return false;
     }
-    for (size_t i = 0; i < q->image_count; i++) {
+    for (size_t i = 0; i < s->image_count; i++) {
         if (!read_picture(s, i, sha, e)) {
             return false;
         }
@@ -204,21 +227,54 @@ static bool read_pictures(llava_session *s, llava_sha256 *sha, llava_error *e)
     return stack_pictures(s, e);
 }
 
-/* The prompt that --prompt or --chat stands for, in new memory. */
-static char *prompt_text(const llava_request *q, llava_error *e)
+/* The messages as the folder's template prints them. */
+static bool render_messages(const llava_session *s, llava_chat chat, char **text, llava_error *e)
 {
+    llava_error warning;
+    const llava_conversation c = {.messages = s->messages.messages,
+                                  .count = s->messages.count,
+                                  .generation = s->messages.generation,
+                                  .bos = llava_tokenizer_bos_token(s->tokenizer),
+                                  .eos = llava_tokenizer_eos_token(s->tokenizer)};
+    if (!llava_chat_render(chat, &c, text, &warning, e)) {
+        return llava_fail_in(e, s->request->messages);
+    }
+    if (warning.text[0] != '\0') {
+        llava_fail_in(&warning, s->request->messages);
+        llava_warn(warning.text);
+    }
+    return true;
+}
+
+/* The prompt that --prompt, --chat or --messages stands for, in new memory. */
+static char *prompt_text(const llava_session *s, llava_chat chat, llava_error *e)
+{
+    const llava_request *q = s->request;
     if (q->prompt != NULL) {
         return llava_text(e, q->prompt, strlen(q->prompt));
     }
-    char *text;
-    return llava_chat_format(q->model, q->chat, q->image_count, &text, e) ? text : NULL;
+    char *text = NULL;
+    bool ok = q->messages != NULL
+                  ? render_messages(s, chat, &text, e)
+                  : llava_chat_render_turn(chat, q->chat, s->image_count,
+                                           llava_tokenizer_bos_token(s->tokenizer), &text, e);
+    return ok ? text : NULL;
+}
+
+/* A template may print the token in front itself; then nothing is put around the text, as in
+ * transformers' apply_chat_template. */
+static bool brings_bos(const llava_session *s, const char *text)
+{
+    const char *bos = llava_tokenizer_bos_token(s->tokenizer);
+    return s->request->prompt == NULL && bos != NULL && bos[0] != '\0' &&
+           strncmp(text, bos, strlen(bos)) == 0;
 }
 
 /* Image tokens that each picture gets, from its processed size. */
 static bool count_tokens(const llava_session *s, size_t *counts, llava_error *e)
 {
     llava_token_plan plan = llava_token_plan_of(&s->request->choices);
-    for (size_t i = 0; i < s->request->image_count; i++) {
+    for (size_t i = 0; i < s->image_count; i++) {
         if (!llava_image_token_count(&s->processor, &s->config, s->pictures[i].height,
                                      s->pictures[i].width, plan.image_count, &counts[i], e)) {
             return false;
@@ -232,20 +288,21 @@ static bool count_tokens(const llava_session *s, size_t *counts, llava_error *e)
 static bool check_token_choices(const llava_session *s, const llava_token_plan *plan,
                                 llava_error *e)
 {
+    bool none = plan->no_template && plan->bos == LLAVA_BOS_NONE;
     const llava_tokenizer *t = s->tokenizer;
     const struct {
         llava_decision_id id;
         bool vain;
         const char *why;
     } rows[] = {
-        {LLAVA_TOKENS_BOS, plan->bos != LLAVA_BOS_CONFIG && !llava_tokenizer_bos_acts(t, plan->bos),
+        {LLAVA_TOKENS_BOS,
+         plan->bos != LLAVA_BOS_CONFIG && !none && !llava_tokenizer_bos_acts(t, plan->bos),
          "the tokenizer puts nothing in front of a text"},
         {LLAVA_TOKENS_PREFIX_SPACE,
          plan->prefix_space != LLAVA_PREFIX_CONFIG &&
              !llava_tokenizer_prefix_acts(t, plan->prefix_space),
          "it is what the tokenizer does"},
-        {LLAVA_TOKENS_IMAGE_COUNT,
-         plan->image_count != LLAVA_COUNT_EXACT && s->request->image_count == 0,
+        {LLAVA_TOKENS_IMAGE_COUNT, plan->image_count != LLAVA_COUNT_EXACT && s->image_count == 0,
          "there is no picture"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -263,20 +320,24 @@ static bool read_text(llava_session *s, llava_error *e)
 {
     const llava_request *q = s->request;
     llava_token_plan plan = llava_token_plan_of(&q->choices);
-    size_t *counts = llava_alloc(e, q->image_count, sizeof *counts);
-    char *text = counts == NULL ? NULL : prompt_text(q, e);
-    bool ok = text != NULL && llava_session_tokenizer(s, e) && check_token_choices(s, &plan, e) &&
-              count_tokens(s, counts, e);
+    size_t *counts = llava_alloc(e, s->image_count, sizeof *counts);
+    llava_chat chat = LLAVA_CHAT_COUNT; /* not asked for with --prompt */
+    bool ok = counts != NULL && (q->prompt != NULL || llava_chat_of(q->model, &chat, e)) &&
+              llava_session_tokenizer(s, e);
+    char *text = ok ? prompt_text(s, chat, e) : NULL;
+    plan.no_template = text != NULL && brings_bos(s, text);
+    ok = text != NULL && check_token_choices(s, &plan, e) && count_tokens(s, counts, e);
     if (ok) {
         const char *own = llava_tokenizer_image_token(s->tokenizer);
+        bool cut = plan.no_template && plan.bos == LLAVA_BOS_NONE;
         llava_prompt prompt = {
-            .text = text,
+            .text = text + (cut ? strlen(llava_tokenizer_bos_token(s->tokenizer)) : 0),
             .image_text = own != NULL                  ? own
                           : s->processor.has_processor ? s->processor.image_token
                                                        : NULL,
             .image_id = s->config.image_token,
             .counts = counts,
-            .pictures = q->image_count,
+            .pictures = s->image_count,
         };
         ok = llava_prompt_encode(s->tokenizer, &plan, &prompt, &s->inputs.input_ids,
                                  &s->inputs.length, e);
@@ -287,6 +348,32 @@ static bool read_text(llava_session *s, llava_error *e)
     return ok;
 }
 
+/* A file's bytes join the checksum. */
+static bool add_file(llava_sha256 *sha, const char *path, llava_error *e)
+{
+    llava_file file;
+    if (!llava_file_map(&file, path, e)) {
+        return false;
+    }
+    llava_sha256_add(sha, file.bytes, file.size);
+    llava_file_unmap(&file);
+    return true;
+}
+
+/* The words of --prompt, --chat or --messages join the checksum; messages are read. */
+static bool open_words(llava_session *s, llava_sha256 *sha, llava_error *e)
+{
+    const llava_request *q = s->request;
+    if (q->messages != NULL) {
+        llava_sha256_add(sha, "messages", 8);
+        return add_file(sha, q->messages, e) && llava_messages_read(&s->messages, q->messages, e);
+    }
+    const char *text = q->chat != NULL ? q->chat : q->prompt;
+    llava_sha256_add(sha, q->chat != NULL ? "chat" : "prompt", q->chat != NULL ? 4 : 6);
+    llava_sha256_add(sha, text, strlen(text) + 1);
+    return true;
+}
+
 static bool open_inputs(llava_session *s, llava_error *e)
 {
     const llava_request *q = s->request;
@@ -294,19 +381,11 @@ static bool open_inputs(llava_session *s, llava_error *e)
     llava_sha256_start(&sha);
     bool ok;
     if (q->inputs != NULL) {
-        llava_file file;
         /* mapped first: a folder of .npy, which a dump may be, is no inputs file */
-        ok = llava_file_map(&file, q->inputs, e);
-        if (ok) {
-            llava_sha256_add(&sha, file.bytes, file.size);
-            llava_file_unmap(&file);
-            ok = llava_inputs_read(&s->inputs, q->inputs, e);
-        }
+        ok = add_file(&sha, q->inputs, e) && llava_inputs_read(&s->inputs, q->inputs, e);
     } else {
-        const char *text = q->chat != NULL ? q->chat : q->prompt;
-        llava_sha256_add(&sha, q->chat != NULL ? "chat" : "prompt", q->chat != NULL ? 4 : 6);
-        llava_sha256_add(&sha, text, strlen(text) + 1);
-        ok = read_pictures(s, &sha, e) && read_text(s, e);
+        ok = open_words(s, &sha, e) && list_images(s, e) && read_pictures(s, &sha, e) &&
+             read_text(s, e);
     }
     llava_sha256_end_text(&sha, s->inputs_sha256);
     return ok;
@@ -360,10 +439,12 @@ void llava_session_close(llava_session *s)
 {
     llava_tokenizer_close(s->tokenizer);
     llava_checkpoint_close(s->weights);
-    for (size_t i = 0; s->pictures != NULL && i < s->request->image_count; i++) {
+    for (size_t i = 0; s->pictures != NULL && i < s->image_count; i++) {
         llava_image_stages_free(&s->pictures[i]);
     }
     free(s->pictures);
+    free(s->images);
+    llava_messages_free(&s->messages);
     llava_inputs_free(&s->inputs);
     *s = (llava_session){0};
 }
@@ -519,7 +600,7 @@ static llava_tap picture_tap(const llava_session *s, size_t i, size_t j, char na
 bool llava_session_list_pictures(const llava_session *s,
                                  bool (*each)(void *self, const llava_tap *tap), void *self)
 {
-    for (size_t i = 0; s->pictures != NULL && i < s->request->image_count; i++) {
+    for (size_t i = 0; s->pictures != NULL && i < s->image_count; i++) {
         for (size_t j = 0; j < LLAVA_STAGE_COUNT; j++) {
             char name[LLAVA_TAP_NAME];
             llava_tap tap = picture_tap(s, i, j, name);

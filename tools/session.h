@@ -3,6 +3,7 @@
 #ifndef LLAVA_SESSION_H
 #define LLAVA_SESSION_H
 
+#include "ref/messages.h"
 #include "ref/model.h"
 #include "ref/picture.h"
 #include "ref/taps.h"
@@ -11,7 +12,7 @@
 
 /* What the command line said. */
 typedef struct {
-    const char *model, *inputs, *prompt, *chat;
+    const char *model, *inputs, *prompt, *chat, *messages;
     const char **images; /* [image_count] */
     size_t image_count;
     size_t generate;  /* 0: not asked for */
@@ -24,7 +25,7 @@ typedef struct {
 
 /* The options that fill a request; *count grows by those written to `options`, which needs room for
  * LLAVA_REQUEST_OPTIONS. */
-enum { LLAVA_REQUEST_OPTIONS = 10 };
+enum { LLAVA_REQUEST_OPTIONS = 11 };
 void llava_request_options(llava_request *request, llava_option *options, size_t *count);
 void llava_request_free(llava_request *request);
 
@@ -33,9 +34,12 @@ typedef struct {
     llava_config config;
     llava_plan plan;
     llava_processor processor;
-    llava_tokenizer *tokenizer;   /* NULL where not needed yet */
-    llava_checkpoint *weights;    /* NULL until llava_session_weights */
-    llava_image_stages *pictures; /* [request->image_count] */
+    llava_tokenizer *tokenizer; /* NULL where not needed yet */
+    llava_checkpoint *weights;  /* NULL until llava_session_weights */
+    llava_messages messages;    /* --messages; else nothing */
+    const char **images;        /* [image_count]: --image, and what the messages name */
+    size_t image_count;
+    llava_image_stages *pictures; /* [image_count] */
     llava_inputs inputs;
     llava_convention convention;
     char inputs_sha256[65]; /* over what was given: the inputs file, or pictures and text */
