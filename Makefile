@@ -127,6 +127,9 @@ golden: $(VENV)/ready
 golden-check: $(VENV)/ready
 	$(VENV)/bin/python tools/export_golden.py --check
 
+docs-check: all $(VENV)/ready
+	$(VENV)/bin/python tools/check_docs.py --binary $(BUILD)/llava-ref
+
 format:
 	clang-format -i ref/*.[ch] ref/ops/*.[ch] tools/*.[ch] tests/*.[ch]
 
@@ -146,6 +149,7 @@ help:
 	@echo "make bits             the same bits with every compiler and on other architectures (minutes)"
 	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"
 	@echo "make golden-check     the same into a temporary folder, compared with golden/"
+	@echo "make docs-check       run the commands of README and book, compare what they print"
 	@echo "make venv             only the pinned Python environment"
 	@echo "make format           clang-format all C files"
 	@echo "make install PREFIX=  copy the program to PREFIX/bin"

@@ -1,0 +1,207 @@
+"""Runs what README.md and the book show, and compares.
+
+    python tools/check_docs.py [FILE.md ...] [--binary build/llava-ref] [--show]
+
+In a fenced or indented block of a document
+
+* a line `$ COMMAND` is run (`\\` at its end continues it), and what it prints, standard error included,
+  must be the lines below it, up to the next `$`. A line `...` stands for any lines, none included. No
+  lines below: it must print nothing. It may exit with 1 (compared and differs) where lines are shown,
+  and with 2 where they show the error;
+* lines `>>> ...` are a Python session, run as doctest does, NumPy at hand;
+* a block that opens with ```c FILE quotes FILE: its lines, but for indentation, stand there one after the other,
+  `...` for what is left out.
+
+A document's blocks run in order in one scratch folder, where `build/llava-ref`, `golden`, `tools` and
+`docs` are those of the tree. Links to files must lead somewhere. --show prints what came out instead
+of comparing. Exits with 1 where anything is otherwise than shown.
+"""
+
+import argparse
+import doctest
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+TREE = pathlib.Path(__file__).resolve().parent.parent
+ANYTHING = "..."
+SECONDS = 300  # of a command
+
+
+class Block(NamedTuple):
+    line: int  # of its first line in the document, from 1
+    about: str  # what stands behind the opening fence
+    lines: list
+
+
+def blocks_of(text):
+    """The fenced blocks, and those indented by four spaces behind an empty line."""
+    blocks, lines, i = [], text.split("\n"), 0
+    while i < len(lines):
+        if lines[i].startswith("```"):
+            about, first = lines[i][3:].strip(), i + 1
+            i = first
+            while i < len(lines) and lines[i] != "```":
+                i += 1
+            blocks.append(Block(first + 1, about, lines[first:i]))
+        elif lines[i].startswith("    ") and (i == 0 or not lines[i - 1].strip()):
+            first = i
+            while i < len(lines) and (lines[i].startswith("    ") or not lines[i].strip()):
+                i += 1
+            blocks.append(Block(first + 1, "", [line[4:] for line in lines[first:i]]))
+            continue
+        i += 1
+    return blocks
+
+
+def commands_of(block):
+    """(line, command, lines that it prints) of each `$` in the block."""
+    commands, continues = [], False
+    for number, line in enumerate(block.lines, block.line):
+        if continues:
+            commands[-1][1] += "\n" + line
+        elif line.startswith("$ "):
+            commands.append([number, line[2:], []])
+        elif commands:
+            commands[-1][2].append(line.rstrip())
+        continues = (continues or line.startswith("$ ")) and line.endswith("\\")
+    for _, _, printed in commands:
+        while printed and not printed[-1]:
+            printed.pop()
+    return commands
+
+
+def matches(shown, lines):
+    """Are the lines the shown ones, `...` standing for any number of lines?"""
+    pieces = re.split(rf"^ *{re.escape(ANYTHING)}\n", "".join(line + "\n" for line in shown), flags=re.MULTILINE)
+    pattern = r"(?:.*\n)*".join(re.escape(piece) for piece in pieces)
+    return re.fullmatch(pattern, "".join(line + "\n" for line in lines)) is not None
+
+
+class Scratch:
+    """A folder with the tree's own build, golden, tools and docs in it."""
+
+    def __init__(self, folder, binary):
+        self.folder = pathlib.Path(folder)
+        (self.folder / "build").mkdir()
+        (self.folder / "build/llava-ref").symlink_to(binary)
+        for name in ("golden", "tools", "docs"):
+            (self.folder / name).symlink_to(TREE / name)
+        self.environment = os.environ | {"PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def run(self, command):
+        """(exit status, lines printed)."""
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.folder, env=self.environment, timeout=SECONDS,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        lines = [line.rstrip() for line in done.stdout.decode(errors="replace").split("\n")]
+        while lines and not lines[-1]:
+            lines.pop()
+        return done.returncode, lines
+
+
+def command_is_right(scratch, command, shown):
+    """None, or what is wrong, as lines."""
+    status, lines = scratch.run(command)
+    error_shown = any(line.startswith("llava-ref: ") for line in shown)
+    if status > 2 or (status == 2 and not error_shown) or (status == 1 and not shown):
+        return [f"exit status {status}", *lines]
+    return None if matches(shown, lines) else lines
+
+
+def session_is_right(block, name, names):
+    """None, or what doctest says, as lines. names: the session's variables, kept for the next one."""
+    test = doctest.DocTestParser().get_doctest("\n".join(block.lines), names, name, name, block.line - 1)
+    said = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append, clear_globs=False)
+    names.update(test.globs)
+    return "".join(said).split("\n") if said else None
+
+
+def quote_is_right(block, path):
+    """None, or the first piece between two `...` that does not stand in the file behind the one before."""
+    lines = [line.strip() for line in path.read_text().split("\n")] if path.is_file() else []
+    pieces, at = [[]], 0
+    for line in block.lines:
+        if line.strip() == ANYTHING:
+            pieces.append([])
+        else:
+            pieces[-1].append(line.strip())
+    for piece in pieces:
+        places = [i for i in range(at, len(lines) - len(piece) + 1) if lines[i : i + len(piece)] == piece]
+        if not places:
+            return [f"not in {path.relative_to(TREE)}, or not in this order:", *piece]
+        at = places[0] + len(piece)
+    return None
+
+
+def check_links(document, text):
+    wrong = []
+    prose = re.sub(r"^(```.*?^```$|    .*?$)", "", text, flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
+        if "://" not in link and not (document.parent / link).exists():
+            wrong.append(link)
+    return wrong
+
+
+def check(document, binary, show):
+    """(things checked, things wrong) of one document."""
+    text = document.read_text()
+    name = document.relative_to(TREE)
+    count, wrong, names = 0, 0, {}
+
+    def report(line, what, lines):
+        nonlocal wrong
+        wrong += 1
+        print(f"{name}:{line}: {what}", *(f"    {text}" for text in lines), sep="\n", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Scratch(folder, binary)
+        for block in blocks_of(text):
+            kind, _, quoted = block.about.partition(" ")
+            if kind == "c" and quoted:
+                count += 1
+                lines = quote_is_right(block, TREE / quoted)
+                if lines:
+                    report(block.line, "quote", lines)
+            elif block.lines and block.lines[0].startswith(">>> "):
+                count += 1
+                os.chdir(folder)
+                lines = session_is_right(block, str(name), names)
+                os.chdir(TREE)
+                if lines:
+                    report(block.line, "session", lines)
+            for line, command, shown in commands_of(block):
+                count += 1
+                if show:
+                    print(f"$ {command}", *scratch.run(command)[1], sep="\n", flush=True)
+                    continue
+                lines = command_is_right(scratch, command, shown)
+                if lines is not None:
+                    report(line, f"`{command}` prints", lines)
+    for link in check_links(document, text):
+        report(1, f"the link to {link} leads nowhere", [])
+    return count, wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="*", type=pathlib.Path, help="default: README.md and docs/book")
+    parser.add_argument("--binary", type=pathlib.Path, default=TREE / "build/llava-ref")
+    parser.add_argument("--show", action="store_true", help="print what each command prints")
+    options = parser.parse_args()
+    files = [path.resolve() for path in options.files]
+    files = files or [TREE / "README.md", *sorted((TREE / "docs/book").glob("*.md"))]
+    counts = [check(document, options.binary.resolve(strict=True), options.show) for document in files]
+    checked, wrong = (sum(column) for column in zip(*counts))
+    print(f"{checked} commands, sessions and quotes in {len(files)} documents, {wrong} not as shown")
+    return int(wrong > 0 or checked == 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Does tools/check_docs.py notice a document that is wrong? One document per kind of fault, and a right one."""
+
+import contextlib
+import io
+import pathlib
+import sys
+import tempfile
+
+import check_docs
+
+SAMPLES = (  # (what it is, its text, how many faults)
+    ("right", "    $ echo a; echo b; echo c\n    a\n    ...\n    c\n\n```\n$ true\n```\n\n    >>> 1 + 1\n    2\n", 0),
+    ("ellipsis for no line", "    $ echo a; echo c\n    a\n    ...\n    c\n", 0),
+    ("continued line, error shown",
+     "    $ build/llava-ref inspect \\\n        no.npz\n    llava-ref: no.npz: No such file or directory\n", 0),
+    ("files live on to the next block", "    $ echo a >file\n\nText.\n\n    $ cat file\n    a\n", 0),
+    ("a quote", "```c ref/projector.c\nconst llava_plan *p = r->plan;\n...\nreturn ok;\n```\n", 0),
+    ("another line", "    $ echo b\n    a\n", 1),
+    ("a line more", "    $ echo a; echo b\n    a\n", 1),
+    ("a line less", "    $ echo a\n    a\n    b\n", 1),
+    ("nothing shown, something printed", "    $ echo a\n", 1),
+    ("nothing shown, exit status 1", "    $ false\n", 1),
+    ("exit status 2 behind right lines", "    $ echo a; exit 2\n    a\n", 1),
+    ("exit status 127", "    $ echo a; no-such-command\n    a\n    ...\n", 1),
+    ("a wrong session", "    >>> 1 + 1\n    3\n", 1),
+    ("no such quote", "```c ref/projector.c\nreturn not_ok;\n```\n", 1),
+    ("a quote in another order", "```c ref/projector.c\nreturn ok;\n...\nconst llava_plan *p = r->plan;\n```\n", 1),
+    ("a quote of no file", "```c ref/nothing.c\nreturn ok;\n```\n", 1),
+    ("a link to nothing", "A [link](nothing.md), a [link](https://example.org) and a [link](#here).\n", 1),
+    ("two faults", "    $ echo b\n    a\n    $ echo b\n    a\n", 2),
+)  # fmt: skip
+
+
+def main():
+    binary, wrong = check_docs.TREE / "build/llava-ref", 0
+    with tempfile.TemporaryDirectory(dir=check_docs.TREE / "build", prefix="docs-") as folder:
+        for name, text, faults in SAMPLES:
+            document = pathlib.Path(folder) / "sample.md"
+            document.write_text(text)
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said):
+                checked, found = check_docs.check(document, binary, False)
+            if found != faults or checked == 0 and not faults:
+                wrong += 1
+                print(f"{name}: {found} faults found, {faults} there", said.getvalue(), sep="\n")
+    print(f"{len(SAMPLES)} documents, {wrong} judged wrongly")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
