@@ -1,10 +1,11 @@
 /* The vision tower: the picture encoder as LLaVA uses it. CLIP and SigLIP; Pixtral's own parts are
  * in pixtral.c.
  *
- *   e = [class; conv(pixels)] + positions                       rows: grid * grid, CLIP one more
- *   h_0 = LayerNorm(e)                                          CLIP alone: "pre_layrnorm", so
- * spelt each layer:  h += attention(LayerNorm(h));  h += fc2(act(fc1(LayerNorm(h)))) features = the
- * chosen h_i side by side, their first row dropped (`default`) or not (`full`)
+ *   e = [class; conv(pixels)] + positions           rows: grid * grid, CLIP one more
+ *   h_0 = LayerNorm(e)                              CLIP alone: "pre_layrnorm", so spelt
+ *   each layer:  h += attention(LayerNorm(h))
+ *                h += fc2(act(fc1(LayerNorm(h))))
+ *   features = the chosen h_i side by side, their first row dropped (`default`) or not (`full`)
  *
  * SigLIP has no class row and no norm in front, but a bias in the convolution. Layers behind the
  * last chosen one, the post norm and SigLIP's pooling head can't reach the answer and are not
