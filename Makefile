@@ -8,6 +8,7 @@ DESTDIR  ?=
 SANITIZE ?= 0
 PYTHON   ?= python3
 VENV     ?= .venv
+SECONDS_EACH ?= 60
 
 # What it is built from and tested with: Debian's names.
 DEBIAN_BUILD  = gcc make libc6-dev libcjson-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev \
@@ -44,7 +45,7 @@ TEST_C  := $(wildcard tests/test_*.c)
 REF_O     := $(REF_C:%.c=$(BUILD)/%.o)
 TOOLS_O   := $(TOOLS_C:%.c=$(BUILD)/%.o) $(BUILD)/tools/maps.o
 TESTS     := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
-SUPPORT_O := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(TEST_C),$(wildcard tests/*.c)))
+SUPPORT_O := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(TEST_C),$(wildcard tests/*.c) tests/fuzz/targets.c))
 
 all: $(BUILD)/llava-ref
 
@@ -100,6 +101,15 @@ bits:
 print-libraries:
 	@echo $(filter %-dev,$(DEBIAN_BUILD))
 
+# The readers as one program for libFuzzer; tests/fuzz/run.sh makes seeds and runs it, also with AFL++.
+FUZZER ?= -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+$(BUILD)/fuzz: $(BUILD)/tests/fuzz/entry.o $(BUILD)/tests/fuzz/targets.o $(TOOLS_O) $(REF_O)
+	@echo "  LINK $@"
+	@$(LINK) $(FUZZER) -o $@ $^ $(PACKAGE_LIBS) -lm
+
+fuzz:
+	@bash tests/fuzz/run.sh $(SECONDS_EACH)
+
 # Installs the Debian packages; says which and how where it may not.
 deps:
 	@missing=""; for p in $(DEBIAN_BUILD); do \
@@ -131,7 +141,7 @@ docs-check: all $(VENV)/ready
 	$(VENV)/bin/python tools/check_docs.py --binary $(BUILD)/llava-ref
 
 format:
-	clang-format -i ref/*.[ch] ref/ops/*.[ch] tools/*.[ch] tests/*.[ch]
+	clang-format -i ref/*.[ch] ref/ops/*.[ch] tools/*.[ch] tests/*.[ch] tests/fuzz/*.[ch]
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
@@ -147,6 +157,7 @@ help:
 	@echo "make test             all tests, offline; TEST_FORMAT=junit|tap for machines"
 	@echo "make asan             all tests under the address and undefined-behaviour sanitizers"
 	@echo "make bits             the same bits with every compiler and on other architectures (minutes)"
+	@echo "make fuzz             fuzz every reader, SECONDS_EACH=60 each"
 	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"
 	@echo "make golden-check     the same into a temporary folder, compared with golden/"
 	@echo "make docs-check       run the commands of README and book, compare what they print"
@@ -156,6 +167,6 @@ help:
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0; different BUILDs stand side by side."
 
-.PHONY: all tests test asan bits print-libraries deps demo venv golden golden-check format install clean help force
+.PHONY: all tests test asan bits fuzz print-libraries deps demo venv golden golden-check format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d

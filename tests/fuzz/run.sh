@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Fuzzes the readers of files (tests/fuzz/targets.c), each from seeds taken out of golden/ and tests/data, with
+# its dictionary, under the address and undefined-behaviour sanitizers.
+#
+#   tests/fuzz/run.sh SECONDS [TARGET ...]          libFuzzer, SECONDS for each target
+#   AFL=1 tests/fuzz/run.sh SECONDS [TARGET ...]    AFL++ on the same functions
+#
+# Exit status 1 where anything was found; the input stays in build-fuzz/found/TARGET. Once the fault is
+# mended it moves to tests/fuzz/found/TARGET, where `make test` replays it for ever.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+seconds=${1:?"usage: tests/fuzz/run.sh SECONDS [TARGET ...]"}
+shift
+build=build-fuzz
+if [ "${AFL:-0}" = 1 ]; then
+    build=build-afl
+    export AFL_QUIET=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_UI=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1
+    make -s -j2 BUILD=$build CC=afl-clang-fast CFLAGS="-O1 -g" FUZZER=-fsanitize=fuzzer $build/fuzz >/dev/null
+else
+    make -s -j2 BUILD=$build CC=clang \
+        CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all" \
+        $build/fuzz >/dev/null
+fi
+
+# All targets are those with a dictionary: every target has one.
+targets=("$@")
+[ $# -gt 0 ] || mapfile -t targets < <(basename -s .dict tests/fuzz/dictionaries/*.dict)
+
+# Seeds: small real files of the kind that the target reads.
+seeds() {
+    local target=$1 folder=$2 pattern
+    case $target in
+    json | config) pattern='config.json' ;;
+    index) pattern='model.safetensors.index.json' ;;
+    safetensors) pattern='*.safetensors' ;;
+    processor) pattern='pr*processor_config.json' ;;
+    tokenizer) pattern='tokenizer.json' ;;
+    text) pattern='case.json' ;;
+    template) pattern='chat_template.j*' ;;
+    png | exif) pattern='*.png' ;;
+    jpeg) pattern='*.jp*g' ;;
+    npz | inputs) pattern='inputs.npz' ;;
+    messages) pattern='messages*.json' ;;
+    *) pattern='' ;;
+    esac
+    mkdir -p "$folder"
+    if [ -n "$pattern" ]; then
+        find golden tests -name "$pattern" -size -64k -type f | while read -r file; do
+            cp "$file" "$folder/$(sha256sum "$file" | cut -c1-16)"
+        done
+    fi
+    case $target in
+    map) cp tools/maps/*.json "$folder" ;;
+    npy) printf '\x93NUMPY\x01\x00v\x00%-117s\n\x00\x00\x80?' "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), }" >"$folder/one" ;;
+    esac
+    if compgen -G "tests/fuzz/found/$target/*" >/dev/null; then
+        cp tests/fuzz/found/"$target"/* "$folder"
+    fi
+}
+
+found=0
+for target in "${targets[@]}"; do
+    corpus=$build/corpus/$target
+    crashes=$build/found/$target
+    mkdir -p "$crashes"
+    seeds "$target" "$corpus"
+    export FUZZ_TARGET=$target
+    if [ "${AFL:-0}" = 1 ]; then
+        rm -rf "$build/out/$target"
+        mkdir -p "$build/out"
+        timeout $((seconds + 60)) afl-fuzz -V "$seconds" -t 5000 -m none -i "$corpus" -o "$build/out/$target" \
+            -x "tests/fuzz/dictionaries/$target.dict" -- $build/fuzz >"$build/log" 2>&1 || true
+        runs=$(sed -n 's/^execs_done *: //p' "$build/out/$target/default/fuzzer_stats")
+        [ -n "$runs" ] || { tail -5 "$build/log"; exit 2; }
+        find "$build/out/$target/default/crashes" "$build/out/$target/default/hangs" -type f ! -name README.txt \
+            -exec cp {} "$crashes" \;
+    else
+        $build/fuzz -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1 \
+            -dict="tests/fuzz/dictionaries/$target.dict" -artifact_prefix="$crashes/" "$corpus" >"$build/log" 2>&1 || true
+        runs=$(sed -n 's/^stat::number_of_executed_units: //p' "$build/log")
+        [ -n "$runs" ] || { tail -20 "$build/log"; exit 2; }
+    fi
+    count=$(find "$crashes" -type f | wc -l)
+    printf '%-12s %10s runs, %s found\n' "$target" "$runs" "$count"
+    if [ "$count" -gt 0 ]; then
+        found=1
+        grep -E 'ERROR|SUMMARY|runtime error|^fuzz:' "$build/log" | head -5 || true
+        ls "$crashes"
+    fi
+done
+exit $found
