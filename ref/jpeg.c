@@ -110,8 +110,10 @@ static bool find_orientation(decoder *d)
         }
     }
     d->orientation = llava_exif_orientation(d->exif, n);
-    if (d->orientation == 0) { /* Pillow does not ask further where EXIF is there but unreadable */
+    if (d->orientation == 0) {
         d->orientation = xmp;
+    } else if (d->orientation == LLAVA_EXIF_UNREADABLE) {
+        d->orientation = 0; /* Pillow does not ask further where EXIF is there but unreadable */
     }
     return true;
 }

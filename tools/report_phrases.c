@@ -39,8 +39,7 @@ static const char *const phrases[LLAVA_DECISION_COUNT] = {
     [LLAVA_VISION_ATTN_BIAS] = "the biases of the vision tower's attention",
     [LLAVA_VISION_QK_LAYOUT] = "the row order of the vision tower's query and key weights",
     [LLAVA_VISION_ROPE_AXES] = "the roles of rows and columns in the tower's rotary embedding",
-    [LLAVA_VISION_ROPE_FREQUENCIES] = "the frequencies of rows and columns in the tower's rotary "
-                                      "embedding",
+    [LLAVA_VISION_ROPE_FREQUENCIES] = "the rotary frequencies of the tower's rows and columns",
     [LLAVA_VISION_ROPE_THETA] = "the base of the tower's rotary frequencies",
     [LLAVA_VISION_ROPE_POSITIONS] = "the numbering of the patches",
     [LLAVA_VISION_ROPE_PAIRING] = "the pairing of channels in the tower's rotary embedding",

@@ -59,10 +59,9 @@ seeds() {
     fi
 }
 
-found=0
-for target in "${targets[@]}"; do
-    corpus=$build/corpus/$target
-    crashes=$build/found/$target
+# One target; status 1 where something was found, 2 where the fuzzer did not run.
+fuzz_one() {
+    local target=$1 corpus=$build/corpus/$1 crashes=$build/found/$1 log=$build/log-$1 runs count
     mkdir -p "$crashes"
     seeds "$target" "$corpus"
     export FUZZ_TARGET=$target
@@ -70,23 +69,29 @@ for target in "${targets[@]}"; do
         rm -rf "$build/out/$target"
         mkdir -p "$build/out"
         timeout $((seconds + 60)) afl-fuzz -V "$seconds" -t 5000 -m none -i "$corpus" -o "$build/out/$target" \
-            -x "tests/fuzz/dictionaries/$target.dict" -- $build/fuzz >"$build/log" 2>&1 || true
-        runs=$(sed -n 's/^execs_done *: //p' "$build/out/$target/default/fuzzer_stats")
-        [ -n "$runs" ] || { tail -5 "$build/log"; exit 2; }
-        find "$build/out/$target/default/crashes" "$build/out/$target/default/hangs" -type f ! -name README.txt \
-            -exec cp {} "$crashes" \;
+            -x "tests/fuzz/dictionaries/$target.dict" -- $build/fuzz >"$log" 2>&1 || true
+        runs=$(sed -n 's/^execs_done *: //p' "$build/out/$target/default/fuzzer_stats" 2>/dev/null || true)
+        find "$build/out/$target/default" -path '*/crashes/id*' -exec cp {} "$crashes" \; \
+            -o -path '*/hangs/id*' -exec cp {} "$crashes" \; 2>/dev/null || true
     else
         $build/fuzz -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1 \
-            -dict="tests/fuzz/dictionaries/$target.dict" -artifact_prefix="$crashes/" "$corpus" >"$build/log" 2>&1 || true
-        runs=$(sed -n 's/^stat::number_of_executed_units: //p' "$build/log")
-        [ -n "$runs" ] || { tail -20 "$build/log"; exit 2; }
+            -dict="tests/fuzz/dictionaries/$target.dict" -artifact_prefix="$crashes/" "$corpus" >"$log" 2>&1 || true
+        runs=$(sed -n 's/^stat::number_of_executed_units: //p' "$log")
+    fi
+    if [ -z "$runs" ] || [ "$runs" -eq 0 ]; then
+        echo "$target: the fuzzer did not run"
+        tail -20 "$log"
+        return 2
     fi
     count=$(find "$crashes" -type f | wc -l)
     printf '%-12s %10s runs, %s found\n' "$target" "$runs" "$count"
     if [ "$count" -gt 0 ]; then
-        found=1
-        grep -E 'ERROR|SUMMARY|runtime error|^fuzz:' "$build/log" | head -5 || true
+        grep -E 'ERROR|SUMMARY|runtime error|^fuzz:' "$log" | head -5 || true
         ls "$crashes"
+        return 1
     fi
-done
-exit $found
+}
+export -f fuzz_one seeds
+export build seconds
+
+printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I{} bash -euo pipefail -c 'fuzz_one {}'

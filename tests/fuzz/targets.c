@@ -4,6 +4,7 @@
 #include "ref/chat.h"
 #include "ref/checkpoint.h"
 #include "ref/exif.h"
+#include "ref/jpeg.h"
 #include "ref/json.h"
 #include "ref/plan.h"
 #include "ref/png.h"
@@ -205,8 +206,24 @@ static void fuzz_png(const uint8_t *bytes, size_t n)
 {
     llava_error e = {""};
     llava_picture picture = {0};
-    if (settled(llava_png_read(&picture, "fuzz", bytes, n, LLAVA_ALPHA_WHITE, &e), &e)) {
+    int orientation = 0;
+    if (settled(llava_png_read(&picture, "fuzz", bytes, n, LLAVA_ALPHA_WHITE, &orientation, &e),
+                &e)) {
         expect(picture.height > 0 && picture.width > 0, "an empty picture");
+        expect(orientation >= 0 && orientation <= 8, "no orientation");
+    }
+    llava_picture_free(&picture);
+}
+
+static void fuzz_jpeg(const uint8_t *bytes, size_t n)
+{
+    static const llava_image_plan plain;
+    llava_error e = {""};
+    llava_picture picture = {0};
+    int orientation = 0;
+    if (settled(llava_jpeg_read(&picture, "fuzz", bytes, n, &plain, &orientation, &e), &e)) {
+        expect(picture.height > 0 && picture.width > 0, "an empty picture");
+        expect(orientation >= 0 && orientation <= 8, "no orientation");
     }
     llava_picture_free(&picture);
 }
@@ -216,7 +233,7 @@ static void fuzz_exif(const uint8_t *bytes, size_t n)
     int seen[] = {llava_exif_orientation(bytes, n), llava_xmp_orientation(bytes, n),
                   llava_raw_profile_orientation(bytes, n)};
     for (size_t i = 0; i < sizeof seen / sizeof seen[0]; i++) {
-        expect(seen[i] >= 0 && seen[i] <= 8, "no orientation");
+        expect(seen[i] >= LLAVA_EXIF_UNREADABLE && seen[i] <= 8, "no orientation");
     }
 }
 
@@ -278,6 +295,7 @@ const fuzz_target fuzz_targets[] = {
     {"text", fuzz_text},
     {"template", fuzz_template},
     {"png", fuzz_png},
+    {"jpeg", fuzz_jpeg},
     {"exif", fuzz_exif},
     {"npz", fuzz_npz},
     {"npy", fuzz_npy},
