@@ -9,31 +9,34 @@
 
 /* ---- Between the two ---- */
 
+#define FEATURE_LAYER "vision_feature_layer"
+
 /* One index into the hidden states, whose tuple has layers + 1 entries; negative ones count from
- * its end, as in Python. */
-static bool add_feature_layer(const llava_source *s, const cJSON *item, llava_config *c)
+ * its end, as in Python. `where` names the file and key, or the option, in an error. */
+static bool add_feature_layer(llava_config *c, const char *where, int64_t index, llava_error *e)
 {
-    const char *key = "vision_feature_layer";
-    int64_t index;
-    if (!llava_json_item_int(s->path, item, key, &index, s->e)) {
-        return false;
-    }
     int64_t states = (int64_t)c->vision.layers + 1;
     if (index < -states || index >= states) {
-        return llava_fail(s->e, "%s: %s: %lld is out of range (the tower has %zu layers)", s->path,
-                          key, (long long)index, c->vision.layers);
+        return llava_fail(e, "%s: %lld is out of range (the tower has %zu layers)", where,
+                          (long long)index, c->vision.layers);
     }
     if (c->feature_layer_count == LLAVA_MAX_FEATURE_LAYERS) {
-        return llava_fail(s->e, "%s: %s: more than %d layers", s->path, key,
-                          LLAVA_MAX_FEATURE_LAYERS);
+        return llava_fail(e, "%s: more than %d layers", where, LLAVA_MAX_FEATURE_LAYERS);
     }
     c->feature_layers[c->feature_layer_count++] = (size_t)(index < 0 ? index + states : index);
     return true;
 }
 
+static bool read_feature_layer(const llava_source *s, const cJSON *item, llava_config *c)
+{
+    int64_t index;
+    return llava_json_item_int(s->path, item, FEATURE_LAYER, &index, s->e) &&
+           (add_feature_layer(c, FEATURE_LAYER, index, s->e) || llava_fail_in(s->e, s->path));
+}
+
 static bool read_feature_layers(const llava_source *s, llava_config *c)
 {
-    const char *key = "vision_feature_layer";
+    const char *key = FEATURE_LAYER;
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(s->root, key);
     if (value == NULL || cJSON_IsNull(value)) {
         c->feature_layer_count = 1;
@@ -44,14 +47,32 @@ static bool read_feature_layers(const llava_source *s, llava_config *c)
         /* transformers takes a plain 0 for "none" and crashes (spec 14.6); in a list it works. */
         return (!cJSON_IsNumber(value) || value->valuedouble != 0 ||
                 llava_refuse(s, key, "0 is refused, as transformers cannot run it")) &&
-               add_feature_layer(s, value, c);
+               read_feature_layer(s, value, c);
     }
     for (const cJSON *item = value->child; item != NULL; item = item->next) {
-        if (!add_feature_layer(s, item, c)) {
+        if (!read_feature_layer(s, item, c)) {
             return false;
         }
     }
     return c->feature_layer_count > 0 || llava_refuse(s, key, "is an empty list");
+}
+
+bool llava_config_feature_layers(llava_config *c, const char *where, const int64_t *layers,
+                                 size_t count, llava_error *e)
+{
+    size_t built = c->feature_layer_count;
+    if (count == 1 && layers[0] == 0) {
+        return llava_fail(e, "%s: 0 is refused, as transformers cannot run it", where);
+    }
+    c->feature_layer_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!add_feature_layer(c, where, layers[i], e)) {
+            return false;
+        }
+    }
+    return count == built ||
+           llava_fail(e, "%s: %zu hidden state%s, but the projector is built for %zu (%s)", where,
+                      count, count == 1 ? "" : "s", built, FEATURE_LAYER);
 }
 
 static bool read_select(const llava_source *s, llava_select *select)

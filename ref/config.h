@@ -112,6 +112,12 @@ typedef struct {
  * impossible, a model type or activation that is not supported: refused, naming file and key. */
 bool llava_config_read(llava_config *config, const char *folder, llava_error *e);
 
+/* Other hidden states than the configuration's, as forward's argument of that name chooses them for
+ * one call: as many as the projector is built for, each counted as in config.json. `where` begins
+ * an error. */
+bool llava_config_feature_layers(llava_config *config, const char *where, const int64_t *layers,
+                                 size_t count, llava_error *e);
+
 /* The activation's name as transformers spells it ("quick_gelu", "gelu", "gelu_pytorch_tanh", ...).
  */
 const char *llava_act_name(llava_act act);

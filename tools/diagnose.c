@@ -1236,6 +1236,7 @@ const llava_command llava_command_diagnose = {
     "  --dump PORT     the port's dump: all taps or a few\n"
     "  --map MAP       the port's names and layouts: a file, or a built-in map's name\n"
     "  --positions forward|generate  only this convention is right (else either is)\n"
+    "  --feature-layer, --feature-select  as for run\n"
     "  --json FILE     the result for machines; - is standard output\n"
     "  --html FILE     the result as one page, with pictures of the first wrong tensor\n"
     "\n"

@@ -71,27 +71,14 @@ static bool read_options(diff_options *o, int argc, char **argv, llava_error *e)
 /* ---- opening
  * -------------------------------------------------------------------------------------- */
 
-/* A string of a dump's __meta__, copied; NULL where absent. */
-static char *meta_string(const char *path, const char *meta, const char *key, llava_error *e)
-{
-    cJSON *json = meta == NULL ? NULL : llava_json_parse(path, meta, strlen(meta), e);
-    const char *value = NULL;
-    llava_error ignored;
-    llava_json_string(path, json, key, &value, &ignored);
-    char *copy = value == NULL ? NULL : llava_text(&ignored, value, strlen(value));
-    cJSON_Delete(json);
-    return copy;
-}
-
 /* Dumps of other inputs can't be compared; of another model they can, with a warning. */
 static bool check_meta(const differ *d, llava_error *e)
 {
     const char *mine = llava_dump_meta(d->expected), *theirs = llava_port_meta(d->actual);
-    llava_error ignored;
-    char *inputs[2] = {meta_string(d->o.expected, mine, "inputs", &ignored),
-                       meta_string(d->o.actual, theirs, "inputs", &ignored)};
-    char *models[2] = {meta_string(d->o.expected, mine, "model", &ignored),
-                       meta_string(d->o.actual, theirs, "model", &ignored)};
+    char *inputs[2] = {llava_dump_meta_string(d->o.expected, mine, "inputs"),
+                       llava_dump_meta_string(d->o.actual, theirs, "inputs")};
+    char *models[2] = {llava_dump_meta_string(d->o.expected, mine, "model"),
+                       llava_dump_meta_string(d->o.actual, theirs, "model")};
     bool ok = true;
     if (inputs[0] != NULL && inputs[1] != NULL && strcmp(inputs[0], inputs[1]) != 0) {
         ok = llava_fail(e, "%s: made from other inputs than %s (inputs SHA-256 %.12s.., %.12s..)",
@@ -397,14 +384,13 @@ static double logits_bound(void *self, const char *name, size_t width)
 /* Where no floating tensor of ACTUAL's model shows the type, its __meta__ may say it. */
 static bool know_type(differ *d)
 {
-    llava_error ignored;
     for (size_t i = 0; i < llava_port_count(d->actual); i++) {
         const llava_port_tensor *t = llava_port_at(d->actual, i);
         if (t->floating && t->count > 0 && llava_part_of_tap(t->name) >= 0) {
             return true;
         }
     }
-    char *said = meta_string(d->o.actual, llava_port_meta(d->actual), "dtype", &ignored);
+    char *said = llava_dump_meta_string(d->o.actual, llava_port_meta(d->actual), "dtype");
     bool known = false;
     for (llava_dtype t = LLAVA_F64; said != NULL && t <= LLAVA_BF16; t++) {
         if (strcmp(said, llava_dtype_name(t)) == 0) {

@@ -1,6 +1,7 @@
 #include "tools/dump.h"
 
 #include "ref/file.h"
+#include "ref/json.h"
 #include "ref/safetensors.h"
 #include "tools/names.h"
 #include "tools/npy.h"
@@ -653,4 +654,15 @@ const llava_dump_entry *llava_dump_find(const llava_dump *dump, const char *name
 const char *llava_dump_meta(const llava_dump *dump)
 {
     return dump->meta;
+}
+
+char *llava_dump_meta_string(const char *path, const char *meta, const char *key)
+{
+    llava_error ignored;
+    cJSON *json = meta == NULL ? NULL : llava_json_parse(path, meta, strlen(meta), &ignored);
+    const char *value = NULL;
+    llava_json_string(path, json, key, &value, &ignored);
+    char *copy = value == NULL ? NULL : llava_text(&ignored, value, strlen(value));
+    cJSON_Delete(json);
+    return copy;
 }

@@ -15,6 +15,7 @@ typedef struct {
 
 struct llava_honest {
     llava_request request;
+    char *feature_layer, *feature_select; /* that the dump was made with; NULL: the model's */
     llava_session session;
     llava_port *port; /* the dump, as a port that is right */
     llava_counting counting;
@@ -140,6 +141,22 @@ static bool run_honest(llava_honest *h, llava_dtype type, llava_error *e)
     return llava_replay_run(&spec, NULL, measure_tap, h, e);
 }
 
+/* What the dump says of the hidden states that were chosen for it. */
+static bool know_call(llava_honest *h, const char *path, llava_error *e)
+{
+    llava_dump *dump;
+    if (!llava_dump_open(&dump, path, e)) {
+        return false;
+    }
+    const char *meta = llava_dump_meta(dump);
+    h->feature_layer = llava_dump_meta_string(path, meta, "feature_layer");
+    h->feature_select = llava_dump_meta_string(path, meta, "feature_select");
+    h->request.feature_layer = h->feature_layer;
+    h->request.feature_select = h->feature_select;
+    llava_dump_close(dump);
+    return true;
+}
+
 bool llava_honest_open(llava_honest **honest, const char *model, const char *expected,
                        llava_dtype type, llava_error *e)
 {
@@ -150,7 +167,9 @@ bool llava_honest_open(llava_honest **honest, const char *model, const char *exp
     }
     h->request.model = model;
     h->session.request = &h->request;
-    bool ok = llava_config_read(&h->session.config, model, e) &&
+    /* the names and shapes of the dump first: it says how the model was called */
+    bool ok = know_call(h, expected, e) &&
+              llava_request_config(&h->session.config, &h->request, e) &&
               llava_plan_make(&h->session.plan, &h->session.config, &right, LLAVA_F64, false, e) &&
               llava_port_open(&h->port, expected, NULL, &h->session.plan, e) && load_inputs(h, e);
     if (ok) {
@@ -188,6 +207,8 @@ void llava_honest_close(llava_honest *h)
     llava_port_close(h->port);
     llava_session_close(&h->session);
     free(h->counting.picture_of);
+    free(h->feature_layer);
+    free(h->feature_select);
     free(h->taps);
     free(h);
 }

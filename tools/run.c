@@ -156,7 +156,11 @@ static char *meta_text(running *r, llava_error *e)
         ok = v == 0 || cJSON_AddStringToObject(decisions, d->name, d->values[v]) != NULL;
     }
     ok = ok && cJSON_AddStringToObject(meta, "inputs", r->session.inputs_sha256) &&
-         llava_picture_sizes_put(meta, &r->session.plan, &r->session.inputs);
+         llava_picture_sizes_put(meta, &r->session.plan, &r->session.inputs) &&
+         (q->feature_layer == NULL ||
+          cJSON_AddStringToObject(meta, "feature_layer", q->feature_layer)) &&
+         (q->feature_select == NULL ||
+          cJSON_AddStringToObject(meta, "feature_select", q->feature_select));
     char *text = ok ? cJSON_PrintUnformatted(meta) : NULL;
     cJSON_Delete(meta);
     if (text == NULL) {
@@ -459,6 +463,8 @@ const llava_command llava_command_run = {
     "  --dtype f64|f32|bf16|f16  storage type of every tensor between operations (f64)\n"
     "  --numerics true|hf      hf: with transformers' float32 islands (true)\n"
     "  --positions forward|generate  0..S-1, or from the mask as generate() makes them\n"
+    "  --feature-layer I[,I...]  hidden states of the tower, in place of config.json's\n"
+    "  --feature-select default|full  drop the tower's first row or keep it, likewise\n"
     "  --dump OUT              write the taps to OUT.npz, or to a folder of .npy (OUT/)\n"
     "  --taps GLOB[,GLOB...]   only these; the run stops behind the last one\n"
     "  --hash FILE             one line 'sha256  name  dtype  shape' per tap; - for stdout\n"

@@ -9,6 +9,7 @@
 #include "tools/sha256.h"
 #include "tools/words.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,8 @@ void llava_request_options(llava_request *q, llava_option *options, size_t *coun
          .target = &q->numerics,
          .choices = numerics},
         {.name = "--positions", .kind = LLAVA_OPTION_EACH, .target = q, .each = set_positions},
+        {.name = "--feature-layer", .kind = LLAVA_OPTION_TEXT, .target = &q->feature_layer},
+        {.name = "--feature-select", .kind = LLAVA_OPTION_TEXT, .target = &q->feature_select},
         {.name = "--set", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_choice},
     };
     memcpy(options + *count, table, sizeof table);
@@ -391,13 +394,61 @@ static bool open_inputs(llava_session *s, llava_error *e)
     return ok;
 }
 
+/* ---- hidden states chosen for this call
+ * ----------------------------------------------------------- */
+
+/* "-2", "-2,3,0": whole numbers. */
+static bool read_layers(const char *text, int64_t *layers, size_t *count, llava_error *e)
+{
+    for (const char *at = text;; at++) {
+        char *end;
+        errno = 0;
+        long value = strtol(at, &end, 10);
+        bool digit = at[0] == '-' ? at[1] >= '0' && at[1] <= '9' : at[0] >= '0' && at[0] <= '9';
+        if (!digit || errno != 0 || (*end != '\0' && *end != ',')) {
+            return llava_fail(e, "--feature-layer %s: not whole numbers between commas", text);
+        }
+        if (*count == LLAVA_MAX_FEATURE_LAYERS) {
+            return llava_fail(e, "--feature-layer: more than %d layers", LLAVA_MAX_FEATURE_LAYERS);
+        }
+        layers[(*count)++] = value;
+        if (*end == '\0') {
+            return true;
+        }
+        at = end;
+    }
+}
+
+/* --feature-layer and --feature-select, as the arguments of forward win over the configuration. */
+static bool choose_features(llava_config *c, const llava_request *q, llava_error *e)
+{
+    int64_t layers[LLAVA_MAX_FEATURE_LAYERS];
+    size_t count = 0;
+    if (q->feature_select != NULL) {
+        c->select =
+            strcmp(q->feature_select, "full") == 0 ? LLAVA_SELECT_FULL : LLAVA_SELECT_DEFAULT;
+        if (c->select == LLAVA_SELECT_DEFAULT && strcmp(q->feature_select, "default") != 0) {
+            return llava_fail(e, "--feature-select %s: not one of default, full",
+                              q->feature_select);
+        }
+    }
+    return q->feature_layer == NULL ||
+           (read_layers(q->feature_layer, layers, &count, e) &&
+            llava_config_feature_layers(c, "--feature-layer", layers, count, e));
+}
+
+bool llava_request_config(llava_config *c, const llava_request *q, llava_error *e)
+{
+    return llava_config_read(c, q->model, e) && choose_features(c, q, e);
+}
+
 /* ---- the session --------------------------------------------------------------------------------
  */
 
 bool llava_session_prepare(llava_session *s, const llava_request *q, llava_error *e)
 {
     *s = (llava_session){.request = q};
-    bool ok = request_check(q, e) && llava_config_read(&s->config, q->model, e) &&
+    bool ok = request_check(q, e) && llava_request_config(&s->config, q, e) &&
               llava_plan_make(&s->plan, &s->config, &q->choices, (llava_dtype)q->dtype,
                               q->numerics == 1, e) &&
               open_inputs(s, e);

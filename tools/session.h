@@ -20,14 +20,19 @@ typedef struct {
     size_t numerics;  /* 0 true, 1 hf */
     size_t positions; /* 0 forward, 1 generate */
     bool positions_given;
+    const char *feature_layer;  /* "-2" or "-2,3": in place of the configuration's; NULL */
+    const char *feature_select; /* "default" or "full"; NULL: the configuration's */
     llava_choices choices;
 } llava_request;
 
 /* The options that fill a request; *count grows by those written to `options`, which needs room for
  * LLAVA_REQUEST_OPTIONS. */
-enum { LLAVA_REQUEST_OPTIONS = 11 };
+enum { LLAVA_REQUEST_OPTIONS = 13 };
 void llava_request_options(llava_request *request, llava_option *options, size_t *count);
 void llava_request_free(llava_request *request);
+
+/* The model folder's configuration, with what the request chooses in place of it. */
+bool llava_request_config(llava_config *config, const llava_request *request, llava_error *e);
 
 typedef struct {
     const llava_request *request;
