@@ -1,7 +1,7 @@
 /* Scaled dot-product attention.
  *
  *   scores[b,h,s,t] = scale * (q[b,s,h] . k[b,t,h'])     h' = the k/v head that h shares
- *   probs[b,h,s,:]  = softmax over the visible keys t
+ *   probs[b,h,s,:]  = softmax over the visible keys t (an additive mask added first, where given)
  *   context[b,s,h]  = sum over t of probs[b,h,s,t] v[b,t,h']
  *
  * The product and the scale are two tensor operations in transformers, so the scores are rounded
@@ -84,7 +84,8 @@ static double flash_weight(double score, double highest)
 /* One query's row in one pass, as flash attention goes (ggml's on CPU): float16 q, k and v; the sum
  * of unnormalised weights times values kept in float16, rescaled when a higher score comes. */
 static void flash_row(const llava_numerics *n, const llava_attention_of *a, const double *q,
-                      const double *k, const double *v, const uint8_t *visible, double *sum)
+                      const double *k, const double *v, const uint8_t *visible, const double *bias,
+                      double *sum)
 {
     const size_t d = a->head_dim, stride = a->kv_heads * d;
     double highest = -(double)INFINITY, weights = 0;
@@ -101,6 +102,7 @@ static void flash_row(const llava_numerics *n, const llava_attention_of *a, cons
             score = n->sums_f32 ? llava_round(LLAVA_F32, score) : score;
         }
         score = llava_round(LLAVA_F32, llava_round(LLAVA_F32, score) * a->scale);
+        score = bias == NULL ? score : llava_round(LLAVA_F32, score + bias[t]);
         double weight = score > highest ? 1 : flash_weight(score, highest);
         if (score > highest) {
             double shrink = flash_weight(highest, score);
@@ -133,6 +135,7 @@ static bool weigh(llava_run *r, const llava_attention_of *a, size_t b, size_t h,
         for (size_t s = 0; s < a->queries; s++) {
             flash_row(n, a, a->q + ((b * a->queries + s) * a->heads + h) * d,
                       head_rows(a, a->k, b, h), v, visible == NULL ? NULL : visible + s * a->keys,
+                      a->bias == NULL ? NULL : a->bias + (b * a->queries + s) * a->keys,
                       out + s * stride);
         }
     } else if (n->attn_accumulate_f16 || !all_finite(a, v)) {
@@ -148,6 +151,22 @@ static bool weigh(llava_run *r, const llava_attention_of *a, size_t b, size_t h,
         llava_round_all(n->storage, out + s * stride, d);
     }
     return true;
+}
+
+/* The scores with the additive mask, one more operation; where there is none, as they are. */
+static const double *add_bias(const llava_numerics *n, const llava_attention_of *a, size_t b,
+                              const double *scores, double *sums)
+{
+    size_t square = a->queries * a->keys;
+    if (a->bias == NULL) {
+        return scores;
+    }
+    for (size_t i = 0; i < square; i++) {
+        bool seen = a->visible == NULL || a->visible[b * square + i];
+        sums[i] = seen ? scores[i] + a->bias[b * square + i] : scores[i];
+    }
+    llava_round_all(n->storage, sums, square);
+    return sums;
 }
 
 /* Heads first .. first + count (over batch and heads): scores, probabilities, context. */
@@ -168,7 +187,8 @@ static bool some_heads(llava_run *r, const llava_attention_of *a, size_t first, 
     }
     for (size_t i = 0; i < count; i++) {
         size_t b = (first + i) / a->heads;
-        llava_softmax(n, probs + i * square, scores + i * square,
+        llava_softmax(n, probs + i * square,
+                      add_bias(n, a, b, scores + i * square, probs + i * square),
                       a->visible == NULL ? NULL : a->visible + b * square, a->queries, a->keys);
     }
     if (whole && !llava_put(r, probs, shape, "%s.layers.%zu.attn.probs", a->name, a->layer)) {

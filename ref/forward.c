@@ -12,6 +12,8 @@ void llava_inputs_free(llava_inputs *in)
     free(in->input_ids);
     free(in->inputs_embeds);
     free(in->attention_mask);
+    free(in->sees);
+    free(in->mask_bias);
     free(in->position_ids);
     free(in->labels);
     free(in->pixel_values);
@@ -115,6 +117,12 @@ static bool check_pictures(const llava_inputs *in, const llava_plan *plan, llava
                             tokens, in->pictures, plural, shape.feature_rows, rows);
 }
 
+size_t llava_logit_rows(const llava_inputs *in)
+{
+    size_t keep = in->logits_to_keep;
+    return keep == 0 || keep > in->length ? in->length : keep;
+}
+
 bool llava_inputs_check(const llava_inputs *in, const llava_plan *plan, llava_error *e)
 {
     size_t vocab = plan->text.vocab;
@@ -133,6 +141,11 @@ bool llava_inputs_check(const llava_inputs *in, const llava_plan *plan, llava_er
             return llava_fail(e, "attention_mask: %lld at [%zu, %zu] is neither 0 nor 1",
                               (long long)in->attention_mask[i], i / in->length, i % in->length);
         }
+    }
+    if (in->labels != NULL && llava_logit_rows(in) < in->length) {
+        return llava_fail(e,
+                          "logits_to_keep: %zu of %zu positions, but labels need the logits of all",
+                          in->logits_to_keep, in->length);
     }
     for (size_t i = 0; in->position_ids != NULL && i < in->batch * in->length; i++) {
         if (in->position_ids[i] < 0) {
@@ -180,6 +193,30 @@ void llava_positions(const llava_plan *plan, const llava_inputs *in, llava_conve
     }
 }
 
+/* attention_mask as it was given: [B, S], or [B, 1, S, S] of 0 and 1 or of what is added. */
+static bool put_mask(llava_run *r, const llava_inputs *in, int64_t *mask)
+{
+    llava_shape square = {4, {in->batch, 1, in->length, in->length}};
+    size_t count = in->batch * in->length * in->length;
+    if (in->sees == NULL) {
+        return llava_put_typed(r, LLAVA_I64, mask, (llava_shape){2, {in->batch, in->length}},
+                               "attention_mask");
+    }
+    if (in->mask_bias != NULL) {
+        return llava_put_typed(r, in->mask_type, in->mask_bias, square, "attention_mask");
+    }
+    if (!llava_wanted(r, "attention_mask")) {
+        return true;
+    }
+    int64_t *shown = llava_alloc(r->error, count, sizeof(int64_t));
+    for (size_t i = 0; shown != NULL && i < count; i++) {
+        shown[i] = in->sees[i];
+    }
+    bool ok = shown != NULL && llava_put_typed(r, LLAVA_I64, shown, square, "attention_mask");
+    free(shown);
+    return ok;
+}
+
 /* The taps of what goes in. */
 static bool put_inputs(llava_run *r, const llava_inputs *in, int64_t *mask, int64_t *positions)
 {
@@ -193,8 +230,7 @@ static bool put_inputs(llava_run *r, const llava_inputs *in, int64_t *mask, int6
                             "pixel_values")) &&
            (in->input_ids == NULL ||
             llava_put_typed(r, LLAVA_I64, in->input_ids, shape, "input_ids")) &&
-           llava_put_typed(r, LLAVA_I64, mask, shape, "attention_mask") &&
-           llava_put_typed(r, LLAVA_I64, positions, shape, "position_ids");
+           put_mask(r, in, mask) && llava_put_typed(r, LLAVA_I64, positions, shape, "position_ids");
 }
 
 /* Pictures to rows of the language model's width; *rows NULL where there are none or nobody asks.
@@ -223,30 +259,29 @@ static bool look(llava_run *r, const llava_goal *goal, const llava_inputs *in, d
            (!goal->projector || llava_projector(r, &of, features, rows));
 }
 
-/* Logits of every position, or of the last one of each sample. */
+/* Logits of the positions that are to have them, or of the last one of each sample. */
 static bool head(llava_run *r, const llava_goal *goal, const llava_inputs *in, const double *x,
                  llava_outputs *out)
 {
     size_t width = r->plan->text.hidden, count;
     out->batch = in->batch;
-    out->rows = goal->all_logits ? in->length : 1;
+    out->rows = goal->all_logits ? llava_logit_rows(in) : 1;
     out->vocab = r->plan->text.vocab;
     if (!llava_mul(out->batch * out->rows, out->vocab, &count) ||
         (out->logits = llava_alloc(r->error, count, sizeof(double))) == NULL) {
         return false;
     }
-    if (goal->all_logits) {
-        return llava_logits(r, x, in->batch * in->length, out->logits) &&
-               llava_put(r, out->logits, (llava_shape){3, {out->batch, out->rows, out->vocab}},
-                         "logits");
-    }
-    for (size_t b = 0; b < in->batch; b++) {
-        const double *last = x + ((b + 1) * in->length - 1) * width;
-        if (!llava_logits(r, last, 1, out->logits + b * out->vocab)) {
+    bool whole = out->rows == in->length; /* one product for the batch: the weights are read once */
+    for (size_t b = 0; b < (whole ? 1 : in->batch); b++) {
+        const double *last = x + ((b + 1) * in->length - out->rows) * width;
+        if (!llava_logits(r, whole ? x : last, whole ? in->batch * in->length : out->rows,
+                          out->logits + b * out->rows * out->vocab)) {
             return false;
         }
     }
-    return true;
+    return !goal->all_logits ||
+           llava_put(r, out->logits, (llava_shape){3, {out->batch, out->rows, out->vocab}},
+                     "logits");
 }
 
 /* The pass itself, on memory that the caller holds. mask, positions: [B, S]. */
@@ -262,8 +297,8 @@ static bool pass(llava_run *r, const llava_goal *goal, const llava_inputs *in, l
         ok = llava_put(r, x, (llava_shape){3, {in->batch, in->length, r->plan->text.hidden}},
                        "text.inputs_embeds");
     }
-    ok =
-        ok && (!goal->rope || llava_language_model(r, goal, cache, in->length, positions, mask, x));
+    llava_mask sight = {mask, in->sees, in->mask_bias, in->length};
+    ok = ok && (!goal->rope || llava_prefill(r, goal, cache, positions, &sight, x));
     ok = ok && (!(goal->last_logits || goal->all_logits) || head(r, goal, in, x, out));
     if (ok && goal->loss) {
         out->has_loss = true;
@@ -279,7 +314,7 @@ bool llava_forward(llava_run *r, const llava_goal *goal, const llava_inputs *in,
     llava_cache own = {0};
     *out = (llava_outputs){0};
     if (cache == NULL) {
-        if (!llava_cache_make(&own, r->plan, in->batch, false, r->error)) {
+        if (!llava_cache_make(&own, r->plan, in->batch, r->chunk > 0, r->error)) {
             return false;
         }
         cache = &own;

@@ -16,15 +16,20 @@ typedef struct {
     double *inputs_embeds;   /* [B, S, H] */
     size_t embeds_width;     /* H as given */
     int64_t *attention_mask; /* [B, S], 1: counts; NULL: all ones */
-    int64_t *position_ids;   /* [B, S]; NULL: see llava_convention */
-    int64_t *labels;         /* [B, S], -100: ignored */
-    size_t pictures;         /* N */
-    size_t height, width;    /* of pixel_values */
-    double *pixel_values;    /* [N, 3, height, width] */
-    int64_t *image_sizes;    /* [N, 2]: height and width of each picture inside its pixels, which
-                                are padded on the right and below; NULL: all of it (Pixtral) */
-    int64_t *answer;         /* [B, answer_length]: tokens that generation takes instead of its
-                                own choice: a port's, while diagnosing */
+    /* A mask of four dimensions in place of it, used as given: no causal rule besides. */
+    uint8_t *sees;         /* [B, S, S], 1: query s looks at key t; NULL: there is none */
+    double *mask_bias;     /* [B, S, S]: added to the scores; NULL: nothing is, but where masked */
+    llava_dtype mask_type; /* of mask_bias, what the tap shows */
+    int64_t *position_ids; /* [B, S]; NULL: see llava_convention */
+    int64_t *labels;       /* [B, S], -100: ignored */
+    size_t logits_to_keep; /* logits of the last so many positions; 0: of all */
+    size_t pictures;       /* N */
+    size_t height, width;  /* of pixel_values */
+    double *pixel_values;  /* [N, 3, height, width] */
+    int64_t *image_sizes;  /* [N, 2]: height and width of each picture inside its pixels, which
+                              are padded on the right and below; NULL: all of it (Pixtral) */
+    int64_t *answer;       /* [B, answer_length]: tokens that generation takes instead of its
+                              own choice: a port's, while diagnosing */
     size_t answer_length;
     llava_dtype pixel_type; /* LLAVA_F32 or LLAVA_F64: what the tap of pixel_values shows */
 } llava_inputs;
@@ -69,6 +74,20 @@ size_t llava_picture_rows(const llava_plan *plan, const llava_inputs *in, size_t
 
 /* Does every picture lie inside its pixels, with at least one patch? Part of llava_inputs_check. */
 bool llava_image_sizes_check(const llava_inputs *inputs, const llava_plan *plan, llava_error *e);
+
+/* Positions that have logits: the last logits_to_keep, or all S. */
+size_t llava_logit_rows(const llava_inputs *inputs);
+
+/* Makes sees of a mask of four dimensions whose values [B, S, S] lie in mask_bias. added: they are
+ * to be added to the scores; else 0 or 1 (seen). mask_bias stays only where something but 0 is
+ * added to a seen key. Refused: NaN, +infinity, and other numbers than 0 and 1. */
+bool llava_inputs_square_mask(llava_inputs *inputs, bool added, llava_error *e);
+
+/* Does the mask that is added hold nothing but 0 and 1? Most likely it was meant to mask. */
+bool llava_mask_is_of_ones(const llava_inputs *inputs);
+
+/* A key whose additive mask is this or less is not seen: its probability is 0 in every type. */
+#define LLAVA_MASKED (-1e4)
 
 /* Number of image tokens among the ids. */
 size_t llava_count_image_tokens(const llava_inputs *inputs, const llava_plan *plan);
@@ -124,10 +143,24 @@ bool llava_cache_make(llava_cache *cache, const llava_plan *plan, size_t batch, 
                       llava_error *e);
 void llava_cache_free(llava_cache *cache);
 
+/* What the new positions may look at. */
+typedef struct {
+    const int64_t *counts; /* [B, S]: 1 where a new position is not padding */
+    /* Given whole, for all positions from the first cached one on; NULL: the causal rule. */
+    const uint8_t *sees; /* [B, total, total] */
+    const double *bias;  /* [B, total, total], added to the scores; NULL: nothing */
+    size_t total;
+} llava_mask;
+
 /* The language model up to and including the final norm, on S new positions behind the cached ones.
- * x: [B, S, H] in place; positions: [B, S]; mask: [B, S]. */
+ * x: [B, S, H] in place; positions: [B, S]. */
 bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cache, size_t length,
-                          const int64_t *positions, const int64_t *mask, double *x);
+                          const int64_t *positions, const llava_mask *mask, double *x);
+
+/* The same for a whole prompt, in chunks of r->chunk positions where that is not 0; then the cache
+ * must keep every layer. mask->total: S. Refused: a mask that lets a query see a later chunk. */
+bool llava_prefill(llava_run *r, const llava_goal *goal, llava_cache *cache,
+                   const int64_t *positions, const llava_mask *mask, double *x);
 
 /* logits = x W_head^T. x: [rows, H]; logits: [rows, V]. No tap: the caller knows the shape. */
 bool llava_logits(llava_run *r, const double *x, size_t rows, double *logits);
@@ -140,8 +173,7 @@ bool llava_loss(llava_run *r, const double *logits, const llava_inputs *in, doub
 
 typedef struct {
     size_t batch, rows, vocab;
-    double
-        *logits; /* [B, rows, V]: rows is S, or 1 for the last position alone; NULL: not computed */
+    double *logits; /* [B, rows, V] of the last `rows` positions; NULL: not computed */
     bool has_loss;
     double loss;
 } llava_outputs;

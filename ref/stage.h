@@ -16,6 +16,8 @@ typedef struct {
     const char *prefix;     /* in front of every tap's name: "", or "step.3." while decoding */
     llava_error *error;
     llava_scratch_block *scratch;
+    size_t chunk; /* positions of the prompt at a time, over a warm cache; 0: all at once. The sink
+                     must not change taps of the language model then. */
 } llava_run;
 
 /* ---- scratch memory: taken in any order, given back all at once down to a mark ------------- */
@@ -75,6 +77,7 @@ typedef struct {
     const double *k, *v;    /* [B, kv_rows, kv_heads, d], the first S' rows of each sample count */
     size_t kv_rows;         /* rows between two samples of k and v */
     const uint8_t *visible; /* [B, S, S'], NULL: every key is seen */
+    const double *bias;     /* [B, S, S'], added to the scores of seen keys; NULL: nothing */
 } llava_attention_of;
 
 /* context[b,s,h,:] = sum over t of softmax(scale q k^T)[b,h,s,t] v[b,t,h',:], heads concatenated.

@@ -18,7 +18,8 @@ static const llava_tap_kind kinds[] = {
      "(float32(u8 * rescale_factor) - mean) / std in float32", "spec 6.7"},
     {"input_ids", "B,S", LLAVA_AT_INPUT, "",
      "the prompt tokenised, each picture expanded to its image tokens", "spec 6.1, 7"},
-    {"attention_mask", "B,S", LLAVA_AT_INPUT, "", "1 where a position counts, 0 for padding",
+    {"attention_mask", "B,S", LLAVA_AT_INPUT, "",
+     "1 where a position counts, 0 for padding; or, given as [B,1,S,S], the keys each query sees",
      "spec 4.5"},
     {"position_ids", "B,S", LLAVA_AT_INPUT, "attention_mask input_ids",
      "0..S-1 (forward), or cumsum(mask) - 1 with padding 0 (generate)", "spec 3"},
@@ -147,7 +148,8 @@ static const llava_tap_kind kinds[] = {
      "LlamaDecoderLayer"},
     {"text.norm", "B,S,H", LLAVA_AT_NORM, "{top}", "RMSNorm(output of the last layer) with norm",
      "LlamaModel"},
-    {"logits", "B,S,V", LLAVA_AT_LOGITS, "text.norm", "W_head norm, no bias",
+    {"logits", "B,S,V", LLAVA_AT_LOGITS, "text.norm",
+     "W_head norm, no bias; of the last positions alone where logits_to_keep says so",
      "LlavaForConditionalGeneration"},
     {"loss", "", LLAVA_AT_LOSS, "logits",
      "mean of -log softmax(logits[b,s])[labels[b,s+1]], labels of -100 left out",
@@ -276,7 +278,15 @@ static void fill_shape(const llava_tap_kind *kind, const llava_plan *p, const ll
         if (kind->at == LLAVA_AT_IMAGE) {
             size = *at == 'N' ? z->pictures : *at == 'h' ? z->height : size;
         }
+        if (kind->at == LLAVA_AT_LOGITS && *at == 'S' && z->logit_rows > 0 && length > 1) {
+            size = z->logit_rows;
+        }
         tap->shape[tap->rank++] = size;
+    }
+    if (z->square_mask && strcmp(kind->name, "attention_mask") == 0) {
+        tap->rank = 4;
+        tap->shape[1] = 1;
+        tap->shape[2] = tap->shape[3] = length;
     }
 }
 
@@ -287,6 +297,8 @@ static llava_dtype kind_type(const llava_tap_kind *kind, const llava_plan *p,
     case LLAVA_AT_IMAGE:
         return z->pixel_type;
     case LLAVA_AT_INPUT:
+        return z->square_mask && strcmp(kind->name, "attention_mask") == 0 ? z->mask_type
+                                                                           : LLAVA_I64;
     case LLAVA_AT_ANSWER:
         return LLAVA_I64;
     case LLAVA_AT_LOSS:

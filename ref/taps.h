@@ -53,7 +53,10 @@ typedef struct {
     llava_tower_shape tower;
     bool embeds_given; /* inputs_embeds: no input_ids */
     bool labels;
-    size_t steps; /* decoding steps at most: N of --generate, less one; 0 without */
+    size_t logit_rows;     /* positions with logits; 0: all */
+    bool square_mask;      /* attention_mask is [B, 1, S, S] */
+    llava_dtype mask_type; /* its type */
+    size_t steps;          /* decoding steps at most: N of --generate, less one; 0 without */
     bool generates;
     llava_dtype pixel_type;
     bool all_vision_layers;     /* list tower layers behind the last chosen one too */

@@ -130,6 +130,7 @@ typedef struct {
     size_t first;     /* position of the first one */
     size_t count;     /* S' */
     uint8_t *visible; /* [B, S, S'] */
+    double *bias;     /* [B, S, S'], added to the scores; NULL: nothing */
 } llava_keys;
 
 typedef struct {
@@ -175,19 +176,41 @@ static bool rope(pass *p, const int64_t *positions)
 }
 
 /* Which positions are padding: of the new ones, behind those of the cache. */
-static void count_new(const pass *p, const int64_t *mask)
+static void count_new(const pass *p, const llava_mask *mask)
 {
     llava_cache *cache = p->cache;
     for (size_t b = 0; b < p->batch; b++) {
         uint8_t *counts = cache->counts + b * cache->capacity + cache->length;
         for (size_t s = 0; s < p->length; s++) {
-            counts[s] = mask[b * p->length + s] != 0 || !p->r->plan->text.padding_mask;
+            counts[s] = mask->counts[b * p->length + s] != 0 || !p->r->plan->text.padding_mask;
         }
     }
 }
 
+/* A mask that was given whole stands in place of the causal rule and of windows; a port that
+ * overlooks it has the rule alone. */
+static bool see_as_given(const pass *p, const llava_mask *mask, llava_keys *keys)
+{
+    size_t rows = p->batch * p->length, n = keys->count;
+    if (mask->sees == NULL || !p->r->plan->text.padding_mask) {
+        return true;
+    }
+    if (mask->bias != NULL && (keys->bias = llava_scratch(p->r, rows, n)) == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < rows; i++) {
+        size_t query = i / p->length * mask->total + p->cache->length + i % p->length;
+        size_t from = query * mask->total + keys->first;
+        memcpy(keys->visible + i * n, mask->sees + from, n);
+        if (mask->bias != NULL) {
+            memcpy(keys->bias + i * n, mask->bias + from, n * sizeof(double));
+        }
+    }
+    return true;
+}
+
 /* visible[b,s,t]: may new position s (absolute: past + s) look at the t-th of the keys? */
-static bool see(const pass *p, bool slides, llava_keys *keys)
+static bool see(const pass *p, const llava_mask *mask, bool slides, llava_keys *keys)
 {
     const llava_text_plan *t = &p->r->plan->text;
     const llava_cache *cache = p->cache;
@@ -210,11 +233,11 @@ static bool see(const pass *p, bool slides, llava_keys *keys)
             keys->visible[row * keys->count + i] = k >= from && k < reach && counts[k];
         }
     }
-    return keys->visible != NULL;
+    return keys->visible != NULL && see_as_given(p, mask, keys);
 }
 
 /* What each kind of layer sees. */
-static bool see_all(pass *p)
+static bool see_all(pass *p, const llava_mask *mask)
 {
     const llava_text_plan *t = &p->r->plan->text;
     bool some_slide = false, all_slide = true;
@@ -222,7 +245,8 @@ static bool see_all(pass *p)
         some_slide |= t->slides[i];
         all_slide &= t->slides[i];
     }
-    return (all_slide || see(p, false, &p->full)) && (!some_slide || see(p, true, &p->sliding));
+    return (all_slide || see(p, mask, false, &p->full)) &&
+           (!some_slide || see(p, mask, true, &p->sliding));
 }
 
 /* q, k or v: [B, S, heads, d] = W a (+ b). */
@@ -283,6 +307,7 @@ static bool attend(pass *p, size_t i, const double *a, double *out)
             .v = cache_rows(p->cache, p->cache->values, i, 0) + before,
             .kv_rows = p->cache->capacity,
             .visible = keys->visible,
+            .bias = keys->bias,
         };
         ok = llava_attention(r, &attention, context);
     }
@@ -354,7 +379,7 @@ static bool layer(pass *p, size_t i, double *x)
 }
 
 bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cache, size_t length,
-                          const int64_t *positions, const int64_t *mask, double *x)
+                          const int64_t *positions, const llava_mask *mask, double *x)
 {
     const llava_text_plan *t = &r->plan->text;
     size_t rows = cache->batch * length;
@@ -368,7 +393,7 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
     bool ok = p.cosine != NULL && p.sine != NULL && rope(&p, positions);
     if (ok) {
         count_new(&p, mask);
-        ok = see_all(&p);
+        ok = see_all(&p, mask);
     }
     if (ok && goal->text_first > 0) {
         ok = llava_put(r, x, (llava_shape){3, {cache->batch, length, t->hidden}},

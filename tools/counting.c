@@ -35,9 +35,28 @@ bool llava_counting_add_pictures(llava_counting *c, const llava_plan *plan, cons
 void llava_counting_free(llava_counting *c)
 {
     free(c->mask);
+    free(c->sees);
     free(c->flipped);
     free(c->picture_of);
     *c = (llava_counting){0};
+}
+
+bool llava_counting_square(llava_counting *counting, size_t batch, size_t length,
+                           const uint8_t *sees, llava_error *e)
+{
+    size_t rows = batch * length;
+    counting->batch = batch;
+    counting->length = length;
+    counting->mask = llava_alloc(e, rows, sizeof(int64_t));
+    counting->sees = llava_alloc(e, rows, length);
+    if (counting->mask == NULL || counting->sees == NULL) {
+        return false;
+    }
+    memcpy(counting->sees, sees, rows * length);
+    for (size_t i = 0; i < rows; i++) {
+        counting->mask[i] = memchr(sees + i * length, 1, length) != NULL;
+    }
+    return true;
 }
 
 static bool is_key_kind(const char *kind)
@@ -84,7 +103,11 @@ llava_row_counting llava_count_rows(const llava_counting *counting, const char *
     bool keys = text && is_key_kind(kind->name);
     size_t queries = keys ? shape[2] : shape[1];
     size_t past = place.step == 0 ? 0 : counting->length + place.step - 1;
-    bool fits = shape[0] == counting->batch && (place.step > 0 || queries == counting->length) &&
+    if (kind->at == LLAVA_AT_LOGITS && place.step == 0 && queries < counting->length) {
+        past = counting->length - queries; /* logits_to_keep: the last positions */
+    }
+    bool fits = shape[0] == counting->batch &&
+                (place.step > 0 || past + queries == counting->length) &&
                 (!keys || (rank == 4 && shape[3] >= queries &&
                            (place.step > 0 ? shape[3] <= past + queries : shape[3] == queries)));
     if (!text || !fits) {
@@ -136,6 +159,10 @@ bool llava_element_counts(const llava_row_counting *c, size_t row, size_t i)
         return true;
     }
     const size_t own = c->past + row % c->per_sample % c->queries, key = c->first_key + i;
+    if (c->counting->sees != NULL) {
+        size_t sample = row / c->per_sample, length = c->counting->length;
+        return c->counting->sees[(sample * length + own) * length + key] != 0;
+    }
     return key <= own && (c->window == 0 || key + c->window > own) &&
            position_counts(c->counting, row / c->per_sample, key);
 }

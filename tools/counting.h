@@ -11,6 +11,7 @@ typedef struct {
     /* Whose sliding layers see no key before their window; NULL: no model is known, and all keys up
      * to the query's own count. */
     const llava_text_plan *text_plan;
+    uint8_t *sees; /* [batch, length, length]: a mask of four dimensions; NULL: causal */
     /* [flipped_batch]: the decoding step from which on a sample reads other tokens than the one it
      * is compared with (tools/near_tie.h), so that nothing of it counts; NULL: none. */
     size_t *flipped;
@@ -47,6 +48,11 @@ typedef struct {
      * count; NULL: not so */
     const size_t *picture_of;
 } llava_row_counting;
+
+/* Counts by a mask of four dimensions, [batch, 1, length, length]: keys by what their query sees, a
+ * position by whether it sees anything. sees is copied. */
+bool llava_counting_square(llava_counting *counting, size_t batch, size_t length,
+                           const uint8_t *sees, llava_error *e);
 
 /* For a tap of this name and shape. Names that are no tap, and shapes that do not fit the mask:
  * every row counts. */

@@ -85,6 +85,24 @@ static bool copy_ids(int64_t **to, const int64_t *from, size_t count, llava_erro
     return *to != NULL;
 }
 
+static bool copy_square_mask(llava_inputs *to, const llava_inputs *from, llava_error *e)
+{
+    size_t count = from->batch * from->length * from->length;
+    if (from->sees == NULL) {
+        return true;
+    }
+    to->sees = llava_alloc(e, count, 1);
+    to->mask_bias = from->mask_bias == NULL ? NULL : llava_alloc(e, count, sizeof(double));
+    if (to->sees == NULL || (from->mask_bias != NULL && to->mask_bias == NULL)) {
+        return false;
+    }
+    memcpy(to->sees, from->sees, count);
+    if (to->mask_bias != NULL) {
+        memcpy(to->mask_bias, from->mask_bias, count * sizeof(double));
+    }
+    return true;
+}
+
 /* A copy of the run's inputs, for the port's own to be put in. */
 static bool copy_inputs(diagnoser *d, llava_error *e)
 {
@@ -95,12 +113,14 @@ static bool copy_inputs(diagnoser *d, llava_error *e)
     *to = *from;
     to->input_ids = to->attention_mask = to->position_ids = to->labels = to->answer = NULL;
     to->image_sizes = NULL;
-    to->inputs_embeds = to->pixel_values = NULL;
+    to->inputs_embeds = to->pixel_values = to->mask_bias = NULL;
+    to->sees = NULL;
     bool ok = copy_ids(&to->input_ids, from->input_ids, count, e) &&
               copy_ids(&to->attention_mask, from->attention_mask, count, e) &&
               copy_ids(&to->position_ids, from->position_ids, count, e) &&
               copy_ids(&to->labels, from->labels, count, e) &&
-              copy_ids(&to->image_sizes, from->image_sizes, 2 * from->pictures, e);
+              copy_ids(&to->image_sizes, from->image_sizes, 2 * from->pictures, e) &&
+              copy_square_mask(to, from, e);
     if (ok && from->pixel_values != NULL) {
         to->pixel_values = llava_alloc(e, pixels, sizeof(double));
         ok = to->pixel_values != NULL;
@@ -184,6 +204,34 @@ static bool judge_positions(diagnoser *d, const int64_t *theirs, llava_error *e)
     return ok;
 }
 
+/* A mask of four dimensions, held against the inputs'; what follows is computed with theirs. */
+static bool judge_square_mask(diagnoser *d, llava_error *e)
+{
+    const llava_inputs *in = &d->inputs;
+    const llava_port_tensor *t = llava_port_find(d->port, "attention_mask");
+    if (in->sees == NULL || t == NULL || t->rank != 4) {
+        return true;
+    }
+    size_t shape[4] = {in->batch, 1, in->length, in->length};
+    llava_judged *j = add_judged(d, t->name, t->rank, t->shape, e);
+    double *theirs;
+    if (j == NULL || !llava_port_load(d->port, t, &theirs, e)) {
+        return false;
+    }
+    bool same = memcmp(t->shape, shape, sizeof shape) == 0;
+    j->exact = true;
+    j->local.count = t->count;
+    for (size_t i = 0; same && i < t->count; i++) {
+        double seen = t->floating ? theirs[i] > LLAVA_MASKED : theirs[i] != 0;
+        j->local.unequal += seen != in->sees[i];
+    }
+    j->local.unequal = same ? j->local.unequal : t->count;
+    j->wrong = j->local.unequal > 0;
+    j->local.rel_l2 = j->wrong;
+    free(theirs);
+    return true;
+}
+
 static bool take_ids(diagnoser *d, llava_error *e)
 {
     llava_inputs *in = &d->inputs;
@@ -200,7 +248,11 @@ static bool take_ids(diagnoser *d, llava_error *e)
             free(in->attention_mask);
             free(in->position_ids);
             free(in->labels);
+            free(in->sees);
+            free(in->mask_bias);
             in->attention_mask = in->position_ids = in->labels = NULL;
+            in->sees = NULL;
+            in->mask_bias = NULL;
         }
         free(in->input_ids);
         in->input_ids = ids;
@@ -223,6 +275,7 @@ static bool take_ids(diagnoser *d, llava_error *e)
     } else if (ok) {
         free(mask);
     }
+    ok = ok && judge_square_mask(d, e);
     ok = ok && load_ids(d, "position_ids", &positions, &batch, &length, e);
     if (ok && positions != NULL && batch == in->batch && length == in->length) {
         ok = judge_positions(d, positions, e);
@@ -910,6 +963,10 @@ void llava_diagnosis_free(llava_diagnosis *r)
 static bool count_positions(diagnoser *d, llava_error *e)
 {
     const size_t count = d->inputs.batch * d->inputs.length;
+    if (d->inputs.sees != NULL) {
+        return llava_counting_square(&d->counting, d->inputs.batch, d->inputs.length,
+                                     d->inputs.sees, e);
+    }
     if (d->inputs.attention_mask != NULL) {
         return copy_ids(&d->counting.mask, d->inputs.attention_mask, count, e);
     }

@@ -97,9 +97,46 @@ static bool check_meta(const differ *d, llava_error *e)
     return ok;
 }
 
+/* One of four dimensions: what is above LLAVA_MASKED is seen where floats are added, what is not 0
+ * otherwise. *square: there is one. */
+static bool read_square_mask(differ *d, bool *square, llava_error *e)
+{
+    const llava_dump_entry *mine = llava_dump_find(d->expected, "attention_mask");
+    const llava_port_tensor *theirs = llava_port_find(d->actual, "attention_mask");
+    bool from_mine = mine != NULL && mine->array.rank == 4;
+    const size_t *shape = from_mine ? mine->array.shape : theirs == NULL ? NULL : theirs->shape;
+    *square = from_mine || (mine == NULL && theirs != NULL && theirs->rank == 4);
+    if (!*square || shape[0] == 0 || shape[1] != 1 || shape[2] == 0 || shape[2] != shape[3]) {
+        *square = false;
+        return true;
+    }
+    double *values;
+    size_t count = from_mine ? mine->array.count : theirs->count;
+    bool added = from_mine ? mine->array.kind == 'f' : theirs->floating;
+    if (from_mine ? !llava_dump_load(d->expected, mine, &values, e)
+                  : !llava_port_load(d->actual, theirs, &values, e)) {
+        return false;
+    }
+    uint8_t *sees = llava_alloc(e, count, 1);
+    for (size_t i = 0; sees != NULL && i < count; i++) {
+        sees[i] = added ? values[i] > LLAVA_MASKED : values[i] != 0;
+    }
+    bool ok = sees != NULL && llava_counting_square(&d->counting, shape[0], shape[2], sees, e);
+    free(values);
+    free(sees);
+    return ok;
+}
+
 /* The attention mask decides what counts: EXPECTED's, else ACTUAL's, else all ones. */
 static bool read_mask(differ *d, llava_error *e)
 {
+    bool square = false;
+    if (!read_square_mask(d, &square, e)) {
+        return false;
+    }
+    if (square) {
+        return true;
+    }
     const llava_dump_entry *mine = llava_dump_find(d->expected, "attention_mask");
     const llava_port_tensor *theirs = llava_port_find(d->actual, "attention_mask");
     if (mine != NULL && mine->array.rank == 2) {

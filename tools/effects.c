@@ -60,6 +60,26 @@ static bool load_sizes(llava_honest *h, llava_error *e)
     return true;
 }
 
+/* A mask of four dimensions, as inputs files hold it. */
+static bool load_square_mask(llava_honest *h, llava_error *e)
+{
+    llava_inputs *in = &h->session.inputs;
+    const llava_port_tensor *t = llava_port_find(h->port, "attention_mask");
+    if (t == NULL || t->rank != 4) {
+        return true;
+    }
+    if (t->shape[0] != in->batch || t->shape[1] != 1 || t->shape[2] != in->length ||
+        t->shape[3] != in->length) {
+        return llava_fail(e, "%s: attention_mask: its shape does not go with input_ids'",
+                          llava_port_path(h->port));
+    }
+    if (!llava_port_load(h->port, t, &in->mask_bias, e)) {
+        return false;
+    }
+    return llava_inputs_square_mask(in, t->floating, e) ||
+           llava_fail_in(e, llava_port_path(h->port));
+}
+
 static bool load_inputs(llava_honest *h, llava_error *e)
 {
     llava_inputs *in = &h->session.inputs;
@@ -83,7 +103,11 @@ static bool load_inputs(llava_honest *h, llava_error *e)
         !load_sizes(h, e)) {
         return false;
     }
-    return load_ids(h, "attention_mask", &in->attention_mask, e) &&
+    const llava_port_tensor *logits = llava_port_find(h->port, "logits");
+    if (logits != NULL && logits->rank == 3 && logits->shape[1] < in->length) {
+        in->logits_to_keep = logits->shape[1];
+    }
+    return load_ids(h, "attention_mask", &in->attention_mask, e) && load_square_mask(h, e) &&
            load_ids(h, "position_ids", &in->position_ids, e) &&
            llava_inputs_check(in, &h->session.plan, e);
 }
@@ -141,6 +165,19 @@ static bool run_honest(llava_honest *h, llava_dtype type, llava_error *e)
     return llava_replay_run(&spec, NULL, measure_tap, h, e);
 }
 
+static bool set_counting(llava_honest *h, llava_error *e)
+{
+    const llava_inputs *in = &h->session.inputs;
+    h->counting.text_plan = &h->session.plan.text;
+    if (in->sees != NULL) {
+        return llava_counting_square(&h->counting, in->batch, in->length, in->sees, e);
+    }
+    h->counting.batch = in->batch;
+    h->counting.length = in->attention_mask == NULL ? 0 : in->length;
+    h->counting.mask = in->attention_mask;
+    return true;
+}
+
 /* What the dump says of the hidden states that were chosen for it. */
 static bool know_call(llava_honest *h, const char *path, llava_error *e)
 {
@@ -173,12 +210,8 @@ bool llava_honest_open(llava_honest **honest, const char *model, const char *exp
               llava_plan_make(&h->session.plan, &h->session.config, &right, LLAVA_F64, false, e) &&
               llava_port_open(&h->port, expected, NULL, &h->session.plan, e) && load_inputs(h, e);
     if (ok) {
-        h->counting.batch = h->session.inputs.batch;
-        h->counting.length =
-            h->session.inputs.attention_mask == NULL ? 0 : h->session.inputs.length;
-        h->counting.mask = h->session.inputs.attention_mask;
-        h->counting.text_plan = &h->session.plan.text;
-        ok = llava_counting_add_pictures(&h->counting, &h->session.plan, &h->session.inputs, e) &&
+        ok = set_counting(h, e) &&
+             llava_counting_add_pictures(&h->counting, &h->session.plan, &h->session.inputs, e) &&
              llava_session_weights(&h->session, e) && run_honest(h, type, e);
     }
     if (!ok) {
@@ -203,6 +236,10 @@ void llava_honest_close(llava_honest *h)
 {
     if (h == NULL) {
         return;
+    }
+    if (h->counting.sees != NULL) {
+        free(h->counting.mask); /* else it is the session's */
+        free(h->counting.sees);
     }
     llava_port_close(h->port);
     llava_session_close(&h->session);

@@ -1,6 +1,7 @@
 #include "inputs_file.h"
 
 #include "tools/dump.h"
+#include "tools/words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,59 @@ static bool read_image_sizes(reader *r, const llava_dump_entry *entry)
     return llava_dump_load_integers(r->dump, entry, &r->in->image_sizes, r->e);
 }
 
+/* ---- masks of four dimensions
+ * ----------------------------------------------------------------------- */
+
+/* [B, S], or [B, 1, S, S] (transformers' 4D mask, used as it is given). */
+static bool read_mask(reader *r, const llava_dump_entry *entry)
+{
+    const llava_array *a = &entry->array;
+    size_t square[4] = {r->in->batch, 1, r->in->length, r->in->length};
+    if (a->rank != 4) {
+        return read_ids(r, entry, &r->in->attention_mask);
+    }
+    if (!shape_is(entry, 4, square)) {
+        return llava_dump_fail(r->dump, entry,
+                               "its shape is not [B, S] or [B, 1, S, S] of the ids "
+                               "or embeddings",
+                               r->e);
+    }
+    if (a->kind != 'b' && a->kind != 'f' && !is_id_type(entry)) {
+        return llava_dump_fail(r->dump, entry, "not booleans, int64, int32 or floats", r->e);
+    }
+    if (!llava_dump_load(r->dump, entry, &r->in->mask_bias, r->e)) {
+        return false;
+    }
+    r->in->mask_type = a->size == 8 ? LLAVA_F64 : a->size == 4 ? LLAVA_F32 : LLAVA_F16;
+    if (!llava_inputs_square_mask(r->in, a->kind == 'f', r->e)) {
+        return llava_fail_in(r->e, llava_dump_path(r->dump));
+    }
+    if (llava_mask_is_of_ones(r->in)) {
+        llava_warn("attention_mask: floats of 0 and 1 mask nothing: they are added to the scores, "
+                   "as transformers adds them (booleans mask)");
+    }
+    return true;
+}
+
+/* One whole number, not negative: 0 keeps all. transformers also takes lists of positions. */
+static bool read_keep(reader *r, const llava_dump_entry *entry)
+{
+    int64_t keep;
+    if (!is_id_type(entry)) {
+        return llava_dump_fail(r->dump, entry, "not int64 or int32", r->e);
+    }
+    if (entry->array.rank != 0) {
+        return llava_dump_fail(r->dump, entry,
+                               "its shape is not []: one number of positions, not a list of them",
+                               r->e);
+    }
+    if (!llava_dump_read_integers(r->dump, entry, 0, 1, &keep, r->e)) {
+        return false;
+    }
+    r->in->logits_to_keep = (size_t)keep;
+    return keep >= 0 || llava_dump_fail(r->dump, entry, "is negative", r->e);
+}
+
 /* B and S from input_ids [B, S] or inputs_embeds [B, S, H]. */
 static bool read_sizes(reader *r)
 {
@@ -134,7 +188,10 @@ static bool read_member(reader *r, const llava_dump_entry *entry)
         return read_ids(r, entry, &in->input_ids);
     }
     if (strcmp(entry->name, "attention_mask") == 0) {
-        return read_ids(r, entry, &in->attention_mask);
+        return read_mask(r, entry);
+    }
+    if (strcmp(entry->name, "logits_to_keep") == 0) {
+        return read_keep(r, entry);
     }
     if (strcmp(entry->name, "position_ids") == 0) {
         return read_positions(r, entry);
@@ -154,7 +211,7 @@ static bool read_member(reader *r, const llava_dump_entry *entry)
     }
     return llava_dump_fail(r->dump, entry,
                            "unknown member (known: input_ids, attention_mask, position_ids, "
-                           "pixel_values, image_sizes, inputs_embeds, labels)",
+                           "pixel_values, image_sizes, inputs_embeds, labels, logits_to_keep)",
                            r->e);
 }
 

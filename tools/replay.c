@@ -113,6 +113,8 @@ bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
     llava_tap_sizes sizes = llava_session_sizes(spec->session, true);
     sizes.batch = spec->inputs->batch;
     sizes.length = spec->inputs->length;
+    sizes.logit_rows = llava_logit_rows(spec->inputs);
+    sizes.square_mask = spec->inputs->sees != NULL;
     sizes.generates = spec->generates;
     sizes.steps = spec->generates ? spec->tokens - 1 : 0;
     whole.last_logits = spec->generates;

@@ -20,7 +20,8 @@
 typedef struct {
     llava_request request;
     const char *dump, *taps, *hash;
-    size_t path; /* 0 plain, 1 fast */
+    size_t path;  /* 0 plain, 1 fast */
+    size_t chunk; /* positions of a prefill's chunk; 0: all at once */
     bool compress;
 } run_options;
 
@@ -64,6 +65,17 @@ static bool choices_check(const llava_request *q, llava_error *e)
     return q->generate > 0 || !acts_in_vain(q, "cache.", "there is no --generate", e);
 }
 
+/* In chunks no query can look at keys of a later chunk. */
+static bool chunk_check(const run_options *o, llava_error *e)
+{
+    unsigned char sees = o->request.choices.value[LLAVA_TEXT_ATTN_MASK];
+    return o->chunk == 0 || sees == LLAVA_SEES_CAUSAL || sees == LLAVA_SEES_BEFORE ||
+           llava_fail(e,
+                      "--prefill-chunk: with --set text.attn_mask=%s a query would look at keys "
+                      "of a later chunk",
+                      llava_decision_at(LLAVA_TEXT_ATTN_MASK)->values[sees]);
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
@@ -95,14 +107,15 @@ static bool outputs_check(const run_options *o, llava_error *e)
 static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
 {
     static const char *const paths[] = {"plain", "fast", NULL};
-    llava_option options[LLAVA_REQUEST_OPTIONS + 5] = {
+    llava_option options[LLAVA_REQUEST_OPTIONS + 6] = {
         {.name = "--dump", .kind = LLAVA_OPTION_TEXT, .target = &o->dump},
         {.name = "--taps", .kind = LLAVA_OPTION_TEXT, .target = &o->taps},
         {.name = "--hash", .kind = LLAVA_OPTION_TEXT, .target = &o->hash},
         {.name = "--path", .kind = LLAVA_OPTION_CHOICE, .target = &o->path, .choices = paths},
+        {.name = "--prefill-chunk", .kind = LLAVA_OPTION_COUNT, .target = &o->chunk},
         {.name = "--compress", .kind = LLAVA_OPTION_FLAG, .target = &o->compress},
     };
-    size_t count = 5;
+    size_t count = 6;
     llava_operands none = {0};
     llava_request_options(&o->request, options, &count);
     if (!llava_options_read(argc, argv, options, count, &none, e)) {
@@ -111,7 +124,7 @@ static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
     if (o->path == 1) {
         return llava_fail(e, "--path fast: not in this version");
     }
-    return outputs_check(o, e) && choices_check(&o->request, e);
+    return outputs_check(o, e) && choices_check(&o->request, e) && chunk_check(o, e);
 }
 
 /* ---- sinks -------------------------------------------------------------------------------------
@@ -419,8 +432,12 @@ static bool run_model(running *r, llava_error *e)
         return false;
     }
     llava_sink shown = llava_progress_sink(&r->progress, r->listens ? &r->sink : NULL);
-    llava_run run = {
-        .weights = s->weights, .plan = &s->plan, .sink = &shown, .prefix = "", .error = e};
+    llava_run run = {.weights = s->weights,
+                     .plan = &s->plan,
+                     .sink = &shown,
+                     .prefix = "",
+                     .error = e,
+                     .chunk = r->options.chunk};
     bool ok = generates ? generate(r, &run, &goal, &step) : forward(r, &run, &goal, answers);
     llava_progress_end(&r->progress);
     return ok;
@@ -465,6 +482,7 @@ const llava_command llava_command_run = {
     "  --positions forward|generate  0..S-1, or from the mask as generate() makes them\n"
     "  --feature-layer I[,I...]  hidden states of the tower, in place of config.json's\n"
     "  --feature-select default|full  drop the tower's first row or keep it, likewise\n"
+    "  --prefill-chunk N       the prompt N positions at a time over a warm cache: the same bits\n"
     "  --dump OUT              write the taps to OUT.npz, or to a folder of .npy (OUT/)\n"
     "  --taps GLOB[,GLOB...]   only these; the run stops behind the last one\n"
     "  --hash FILE             one line 'sha256  name  dtype  shape' per tap; - for stdout\n"

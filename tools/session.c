@@ -445,6 +445,18 @@ bool llava_request_config(llava_config *c, const llava_request *q, llava_error *
 /* ---- the session --------------------------------------------------------------------------------
  */
 
+/* With a mask of four dimensions nothing can be counted from it, and generate() takes none. */
+static bool square_mask_goes(const llava_request *q, const llava_inputs *in, llava_error *e)
+{
+    if (q->generate > 0) {
+        return llava_fail(e, "%s: attention_mask: --generate takes [B, S], as generate() does",
+                          q->inputs);
+    }
+    return in->position_ids != NULL || !q->positions_given || q->positions == 0 ||
+           llava_fail(e, "%s: attention_mask: --positions generate counts [B, S], not [B, 1, S, S]",
+                      q->inputs);
+}
+
 bool llava_session_prepare(llava_session *s, const llava_request *q, llava_error *e)
 {
     *s = (llava_session){.request = q};
@@ -458,6 +470,9 @@ bool llava_session_prepare(llava_session *s, const llava_request *q, llava_error
     if (ok && q->generate > 0 && s->config.unsupported_generation[0] != '\0') {
         ok = llava_fail(e, "%s/generation_config.json: %s: only plain greedy decoding is supported",
                         q->model, s->config.unsupported_generation);
+    }
+    if (ok && s->inputs.sees != NULL) {
+        ok = square_mask_goes(q, &s->inputs, e);
     }
     if (ok) {
         llava_warn_unknown_keys(&s->config, q->model);
@@ -596,6 +611,9 @@ llava_tap_sizes llava_session_sizes(const llava_session *s, bool named)
         .tower = llava_tower_shape_of(&s->plan, in),
         .embeds_given = in->inputs_embeds != NULL,
         .labels = in->labels != NULL,
+        .logit_rows = llava_logit_rows(in),
+        .square_mask = in->sees != NULL,
+        .mask_type = in->mask_bias == NULL ? LLAVA_I64 : in->mask_type,
         .generates = s->request->generate > 0,
         .steps = s->request->generate > 0 ? s->request->generate - 1 : 0,
         .pixel_type = in->pixel_type,
