@@ -153,7 +153,7 @@ static void put_value(buffer *b, const char *dtype, double value)
         bits = word;
     } else if (dtype[1] == 'f') {
         bits = llava_encode_f16(value);
-    } else if (dtype[1] == 'i' || dtype[1] == 'u') {
+    } else if (dtype[1] == 'i' || dtype[1] == 'u' || dtype[1] == 'b') {
         bits = (uint64_t)(int64_t)value;
     }
     for (size_t i = 0; i < size; i++) {

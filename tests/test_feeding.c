@@ -140,6 +140,344 @@ static void test_diagnose_takes_the_same_choice(void **state)
     support_folder_remove(&folder);
 }
 
+/* ---- masks of four dimensions -------------------------------------------------------------------
+ */
+
+#define TEXT     "--model $GOLDEN/text-only/model"
+#define IDS      "input_ids <i8 [1,4] 5 6 7 8"
+#define CAUSAL   "1 0 0 0 1 1 0 0 1 1 1 0 1 1 1 1"
+#define LOW      "-3.4028234663852886e38"
+#define CAUSAL_F "0 " LOW "*3 0*2 " LOW "*2 0*3 " LOW " 0*4"
+
+static void write_masked(const support_folder *folder, const char *name, const char *mask)
+{
+    char text[2048];
+    snprintf(text, sizeof text, "%s; attention_mask %s", IDS, mask);
+    program_write_inputs(folder, name, text);
+}
+
+/* The causal rule as a mask changes no bit behind it, in whatever type it is written. */
+static void test_a_causal_mask_is_the_causal_rule(void **state)
+{
+    static const char *const masks[] = {
+        "|b1 [1,1,4,4] " CAUSAL,
+        "<i8 [1,1,4,4] " CAUSAL,
+        "<i4 [1,1,4,4] " CAUSAL,
+        "<f4 [1,1,4,4] " CAUSAL_F,
+        "<f8 [1,1,4,4] " CAUSAL_F,
+        "<f8 [1,1,4,4] 0 -inf*3 0*2 -inf*2 0*3 -inf 0*4",
+        "<f2 [1,1,4,4] 0 -65504*3 0*2 -65504*2 0*3 -65504 0*4",
+        "<f4 [1,1,4,4] 0 -1e4*3 0*2 -1e4*2 0*3 -1e4 0*4",
+    };
+    static const char *const kinds[] = {"", " --dtype bf16", " --numerics hf --dtype f32"};
+    (void)state;
+    support_folder folder = support_folder_new();
+    program_write_inputs(&folder, "plain.npz", IDS);
+    for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
+        write_masked(&folder, "masked.npz", masks[i]);
+        for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+            char a[512], b[512];
+            snprintf(a, sizeof a,
+                     "$LLAVA run " TEXT " --inputs masked.npz --taps 'text.*,logits' --hash -%s",
+                     kinds[k]);
+            snprintf(b, sizeof b,
+                     "$LLAVA run " TEXT " --inputs plain.npz --taps 'text.*,logits' --hash -%s",
+                     kinds[k]);
+            same_output(&folder, a, b, true);
+        }
+    }
+    support_folder_remove(&folder);
+}
+
+/* It is used as given: no causal rule besides, and numbers in it are added. */
+static void test_a_mask_is_used_as_given(void **state)
+{
+    static const char *const other[] = {
+        "|b1 [1,1,4,4] 1*16",                            /* everyone sees everything */
+        "<f4 [1,1,4,4] 0*16",                            /* the same, as what is added */
+        "|b1 [1,1,4,4] 1 0 0 0 1 1 0 0 0 0 1 0 0 0 1 1", /* two blocks */
+        "<f4 [1,1,4,4] 0 " LOW "*3 0.5 0 " LOW "*2 0*3 " LOW " 0*4",
+    };
+    (void)state;
+    support_folder folder = support_folder_new();
+    program_write_inputs(&folder, "plain.npz", IDS);
+    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+        write_masked(&folder, "masked.npz", other[i]);
+        same_output(&folder, "$LLAVA run " TEXT " --inputs masked.npz --taps logits --hash -",
+                    "$LLAVA run " TEXT " --inputs plain.npz --taps logits --hash -", false);
+        same_output(
+            &folder, /* scores are before the mask */
+            "$LLAVA run " TEXT " --inputs masked.npz --taps text.layers.0.attn.scores --hash -",
+            "$LLAVA run " TEXT " --inputs plain.npz --taps text.layers.0.attn.scores --hash -",
+            true);
+    }
+    write_masked(&folder, "bools.npz", other[0]);
+    write_masked(&folder, "floats.npz", other[1]);
+    same_output(&folder, "$LLAVA run " TEXT " --inputs bools.npz --hash -",
+                "$LLAVA run " TEXT " --inputs floats.npz --hash -", true);
+    /* a port that overlooks it has the causal rule */
+    same_output(&folder,
+                "$LLAVA run " TEXT
+                " --inputs bools.npz --set text.padding_mask=ignored --taps logits --hash -",
+                "$LLAVA run " TEXT " --inputs plain.npz --taps logits --hash -", true);
+    support_folder_remove(&folder);
+}
+
+static void test_masks_that_cannot_be_used(void **state)
+{
+    static const struct {
+        const char *mask, *more, *says;
+    } rows[] = {
+        {"<i8 [1,4,4] 1*16", "", "its shape is not [B, S]"},
+        {"|b1 [2,1,4,4] 1*32", "", "not [B, S] or [B, 1, S, S]"},
+        {"|b1 [1,2,4,4] 1*32", "", "not [B, S] or [B, 1, S, S]"},
+        {"|b1 [1,1,4,5] 1*20", "", "not [B, S] or [B, 1, S, S]"},
+        {"|b1 [1,4] 1*4", "", "attention_mask: not int64 or int32"},
+        {"|u1 [1,1,4,4] 1*16", "", "not booleans, int64, int32 or floats"},
+        {"<i8 [1,1,4,4] 1*15 2", "", "2 at [0, 0, 3, 3] is neither 0 nor 1"},
+        {"<i8 [1,1,4,4] 1*4 -1 1*11", "", "-1 at [0, 0, 1, 0] is neither 0 nor 1"},
+        {"<f4 [1,1,4,4] 0*15 nan", "", "nan at [0, 0, 3, 3] is nothing to be added"},
+        {"<f4 [1,1,4,4] inf 0*15", "", "inf at [0, 0, 0, 0] is nothing to be added"},
+        {"|b1 [1,1,4,4] " CAUSAL, "--generate 2", "--generate takes [B, S]"},
+        {"|b1 [1,1,4,4] " CAUSAL, "--positions generate", "--positions generate counts [B, S]"},
+        {"|b1 [1,1,4,4] 1*16", "--prefill-chunk 3",
+         "query 0 of sample 0 sees key 3, which a chunk of 3 positions does not hold"},
+    };
+    (void)state;
+    support_folder folder = support_folder_new();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char command[256];
+        write_masked(&folder, "in.npz", rows[i].mask);
+        snprintf(command, sizeof command, "$LLAVA run " TEXT " --inputs in.npz --dump out.npz %s",
+                 rows[i].more);
+        refused(&folder, command, rows[i].says);
+        assert_false(program_leaves(&folder, "out"));
+    }
+    support_folder_remove(&folder);
+}
+
+static void test_floats_of_ones_are_warned_of(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    write_masked(&folder, "in.npz", "<f4 [1,1,4,4] " CAUSAL);
+    program_result run = program_run(&folder, "$LLAVA run " TEXT " --inputs in.npz");
+    assert_int_equal(run.status, 0);
+    assert_non_null(strstr(run.err, "floats of 0 and 1 mask nothing"));
+    program_free(&run);
+    support_folder_remove(&folder);
+}
+
+/* What counts is what the mask shows: a score that its query does not see may be anything, also
+ * before the diagonal; a query that sees nothing has no row that counts. */
+static void test_what_counts_under_a_mask(void **state)
+{
+    static const char mask[] = "attention_mask <i8 [1,1,3,3] 1 0 0 0 1 0 0 0 0";
+    static const struct {
+        const char *expected, *actual;
+        int status;
+    } rows[] = {
+        {"text.layers.0.attn.scores <f8 [1,1,3,3] 1 2 3 4 5 6 7 8 9",
+         "text.layers.0.attn.scores <f8 [1,1,3,3] 1 0 0 0 5 0 0 nan 0", 0},
+        {"text.layers.0.attn.scores <f8 [1,1,3,3] 1 2 3 4 5 6 7 8 9",
+         "text.layers.0.attn.scores <f8 [1,1,3,3] 1 2 3 4 50 6 7 8 9", 1},
+        {"text.norm <f8 [1,3,1] 1 2 3", "text.norm <f8 [1,3,1] 1 2 nan", 0},
+        {"text.norm <f8 [1,3,1] 1 2 3", "text.norm <f8 [1,3,1] 1 20 3", 1},
+        {"logits <f8 [1,2,1] 2 3", "logits <f8 [1,2,1] 2 9", 0}, /* the last two positions */
+        {"logits <f8 [1,2,1] 2 3", "logits <f8 [1,2,1] 20 3", 1},
+    };
+    (void)state;
+    support_folder folder = support_folder_new();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "%s; %s", mask, rows[i].expected);
+        program_write_inputs(&folder, "e.npz", text);
+        program_write_inputs(&folder, "a.npz", rows[i].actual);
+        program_result run = program_run(&folder, "$LLAVA diff e.npz a.npz");
+        if (run.status != rows[i].status) {
+            fail_msg("%s, %s: %d\n%s", rows[i].expected, rows[i].actual, run.status, run.out);
+        }
+        program_free(&run);
+    }
+    support_folder_remove(&folder);
+}
+
+/* A port is diagnosed under the mask it was given; that it overlooked it is a cause. */
+static void test_diagnosis_under_a_mask(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    const char *run = "--model $GOLDEN/plain/model --inputs $GOLDEN/mask-packed/inputs.npz";
+    const struct {
+        const char *set, *finds;
+        int status;
+    } rows[] = {
+        {"", "nothing", 0},
+        {"--set text.padding_mask=ignored", "certain: text.padding_mask=ignored", 1},
+        {"--set text.norm_eps=1e-6", "certain: text.norm_eps=1e-6", 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char command[512];
+        snprintf(command, sizeof command,
+                 "$LLAVA run %s %s --dtype f32 --dump port.npz && $LLAVA diagnose %s --dump "
+                 "port.npz; s=$?; rm port.npz; exit $s",
+                 run, rows[i].set, run);
+        program_result result = program_run(&folder, command);
+        if (result.status != rows[i].status ||
+            (rows[i].status == 1 && strstr(result.out, rows[i].finds) == NULL)) {
+            fail_msg("%s: %d\n%s%s", rows[i].set, result.status, result.out, result.err);
+        }
+        program_free(&result);
+    }
+    support_folder_remove(&folder);
+}
+
+/* With --model, diff replays EXPECTED under its own mask, and with as many logits. */
+static void test_diff_with_a_model_under_a_mask(void **state)
+{
+    static const char *const cases[] = {"mask-packed", "mask-added", "logits-to-keep"};
+    (void)state;
+    support_folder folder = support_folder_new();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char command[512];
+        snprintf(command, sizeof command,
+                 "$LLAVA run --model $GOLDEN/plain/model --inputs $GOLDEN/%s/inputs.npz --dtype "
+                 "f32 --dump a.npz >&2 && $LLAVA diff $GOLDEN/%s/true.npz a.npz --model "
+                 "$GOLDEN/plain/model --taps logits --json -; s=$?; rm a.npz; exit $s",
+                 cases[i], cases[i]);
+        program_result run = program_run(&folder, command);
+        const char *bound = strstr(run.out, "\"bound\":");
+        if (run.status != 0 || bound == NULL || !(atof(bound + 8) < 1e-5)) {
+            fail_msg("%s: %d, bound%.20s\n%s", cases[i], run.status, bound, run.err);
+        }
+        program_free(&run);
+    }
+    support_folder_remove(&folder);
+}
+
+/* ---- logits of the last positions ---------------------------------------------------------------
+ */
+
+static void test_logits_of_the_last_positions(void **state)
+{
+    static const struct {
+        const char *keep, *shape;
+    } rows[] = {
+        {"0", "logits  <f8  [1,4,61]"},  {"1", "logits  <f8  [1,1,61]"},
+        {"3", "logits  <f8  [1,3,61]"},  {"4", "logits  <f8  [1,4,61]"},
+        {"99", "logits  <f8  [1,4,61]"},
+    };
+    static const struct {
+        const char *members, *says;
+    } bad[] = {
+        {"logits_to_keep <i8 [] -1", "logits_to_keep: is negative"},
+        {"logits_to_keep <i8 [1] 2", "logits_to_keep: its shape is not []"},
+        {"logits_to_keep <i8 [2] 0 1", "logits_to_keep: its shape is not []"},
+        {"logits_to_keep <f8 [] 2", "logits_to_keep: not int64 or int32"},
+        {"logits_to_keep <i8 [] 2; labels <i8 [1,4] 5 6 7 8", "labels need the logits of all"},
+    };
+    (void)state;
+    support_folder folder = support_folder_new();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "%s; logits_to_keep <i8 [] %s", IDS, rows[i].keep);
+        program_write_inputs(&folder, "in.npz", text);
+        char *out = output_of(&folder, "$LLAVA run " TEXT " --inputs in.npz --hash -");
+        assert_non_null(strstr(out, rows[i].shape));
+        free(out);
+        /* what is printed is of the last position in any case */
+        program_write_inputs(&folder, "all.npz", IDS);
+        same_output(&folder, "$LLAVA run " TEXT " --inputs in.npz",
+                    "$LLAVA run " TEXT " --inputs all.npz", true);
+        same_output(&folder, "$LLAVA run " TEXT " --inputs in.npz --generate 3",
+                    "$LLAVA run " TEXT " --inputs all.npz --generate 3", true);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "%s; %s", IDS, bad[i].members);
+        program_write_inputs(&folder, "in.npz", text);
+        refused(&folder, "$LLAVA run " TEXT " --inputs in.npz", bad[i].says);
+    }
+    program_write_inputs(&folder, "in.npz", /* as many as there are: labels have theirs */
+                         IDS "; logits_to_keep <i8 [] 4; labels <i8 [1,4] 5 6 7 8");
+    free(output_of(&folder, "$LLAVA run " TEXT " --inputs in.npz"));
+    support_folder_remove(&folder);
+}
+
+/* ---- a prefill in chunks ------------------------------------------------------------------------
+ */
+
+/* Every tap, of every kind of run, has the bits of the one pass. */
+static void test_chunks_have_the_bits_of_one_pass(void **state)
+{
+    static const struct {
+        const char *model, *inputs, *more;
+    } runs[] = {
+        {"grouped-heads", "grouped-heads", ""},
+        {"plain", "plain", "--dtype bf16"},
+        {"plain", "mask-packed", ""},
+        {"plain", "mask-added", "--dtype f16"},
+        {"batch-right", "batch-right", ""},
+        {"given-positions", "given-positions", "--dtype f32 --numerics hf"},
+        {"inputs-embeds", "inputs-embeds", ""},
+        {"generate", "generate", "--generate 5"},
+        {"plain", "plain", "--set numerics.kv_cache=f16"},
+        {"plain", "plain", "--taps 'text.layers.1.attn.scores'"},
+        {"plain", "plain", "--taps 'text.layers.0.attn.probs,logits'"},
+    };
+    static const int chunks[] = {1, 4, 5, 17, 18, 1000};
+    (void)state;
+    support_folder folder = support_folder_new();
+    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
+        char a[512], b[600];
+        snprintf(a, sizeof a,
+                 "$LLAVA run --model $GOLDEN/%s/model --inputs $GOLDEN/%s/inputs.npz --hash - %s",
+                 runs[i].model, runs[i].inputs, runs[i].more);
+        for (size_t c = 0; c < sizeof chunks / sizeof chunks[0]; c++) {
+            snprintf(b, sizeof b, "%s --prefill-chunk %d", a, chunks[c]);
+            same_output(&folder, a, b, true);
+        }
+    }
+    support_folder_remove(&folder);
+}
+
+/* Only the rows of padding that see no key have fewer of them to be uniform over. */
+static void test_chunks_under_left_padding(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    const char *run = "$LLAVA run --model $GOLDEN/batch-left/model --inputs "
+                      "$GOLDEN/batch-left/inputs.npz";
+    char command[512];
+    snprintf(command, sizeof command, "%s --dump one.npz && %s --prefill-chunk 3 --dump many.npz",
+             run, run);
+    free(output_of(&folder, command));
+    char *out = output_of(&folder, "$LLAVA diff one.npz many.npz --json -");
+    for (const char *at = out; (at = strstr(at, "\"max_abs\":")) != NULL; at++) {
+        assert_true(atof(at + 10) == 0);
+    }
+    free(out);
+    support_folder_remove(&folder);
+}
+
+static void test_chunks_that_cannot_be(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    program_write_inputs(&folder, "in.npz", IDS);
+    refused(&folder, "$LLAVA run " TEXT " --inputs in.npz --prefill-chunk 0",
+            "--prefill-chunk 0: not a whole number from 1");
+    refused(&folder,
+            "$LLAVA run " TEXT " --inputs in.npz --prefill-chunk 2 --set "
+            "text.attn_mask=none",
+            "a query would look at keys of a later chunk");
+    refused(&folder,
+            "$LLAVA run " TEXT " --inputs in.npz --prefill-chunk 2 --set "
+            "text.attn_mask=next-included",
+            "a query would look at keys of a later chunk");
+    support_folder_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +485,17 @@ int main(void)
         cmocka_unit_test(test_what_a_call_may_not_choose),
         cmocka_unit_test(test_a_dump_says_how_it_was_called),
         cmocka_unit_test(test_diagnose_takes_the_same_choice),
+        cmocka_unit_test(test_a_causal_mask_is_the_causal_rule),
+        cmocka_unit_test(test_a_mask_is_used_as_given),
+        cmocka_unit_test(test_masks_that_cannot_be_used),
+        cmocka_unit_test(test_floats_of_ones_are_warned_of),
+        cmocka_unit_test(test_what_counts_under_a_mask),
+        cmocka_unit_test(test_diagnosis_under_a_mask),
+        cmocka_unit_test(test_diff_with_a_model_under_a_mask),
+        cmocka_unit_test(test_logits_of_the_last_positions),
+        cmocka_unit_test(test_chunks_have_the_bits_of_one_pass),
+        cmocka_unit_test(test_chunks_under_left_padding),
+        cmocka_unit_test(test_chunks_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

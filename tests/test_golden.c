@@ -66,7 +66,16 @@ static void check_answer(const golden *g, const char *printed)
 typedef struct {
     size_t batch, length;
     int64_t *mask; /* [B, S]; NULL: all */
+    double *sees;  /* [B, S, S]: a mask of four dimensions, as it is added or seen; NULL */
+    bool added;
 } counting;
+
+/* Contract section 11: a very low number, or a 0 that is not to be added, hides a key. */
+static bool sees(const counting *c, size_t b, size_t query, size_t key)
+{
+    double value = c->sees[(b * c->length + query) * c->length + key];
+    return c->added ? value > -1e4 : value != 0;
+}
 
 static bool ends_with(const char *name, const char *end)
 {
@@ -81,7 +90,7 @@ static bool counts(const counting *c, const char *name, const llava_array *a, si
 {
     bool step = strncmp(name, "step.", 5) == 0;
     bool text = strstr(name, "text.") != NULL || ends_with(name, "logits");
-    if (!text || c->mask == NULL || a->rank < 3) {
+    if (!text || (c->mask == NULL && c->sees == NULL) || a->rank < 3) {
         return true;
     }
     size_t rows = 1; /* rows of one sample */
@@ -89,13 +98,21 @@ static bool counts(const counting *c, const char *name, const llava_array *a, si
         rows *= a->shape[i];
     }
     size_t b = row / rows, inner = row % rows;
-    if (ends_with(name, ".scores") || ends_with(name, ".probs")) {
+    bool keyed = ends_with(name, ".scores") || ends_with(name, ".probs");
+    if (c->sees != NULL && keyed) {
+        return sees(c, b, inner % a->shape[2], key);
+    }
+    if (c->sees != NULL) {
+        return true; /* in the cases that there are, every query sees itself */
+    }
+    if (keyed) {
         size_t query = inner % a->shape[2], past = a->shape[3] - a->shape[2];
         bool query_counts = step || c->mask[b * c->length + query] != 0;
         bool key_counts = key >= c->length || c->mask[b * c->length + key] != 0;
         return query_counts && key_counts && key <= past + query;
     }
     size_t query = a->rank == 4 ? inner / a->shape[2] : inner;
+    query += strcmp(name, "logits") == 0 ? c->length - a->shape[1] : 0; /* the last positions */
     return step || c->mask[b * c->length + query] != 0;
 }
 
@@ -174,7 +191,11 @@ static void read_mask(llava_dump *dump, counting *c)
     llava_error e;
     const llava_dump_entry *mask = llava_dump_find(dump, "attention_mask");
     *c = (counting){0};
-    if (mask != NULL) {
+    if (mask != NULL && mask->array.rank == 4) {
+        c->length = mask->array.shape[2];
+        c->added = mask->array.kind == 'f';
+        assert_true(llava_dump_load(dump, mask, &c->sees, &e));
+    } else if (mask != NULL) {
         c->batch = mask->array.shape[0];
         c->length = mask->array.shape[1];
         assert_true(llava_dump_load_integers(dump, mask, &c->mask, &e));
@@ -196,6 +217,7 @@ static void check_dump(const golden *g, const cJSON *dump, const char *out)
     }
     assert_int_equal(llava_dump_count(actual), llava_dump_count(expected));
     free(c.mask);
+    free(c.sees);
     llava_dump_close(expected);
     llava_dump_close(actual);
     cJSON_Delete(own);
@@ -255,7 +277,7 @@ static void comparison_sees_planted_errors(void **state)
 {
     (void)state;
     int64_t mask[] = {0, 1, 1};
-    counting c = {1, 3, mask};
+    counting c = {.batch = 1, .length = 3, .mask = mask};
     llava_array a = {.kind = 'f', .size = 8, .rank = 3, .shape = {1, 3, 2}, .count = 6};
     double x[] = {9, 9, 1, -4, 2, 3}, y[] = {NAN, 7, 1, -4, 2, 3};
     assert_true(difference(&c, "text.norm", &a, x, y) == 0);

@@ -103,6 +103,11 @@ static bool load_inputs(llava_honest *h, llava_error *e)
         !load_sizes(h, e)) {
         return false;
     }
+    if (in->pixel_values == NULL && llava_count_image_tokens(in, &h->session.plan) > 0) {
+        /* were there pictures? Without them an honest port would look a mile off */
+        return llava_fail(e, "%s: image tokens, but no pixel_values in it",
+                          llava_port_path(h->port));
+    }
     const llava_port_tensor *logits = llava_port_find(h->port, "logits");
     if (logits != NULL && logits->rank == 3 && logits->shape[1] < in->length) {
         in->logits_to_keep = logits->shape[1];

@@ -154,6 +154,12 @@ def arguments_of(case):
         arguments += ["--chat", case.chat]
     if case.generate:
         arguments += ["--generate", str(case.generate)]
+    if "vision_feature_layer" in case.call:
+        arguments += ["--feature-layer", ",".join(map(str, case.call["vision_feature_layer"]))]
+    if "vision_feature_select_strategy" in case.call:
+        arguments += ["--feature-select", case.call["vision_feature_select_strategy"]]
+    if case.chunk:
+        arguments += ["--prefill-chunk", str(case.chunk)]
     if case.taps:
         arguments += ["--taps", ",".join(case.taps)]
     return arguments
@@ -177,10 +183,15 @@ def load(folder, dtype):
     return model.eval()
 
 
-def prove(model, inputs, taps):
+def run(case, model, inputs, form):
+    return taps_of.run(model, inputs, form, case.generate, case.call, case.chunk)
+
+
+def prove(model, inputs, taps, call=None):
     weights = {n: t.detach().double().numpy().astype(proof.WIDE) for n, t in model.state_dict().items()}
     config = model.config.to_dict()
     config["image_token_index"] = model.config.image_token_id
+    config |= call or {}
     return proof.prove(config, weights, inputs, taps)
 
 
@@ -188,9 +199,9 @@ def flip_tolerances(case, model, inputs, true):
     """For every tap: FLIP_FACTOR times the largest change, relative to its row, that random roundings
     of the islands' float32 results made in FLIP_RUNS runs; two digits; at least 1e-12."""
     worst = {}
-    for run in range(FLIP_RUNS):
-        form = taps_of.Form("flip", np.random.Generator(np.random.PCG64(case.seed + 100 + run)))
-        for name, tap in taps_of.run(model, inputs, form, case.generate).items():
+    for turn in range(FLIP_RUNS):
+        form = taps_of.Form("flip", np.random.Generator(np.random.PCG64(case.seed + 100 + turn)))
+        for name, tap in run(case, model, inputs, form).items():
             if tap.dtype.kind == "f":
                 error = proof.counted_error(name, tap, true[name], true["attention_mask"])
                 worst[name] = max(worst.get(name, 0.0), error)
@@ -226,9 +237,9 @@ def export_forms(case, folder, model_folder, inputs, pictures):
     """Runs every form; writes its dump. Returns (dumps for case.json, facts for PROVENANCE.json)."""
     dumps, facts = [], {}
     wide = load(model_folder, "f64")
-    true = taps_of.run(wide, inputs, taps_of.Form("true"), case.generate)
+    true = run(case, wide, inputs, taps_of.Form("true"))
     try:
-        facts["proof"] = dict(zip(("worst", "tap"), prove(wide, inputs, true)), tolerance=proof.TOLERANCE)
+        facts["proof"] = dict(zip(("worst", "tap"), prove(wide, inputs, true, case.call)), tolerance=proof.TOLERANCE)
     except proof.NotProved as refusal:
         fail(f"{case.name}: not true float64: {refusal}")
     if case.generate:
@@ -239,14 +250,14 @@ def export_forms(case, folder, model_folder, inputs, pictures):
         taps = true if form == "true" else None
         if taps is None:
             model = wide if dtype == "f64" else load(model_folder, dtype)
-            taps = taps_of.run(model, inputs, taps_of.Form("hf"), case.generate)
+            taps = run(case, model, inputs, taps_of.Form("hf"))
         dump = {"file": f"{form}.npz", "dtype": dtype, "numerics": numerics}
         if form == "true":
             dump["tolerance"] = TRUE_TOLERANCE
         if form == "hf":
             dump["tolerances"] = "hf_tolerance.json"
             tolerances = flip_tolerances(case, wide, inputs, true)
-            nearest = taps_of.run(wide, inputs, taps_of.Form("nearest"), case.generate)
+            nearest = run(case, wide, inputs, taps_of.Form("nearest"))
             facts["hf_from_true"] = compare_forms(case, true, taps, tolerances)
             facts["hf_from_emulated"] = compare_forms(case, nearest, taps, tolerances)
             write_json(os.path.join(folder, dump["tolerances"]), {n: tolerances[n] for n in kept(case, tolerances)})

@@ -72,6 +72,10 @@ class Case:
     sizes: list = None  # Pixtral: (height, width) of each picture in pixels
     image_sizes: bool = True  # False: not given, so that every picture is as large as its pixels
     positions: list = None
+    square: str = ""  # a mask of four dimensions: "packed" (booleans), or "added" (floats)
+    keep: int = 0  # logits_to_keep
+    call: dict = field(default_factory=dict)  # further arguments of forward: hidden states chosen for the call
+    chunk: int = 0  # positions of the prompt at a time, over past_key_values
     # ... or pictures and a text, through the processor.
     pictures: dict = None  # file name -> bytes
     prompt: str = None
@@ -203,14 +207,26 @@ def make_processor(case, config, tokenizer, folder):
 # --- inputs --------------------------------------------------------------------------------------
 
 
-def feature_rows(config, height, width):
+def feature_rows(case, config, height, width):
     """Rows of one picture. Only CLIP has a class row; a Pixtral picture keeps all of its own."""
     patch = config.vision_config.patch_size
     rows = (height // patch) * (width // patch)
     kind = config.vision_config.model_type
     if kind == "pixtral":
         return rows
-    return rows + (kind == "clip_vision_model") - (config.vision_feature_select_strategy == "default")
+    strategy = case.call.get("vision_feature_select_strategy", config.vision_feature_select_strategy)
+    return rows + (kind == "clip_vision_model") - (strategy == "default")
+
+
+def square_mask(case, rng, positions, batch, length):
+    """packed: each query sees its own sequence, a sequence beginning where the positions do again.
+    added: the causal rule as the lowest float32, and a slope besides, as some models have it."""
+    visible = np.tril(np.ones((batch, 1, length, length), bool))
+    if case.square == "packed":
+        sequence = (positions == 0).cumsum(-1)
+        return visible & (sequence[:, None, :, None] == sequence[:, None, None, :])
+    slope = -uniform(rng, (batch, 1, length, length), 0.5) ** 2
+    return np.where(visible, slope, np.finfo(np.float32).min).astype(np.float32)
 
 
 def make_inputs(case, model):
@@ -224,7 +240,7 @@ def make_inputs(case, model):
         ids = []
         for run in runs:
             if run == PICTURE:
-                ids += [config.image_token_id] * feature_rows(config, *sizes[pictures])
+                ids += [config.image_token_id] * feature_rows(case, config, *sizes[pictures])
                 pictures += 1
             else:
                 ids += rng.integers(3, WORDS, run).tolist()
@@ -242,6 +258,10 @@ def make_inputs(case, model):
         inputs["attention_mask"] = padded([[1] * len(ids) for ids in samples], 0)
     if case.positions:
         inputs["position_ids"] = np.array(case.positions, np.int64)
+    if case.square:
+        inputs["attention_mask"] = square_mask(case, rng, inputs.get("position_ids"), *inputs["input_ids"].shape)
+    if case.keep:
+        inputs["logits_to_keep"] = np.array(case.keep, np.int64)
     if pictures and case.pixels:
         # What pads a smaller picture is drawn like the rest: nothing may read it.
         height, width = np.array(sizes).max(0)
@@ -359,6 +379,11 @@ DEMO_MORE = DEMO_TAPS + ["vision.features", "projector.out", "text.layers.0.outp
 def demo_case(name, about, picture=None, taps=DEMO_TAPS, **changes):
     pictures = {f"../demo/pictures/{picture}": None} if picture else {}  # committed, not made here
     return Case(name, about, model="../demo/model", store="f16", pictures=pictures, generate=24, taps=taps, **changes)
+
+
+# Where the language model is fed in another way: what goes in, one layer's attention, what comes out.
+FED_TAPS = ["input_ids", "pixel_values", "attention_mask", "position_ids", "text.inputs_embeds", "text.layers.0.attn.q_rope",
+            "text.layers.0.attn.scores", "text.layers.0.attn.probs", "text.layers.0.output", "text.norm", "logits"]  # fmt: skip
 
 
 # --- the cases -----------------------------------------------------------------------------------
@@ -490,6 +515,24 @@ def cases():
         Case("given-positions", "position_ids with jumps and repeats",
              layout=[[4, PICTURE, 2], [4, PICTURE, 2]], text=SHALLOW,
              positions=[[0, 1, 2, 3, 7] + [9] * 4 + [40, 41], list(range(5, 16))]),
+        Case("mixed-left", "three samples padded on the left, the middle one without a picture",
+             layout=[[2, PICTURE, 6], [5], [1, PICTURE, 2]], pad="left", text=SHALLOW, taps=FED_TAPS, forms=("true",)),
+        Case("mixed-embeds", "embeddings in place of ids, padded on the right, the last without a picture",
+             layout=[[2, PICTURE, 3], [1, PICTURE], [4]], embeds=True, model="../mixed-left/model", taps=FED_TAPS[1:],
+             forms=("true",)),
+        Case("mask-packed", "two samples of packed sequences: a mask [B,1,S,S] of blocks, positions begin again",
+             model="../plain/model", layout=[[3, PICTURE, 5], [2, PICTURE, 6]], square="packed",
+             positions=[list(range(6)) + list(range(9)) + list(range(3)), list(range(13)) + list(range(5))], taps=FED_TAPS, draw=1),
+        Case("mask-added", "a float mask [B,1,S,S]: the causal rule, and a slope added to the scores",
+             model="../plain/model", layout=[[3, PICTURE, 5]], square="added", taps=FED_TAPS),
+        Case("logits-to-keep", "logits of the last three positions, two samples padded on the left",
+             model="../plain/model", layout=[[3, PICTURE, 5], [1, PICTURE, 4]], pad="left", keep=3, taps=FED_TAPS, forms=("true",)),
+        Case("feature-call", "hidden states and rows chosen by the call, not the configuration",
+             model="../feature-layers/model", layout=one,
+             call=dict(vision_feature_layer=[1, -1, 0], vision_feature_select_strategy="full"),
+             taps=["pixel_values", "input_ids", "vision.layers.*.output", "vision.features", "projector.*", "logits"]),
+        Case("chunked", "two prompts in chunks of nine, nine and four positions over past_key_values",
+             model="../mixed-left/model", layout=[[2, PICTURE, 15], [4, PICTURE, 13]], chunk=9, taps=FED_TAPS),
         Case("generate", "thirteen greedy tokens: the prompt's pass and twelve steps", layout=one, generate=13),
         Case("generate-left-stop", "two samples padded on the left, positions from the mask; one stops early",
              layout=[[2, PICTURE, 6], [1, PICTURE, 2]], pad="left", generate=8, stop=22, forms=("true",)),

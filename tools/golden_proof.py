@@ -70,16 +70,16 @@ def rms_norm(x, weights, name, eps):
     return x / np.sqrt((x**2).mean(-1, keepdims=True) + WIDE(eps)) * weights[f"{name}.weight"]
 
 
-def attend(q, k, v, visible, blind=False):
+def attend(q, k, v, visible, blind=False, bias=None):
     """q [B,S,h,d], k and v [B,S,kv,d], visible [B,S,S] or None -> scores, probs [B,h,S,S], context.
-    blind [B,S,1]: query rows that weigh their visible keys alike."""
+    blind [B,S,1]: query rows that weigh their visible keys alike. bias [B,S,S]: added to the scores."""
     groups = q.shape[2] // k.shape[2]
     q, k, v = (x.transpose(0, 2, 1, 3) for x in (q, k, v))
     k, v = (np.repeat(x, groups, axis=1) for x in (k, v))
     scores = q @ k.transpose(0, 1, 3, 2) * (1 / np.sqrt(WIDE(q.shape[-1])))
     masked = scores
     if visible is not None:
-        masked = np.where(blind[:, None], WIDE(0), scores)
+        masked = np.where(blind[:, None], WIDE(0), scores if bias is None else scores + bias[:, None])
         masked = np.where(visible[:, None], masked, WIDE(-np.inf))
     weights = np.exp(masked - masked.max(-1, keepdims=True))
     probs = weights / weights.sum(-1, keepdims=True)
@@ -254,12 +254,12 @@ def rotary_tables(config, positions, prompt):
 
 def seen_keys(mask, window, prompt):
     """visible [B,S,S]: which keys a query sees; blind [B,S,1]: none, so that it weighs all keys of
-    its own pass alike."""
-    length = mask.shape[1]
+    its own pass alike. A mask of four dimensions is used as it is given."""
+    length = mask.shape[-1]
     visible = np.tril(np.ones((length, length), bool))
     if window:
         visible &= ~np.tril(visible, -window)
-    visible = visible[None] & mask[:, None, :]
+    visible = seen_by(mask) if mask.ndim == 4 else visible[None] & mask[:, None, :]
     blind = ~visible.any(-1, keepdims=True)
     return visible | blind & (np.arange(length) < prompt), blind
 
@@ -275,7 +275,9 @@ def windows(text):
 
 
 def decoder(taps, config, weights, x, positions, mask, prompt):
-    """mask [B,S]: not padding; prompt: how many positions the first pass has."""
+    """mask [B,S]: not padding; or [B,1,S,S], which floats are added to the scores; prompt: how many
+    positions the first pass has."""
+    bias = mask[:, 0].astype(WIDE) if mask.dtype.kind == "f" else None
     text, t = config["text_config"], "model.language_model"
     heads, kv = text["num_attention_heads"], text["num_key_value_heads"]
     width = text.get("head_dim") or text["hidden_size"] // heads
@@ -290,7 +292,7 @@ def decoder(taps, config, weights, x, positions, mask, prompt):
         k = linear(a, weights, f"{w}.self_attn.k_proj").reshape(*rows, kv, width)
         v = linear(a, weights, f"{w}.self_attn.v_proj").reshape(*rows, kv, width)
         turned = (rotate(q, cos, sin), rotate(k, cos, sin))
-        out = attend(*turned, v, visible, blind)
+        out = attend(*turned, v, visible, blind, bias)
         parts = ("q", "k", "v", "q_rope", "k_rope", "scores", "probs", "context")
         taps.update({f"{name}.attn.{part}": y for part, y in zip(parts, (q, k, v, *turned, *out))})
         o = taps[f"{name}.attn.out"] = linear(out[2], weights, f"{w}.self_attn.o_proj")
@@ -335,7 +337,8 @@ def evaluate(config, weights, inputs, positions, generated):
     taps["text.inputs_embeds"] = x
     batch, length = x.shape[:2]
     mask = inputs.get("attention_mask", np.ones((batch, length - generated.shape[1]), np.int64))
-    mask = np.concatenate([mask, np.ones_like(generated)], 1) != 0
+    if mask.ndim == 2:
+        mask = np.concatenate([mask, np.ones_like(generated)], 1) != 0
     decoder(taps, config, weights, x, positions, mask, length - generated.shape[1])
     if "labels" in inputs:
         taps["loss"] = loss_of(taps["logits"], inputs["labels"])
@@ -358,11 +361,18 @@ def rows_error(actual, exact):
     return (float(ratio[~skipped].max()) if (~skipped).any() else 0.0), int(skipped.sum())
 
 
+def seen_by(mask):
+    """[B,S,S] of a mask of four dimensions: floats are added, and a very low one hides a key."""
+    return (mask > -1e4 if mask.dtype.kind == "f" else mask != 0)[:, 0]
+
+
 def counted(name, tap, mask):
     """The tap with 0 in place of what no comparison looks at (contract, section 2): rows of padding,
     keys of padding, keys that the query may not see. mask [B,S] is the prompt's."""
     if not name.startswith(("text.", "logits", "step.")) or tap.dtype.kind != "f":
         return tap
+    if mask.ndim == 4:
+        return counted_square(name, tap.copy(), seen_by(mask))
     tap, real = tap.copy(), mask != 0
     step = int(name.split(".")[1]) if name.startswith("step.") else 0
     if name.endswith((".scores", ".probs")):
@@ -371,7 +381,16 @@ def counted(name, tap, mask):
         seen = seen[:, -1:, -tap.shape[-1] :] if step else seen & real[:, :, None]
         tap[~np.broadcast_to(seen[:, None], tap.shape)] = 0
     elif not step:
-        tap[~real] = 0
+        tap[~real[:, -tap.shape[1] :]] = 0  # logits may be of the last positions alone
+    return tap
+
+
+def counted_square(name, tap, seen):
+    """The same for a mask of four dimensions: keys that the query sees, rows that see any."""
+    if name.endswith((".scores", ".probs")):
+        tap[~np.broadcast_to(seen[:, None], tap.shape)] = 0
+    else:
+        tap[~seen.any(-1)[:, -tap.shape[1] :]] = 0
     return tap
 
 
@@ -395,7 +414,7 @@ def part_of(name, exact, prompt, windows_of_layers):
 def prove(config, weights, inputs, taps):
     """Checks every floating-point tap of the true form; returns (worst error, its tap)."""
     require_longdouble()
-    prompt = taps["attention_mask"].shape[1]
+    prompt = taps["attention_mask"].shape[-1]
     generated = taps.get("generated_ids", np.zeros((len(taps["attention_mask"]), 0), np.int64))
     generated = generated[:, : max(generated.shape[1] - 1, 0)]  # the last one is never fed back
     steps = [taps[f"step.{g}.position_ids"] for g in range(1, generated.shape[1] + 1)]
@@ -405,7 +424,11 @@ def prove(config, weights, inputs, taps):
     for name, tap in taps.items():
         if tap.dtype.kind != "f" or name == "pixel_values":
             continue
+        if name == "attention_mask":
+            continue
         expected = part_of(name, exact, prompt, windows(config["text_config"]))
+        if name == "logits":
+            expected = expected[:, -tap.shape[1] :]
         if expected.shape != tap.shape:
             raise NotProved(f"{name}: shape {tap.shape}, longdouble has {expected.shape}")
         # All of it, and once more what counts: a row's scale is then that of its visible keys.

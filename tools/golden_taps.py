@@ -26,6 +26,7 @@ import transformers.models.mistral.modeling_mistral as mistral
 import transformers.models.qwen2.modeling_qwen2 as qwen2
 import transformers.models.pixtral.modeling_pixtral as pixtral
 import transformers.models.siglip.modeling_siglip as siglip
+from transformers import DynamicCache
 
 NO_LABEL = -100
 ISLANDS = ("softmax", "rms_norm", "rope", "loss")
@@ -267,10 +268,10 @@ def patched(form, model, names, recorder):
             del model._loss_function
 
 
-def vision_layers_needed(config):
+def vision_layers_needed(config, call):
     """Tower layers up to the last chosen hidden state; what lies behind has no tap."""
     count = config.vision_config.num_hidden_layers
-    chosen = config.vision_feature_layer
+    chosen = call.get("vision_feature_layer", config.vision_feature_layer)
     chosen = [chosen] if isinstance(chosen, int) else chosen
     return max(c if c >= 0 else count + 1 + c for c in chosen)
 
@@ -278,8 +279,9 @@ def vision_layers_needed(config):
 class Hooks:
     """Forward hooks for every tap that is a module's input or output."""
 
-    def __init__(self, model, recorder):
+    def __init__(self, model, recorder, call=None):
         self.handles, self.recorder, self.attention_names = [], recorder, {}
+        self.call = call or {}
         self.passes(model)
         self.vision(model)
         self.text(model)
@@ -319,7 +321,7 @@ class Hooks:
 
     def vision(self, model):
         tower = model.model.vision_tower
-        needed = vision_layers_needed(model.config)
+        needed = vision_layers_needed(model.config, self.call)
         if isinstance(tower, pixtral.PixtralVisionModel):
             self.pixtral(tower, needed)
         else:
@@ -411,16 +413,64 @@ class Hooks:
             handle.remove()
 
 
-def run(model, inputs, form, generate=0):
+def additive(mask, dtype):
+    """Booleans as what transformers' own eager masks add; floats as they are, in the model's type."""
+    mask = torch.from_numpy(mask)
+    if mask.dtype != torch.bool:
+        return mask.to(dtype)
+    return torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def in_chunks(model, tensors, chunk):
+    """The prompt `chunk` positions at a time, each call with the cache of those before. All pictures
+    lie in the first chunk."""
+    cache, length = DynamicCache(config=model.config), tensors["input_ids"].shape[1]
+    for first in range(0, length, chunk):
+        part = {name: x for name, x in tensors.items() if first == 0 or name != "pixel_values"}
+        part["input_ids"] = part["input_ids"][:, first : first + chunk]
+        if "attention_mask" in part:
+            part["attention_mask"] = part["attention_mask"][:, : first + chunk]
+        model(**part, past_key_values=cache)
+
+
+def join(taps, length):
+    """The taps of all chunks under one name each, [.., S, ..]. Scores of keys in later chunks, which
+    the chunk never had, come from the same queries and keys; their probabilities are 0."""
+    joined = {}
+    for name, first in taps.items():
+        if name.startswith("step."):
+            continue
+        parts = [first] + [taps[n] for n in taps if n.startswith("step.") and n.split(".", 2)[2] == name]
+        keyed = name.startswith("text.") and name.endswith((".scores", ".probs"))
+        if keyed:
+            parts = [np.pad(x, [(0, 0)] * 3 + [(0, length - x.shape[3])]) for x in parts]
+        alone = name.startswith(("vision.", "projector.")) or name in ("attention_mask", "pixel_values", "input_ids")
+        joined[name] = first if alone else np.concatenate(parts, 2 if keyed else 1)
+    for name, scores in joined.items():
+        if name.startswith("text.") and name.endswith(".scores"):
+            q, k = (joined[name.replace(".scores", f".{x}_rope")] for x in "qk")
+            k = np.repeat(k, q.shape[2] // k.shape[2], 2)
+            whole = np.einsum("bshd,bthd->bhst", q, k) * np.asarray(q.shape[3] ** -0.5, q.dtype)
+            later = joined[name.replace(".scores", ".probs")] == 0
+            scores[later] = whole[later]
+    return joined
+
+
+def run(model, inputs, form, generate=0, call=None, chunk=0):
     """One forward pass, or greedy generation of at most `generate` tokens. inputs: contract names
-    -> NumPy arrays. Returns the taps by name."""
+    -> NumPy arrays; call: further arguments of forward. Returns the taps by name."""
     recorder = Recorder()
-    hooks = Hooks(model, recorder)
+    hooks = Hooks(model, recorder, call)
     batch, length = (inputs["input_ids"] if "input_ids" in inputs else inputs["inputs_embeds"]).shape[:2]
     if "input_ids" in inputs:
         recorder.put("input_ids", inputs["input_ids"])
-    recorder.put("attention_mask", inputs.get("attention_mask", np.ones((batch, length), np.int64)))
+    mask = inputs.get("attention_mask", np.ones((batch, length), np.int64))
+    recorder.put("attention_mask", mask.astype(np.int64) if mask.dtype == bool else mask)
     tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+    if mask.ndim == 4:
+        tensors["attention_mask"] = additive(mask, model.dtype)
+    if "logits_to_keep" in inputs:
+        tensors["logits_to_keep"] = int(inputs["logits_to_keep"])
     if "pixel_values" in inputs:
         recorder.put("pixel_values", inputs["pixel_values"])
     if "inputs_embeds" in inputs:
@@ -431,9 +481,11 @@ def run(model, inputs, form, generate=0):
             output = model.generate(**tensors, max_new_tokens=generate, do_sample=False)
             recorder.passes = 0
             recorder.put("generated_ids", output[:, length:])
+        elif chunk:
+            in_chunks(model, tensors, chunk)
         else:
-            output = model(**tensors)
+            output = model(**tensors, **(call or {}))
             if output.loss is not None:
                 recorder.put("loss", output.loss)  # float32, whatever the model, but in the form "true"
     hooks.remove()
-    return recorder.taps
+    return join(recorder.taps, length) if chunk else recorder.taps
