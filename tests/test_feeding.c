@@ -418,6 +418,8 @@ static void test_chunks_have_the_bits_of_one_pass(void **state)
         {"plain", "mask-packed", ""},
         {"plain", "mask-added", "--dtype f16"},
         {"batch-right", "batch-right", ""},
+        {"mistral", "mistral", ""}, /* its window is shorter than the prompt */
+        {"rope-yarn", "rope-yarn", ""},
         {"given-positions", "given-positions", "--dtype f32 --numerics hf"},
         {"inputs-embeds", "inputs-embeds", ""},
         {"generate", "generate", "--generate 5"},
@@ -442,21 +444,25 @@ static void test_chunks_have_the_bits_of_one_pass(void **state)
 }
 
 /* Only the rows of padding that see no key have fewer of them to be uniform over. */
-static void test_chunks_under_left_padding(void **state)
+static void test_chunks_under_padding(void **state)
 {
+    static const char *const cases[] = {"batch-left", "mistral-left", "mistral-right",
+                                        "qwen2-layers"};
     (void)state;
     support_folder folder = support_folder_new();
-    const char *run = "$LLAVA run --model $GOLDEN/batch-left/model --inputs "
-                      "$GOLDEN/batch-left/inputs.npz";
-    char command[512];
-    snprintf(command, sizeof command, "%s --dump one.npz && %s --prefill-chunk 3 --dump many.npz",
-             run, run);
-    free(output_of(&folder, command));
-    char *out = output_of(&folder, "$LLAVA diff one.npz many.npz --json -");
-    for (const char *at = out; (at = strstr(at, "\"max_abs\":")) != NULL; at++) {
-        assert_true(atof(at + 10) == 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char command[512];
+        snprintf(command, sizeof command,
+                 "rm -f *.npz; m=$GOLDEN/%s; run=\"$LLAVA run --model $m/model --inputs "
+                 "$m/inputs.npz\"; $run --dump one.npz >&2 && $run --prefill-chunk 3 --dump "
+                 "many.npz >&2 && $LLAVA diff one.npz many.npz --json - --model $m/model",
+                 cases[i]);
+        char *out = output_of(&folder, command);
+        for (const char *at = out; (at = strstr(at, "\"max_abs\":")) != NULL; at++) {
+            assert_true(atof(at + 10) == 0);
+        }
+        free(out);
     }
-    free(out);
     support_folder_remove(&folder);
 }
 
@@ -494,7 +500,7 @@ int main(void)
         cmocka_unit_test(test_diff_with_a_model_under_a_mask),
         cmocka_unit_test(test_logits_of_the_last_positions),
         cmocka_unit_test(test_chunks_have_the_bits_of_one_pass),
-        cmocka_unit_test(test_chunks_under_left_padding),
+        cmocka_unit_test(test_chunks_under_padding),
         cmocka_unit_test(test_chunks_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
