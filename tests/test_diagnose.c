@@ -104,8 +104,8 @@ static void add_case(words *w, const char *name, const char *model, bool running
     const cJSON *argument = cJSON_GetObjectItemCaseSensitive(json, "arguments")->child;
     for (; argument != NULL; argument = argument->next) {
         const char *word = argument->valuestring;
-        bool generate = strcmp(word, "--generate") == 0;
-        if (strcmp(word, "--taps") == 0 || (generate && !running)) {
+        bool of_run = strcmp(word, "--generate") == 0 || strcmp(word, "--prefill-chunk") == 0;
+        if (strcmp(word, "--taps") == 0 || (of_run && !running)) {
             argument = argument->next;
             continue;
         }
@@ -114,10 +114,11 @@ static void add_case(words *w, const char *name, const char *model, bool running
             continue;
         }
         argument = argument->next;
-        bool text_word = generate || strcmp(word, "--prompt") == 0 || strcmp(word, "--chat") == 0;
+        bool a_path = strcmp(word, "--model") == 0 || strcmp(word, "--inputs") == 0 ||
+                      strcmp(word, "--image") == 0;
         bool own = strcmp(word, "--model") == 0 && model != NULL;
         snprintf(path, sizeof path, "golden/%s/%s", name, argument->valuestring);
-        add(w, own ? model : text_word ? argument->valuestring : path);
+        add(w, own ? model : a_path ? path : argument->valuestring);
     }
     cJSON_Delete(json);
 }
