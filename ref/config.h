@@ -35,6 +35,7 @@ typedef struct {
     llava_act act;
     double norm_eps;
     double rope_theta; /* Pixtral */
+    bool pooling_head; /* SigLIP has one that no feature comes from */
 } llava_vision_config;
 
 typedef enum {

@@ -109,6 +109,7 @@ bool llava_read_vision(const llava_source *s, llava_vision_config *v)
         !llava_json_bool(s->path, s->root, "vision_config.tie_last_hidden_states", &tied, s->e)) {
         return false;
     }
+    v->pooling_head = head && tower == LLAVA_TOWER_SIGLIP;
     if (tied) {
         return llava_refuse(s, "vision_config.tie_last_hidden_states", "true is not supported yet");
     }

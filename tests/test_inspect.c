@@ -56,9 +56,9 @@ static void run_forward(llava_session *s)
 /* Every weight that a pass with pictures reads is in the table, with its shape, and no other. */
 static void needed_weights_are_those_a_run_reads(void **state)
 {
-    static const char *const cases[] = {"plain",         "sharded",  "no-projector-bias",
-                                        "grouped-heads", "tied",     "feature-layers",
-                                        "full-strategy", "one-layer"};
+    static const char *const cases[] = {
+        "plain",          "sharded",       "no-projector-bias", "grouped-heads", "tied",
+        "feature-layers", "full-strategy", "one-layer",         "qwen2",         "mistral"};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char model[64], inputs[64];

@@ -102,6 +102,41 @@ static void show_ids(const model *m)
     c->bos_id < 0 ? fputs(", bos none\n", to) : fprintf(to, ", bos %" PRId64 "\n", c->bos_id);
 }
 
+static const char *rope_type_name(llava_rope_type type)
+{
+    static const char *const names[] = {"default", "linear",   "dynamic",
+                                        "yarn",    "longrope", "llama3"};
+    return names[type];
+}
+
+static size_t sliding_layers(const llava_text_plan *t)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < t->layers; i++) {
+        count += t->slides[i];
+    }
+    return count;
+}
+
+/* What tells a rotary type, a window or a bias apart: the language models' families. */
+static void show_attention(const model *m)
+{
+    const llava_text_plan *t = &m->plan.text;
+    FILE *to = m->of->table;
+    fprintf(to, "            rotary type %s", rope_type_name(t->rope.type));
+    if (t->rope.type != LLAVA_ROPE_DEFAULT) {
+        fprintf(to, ", factor %g", t->rope.factor);
+    }
+    if (t->rope.attention_factor != 1) {
+        fprintf(to, ", cos and sin times %g", t->rope.attention_factor);
+    }
+    fprintf(to, "; biases of%s%s%s%s; ", t->qkv_bias ? " q k v" : "", t->out_bias ? " o" : "",
+            t->mlp_bias ? " MLP" : "", t->qkv_bias || t->out_bias || t->mlp_bias ? "" : " nothing");
+    size_t sliding = sliding_layers(t);
+    sliding == 0 ? fputs("no window\n", to)
+                 : fprintf(to, "window of %zu keys in %zu layers\n", t->window, sliding);
+}
+
 static void show_config(const model *m)
 {
     const llava_vision_plan *v = &m->plan.vision;
@@ -131,6 +166,7 @@ static void show_config(const model *m)
         "            RMSNorm eps %g, theta %g, vocabulary %zu, at most %zu positions, head %s\n",
         t->norm_eps, t->rope.theta, t->vocab, m->config.text.max_positions,
         t->tied_head ? "tied" : "its own");
+    show_attention(m);
     show_ids(m);
 }
 
@@ -175,6 +211,11 @@ static void put_config(model *m)
     llava_inspect_put_text(of, text, "act", llava_act_name(t->act));
     llava_inspect_put_number(of, text, "eps", t->norm_eps);
     llava_inspect_put_number(of, text, "rope_theta", t->rope.theta);
+    llava_inspect_put_text(of, text, "rope_type", rope_type_name(t->rope.type));
+    llava_inspect_put_number(of, text, "rope_attention_factor", t->rope.attention_factor);
+    llava_inspect_put_number(of, text, "window", (double)t->window);
+    llava_inspect_put_number(of, text, "sliding_layers", (double)sliding_layers(t));
+    llava_inspect_put_bool(of, text, "qkv_bias", t->qkv_bias);
     llava_inspect_put_bool(of, text, "tied_head", t->tied_head);
     llava_inspect_put_text(of, config, "projector_act", llava_act_name(m->plan.projector_act));
     llava_inspect_put_number(of, config, "image_tokens", (double)m->tower.feature_rows);
@@ -301,40 +342,70 @@ static void put_row(llava_inspection *of, cJSON *object, const llava_checkpoint_
     llava_inspect_put_bool(of, object, "used", entry->used);
 }
 
-/* Lists the tensors and their parameters by part. */
+/* Parameters by part, the last for all of them. */
+typedef struct {
+    size_t all[PARTS + 1], unused[PARTS + 1];
+    bool spare; /* what is added now is not used */
+} parameters;
+
+static void add_parameters(parameters *p, llava_part part, size_t count, bool used)
+{
+    p->all[part] += count;
+    p->all[PARTS] += count;
+    p->unused[part] += used ? 0 : count;
+    p->unused[PARTS] += used ? 0 : count;
+}
+
+static void show_parameters(llava_inspection *of, const parameters *p)
+{
+    fprintf(of->table, "\n%-10s %16s %16s\n", "part", "parameters", "of them unused");
+    cJSON *object = llava_inspect_put_object(of, of->json, "parameters");
+    cJSON *in_vain = llava_inspect_put_object(of, of->json, "unused_parameters");
+    for (size_t part = 0; part <= PARTS; part++) {
+        const char *name = part == PARTS ? "total" : llava_part_name((llava_part)part);
+        fprintf(of->table, "%-10s %16zu %16zu\n", name, p->all[part], p->unused[part]);
+        llava_inspect_put_number(of, object, name, (double)p->all[part]);
+        llava_inspect_put_number(of, in_vain, name, (double)p->unused[part]);
+    }
+}
+
+/* What transformers' model of this configuration has, the head not counted where it is the token
+ * table. */
+static bool count_one(void *self, const llava_needed *weight)
+{
+    parameters *p = self;
+    size_t count = weight->optional ? 0 : 1;
+    for (int i = 0; i < weight->rank; i++) {
+        count *= weight->shape[i];
+    }
+    add_parameters(p, weight->part, count, !p->spare);
+    return true;
+}
+
+/* Lists the tensors and their parameters by part; without a file of weights, the parameters that
+ * the configuration alone tells. */
 static void show_tensors(model *m)
 {
     llava_inspection *of = m->of;
-    size_t counts[PARTS + 1] = {0}, unused[PARTS + 1] = {0};
+    parameters counts = {.spare = false};
     size_t all = m->weights == NULL ? 0 : llava_checkpoint_count(m->weights);
     cJSON *tensors = llava_inspect_put_array(of, of->json, "tensors");
     if (m->weights == NULL) {
-        fputs("\nno weights in this folder\n", of->table);
+        fputs("\nno weights in this folder: parameters by the configuration\n", of->table);
+        llava_needed_list(&m->plan, count_one, &counts);
+        counts.spare = true;
+        llava_spare_list(&m->plan, &m->config, count_one, &counts);
     } else {
         fprintf(of->table, "\n%-*s %-*s shape\n", NAME_WIDTH, "tensor", TYPE_WIDTH, "type");
     }
     for (size_t i = 0; i < all; i++) {
         llava_checkpoint_entry entry = llava_checkpoint_at(m->weights, i);
-        llava_part part = llava_part_of(entry.weight.name);
-        size_t count = is_parameter(&entry) ? entry.weight.count : 0;
-        counts[part] += count;
-        counts[PARTS] += count;
-        unused[part] += entry.used ? 0 : count;
-        unused[PARTS] += entry.used ? 0 : count;
+        add_parameters(&counts, llava_part_of(entry.weight.name),
+                       is_parameter(&entry) ? entry.weight.count : 0, entry.used);
         show_row(m, &entry);
         put_row(of, llava_inspect_put_item(of, tensors), &entry);
     }
-    if (m->weights != NULL) {
-        fprintf(of->table, "\n%-10s %16s %16s\n", "part", "parameters", "of them unused");
-    }
-    cJSON *object = llava_inspect_put_object(of, of->json, "parameters");
-    cJSON *in_vain = llava_inspect_put_object(of, of->json, "unused_parameters");
-    for (size_t part = 0; m->weights != NULL && part <= PARTS; part++) {
-        const char *name = part == PARTS ? "total" : llava_part_name((llava_part)part);
-        fprintf(of->table, "%-10s %16zu %16zu\n", name, counts[part], unused[part]);
-        llava_inspect_put_number(of, object, name, (double)counts[part]);
-        llava_inspect_put_number(of, in_vain, name, (double)unused[part]);
-    }
+    show_parameters(of, &counts);
 }
 
 /* ---- multiplications ---------------------------------------------------------------------------

@@ -19,6 +19,8 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODELS = ["demo-chat", "plain", "grouped-heads", "batch-left", "generate"]
+# What only a rotary type, a window or grouped layers give something to act on.
+FAMILIES = ["rope-llama3", "rope-yarn-given", "rope-longrope-grows", "rope-dynamic", "qwen2", "mistral-left"]
 TYPES = ["f32", "bf16", "f16"]
 
 
@@ -115,6 +117,17 @@ def cell(row):
     return f"{effect:.1e} {('(' + marks + ')') if marks else '(unseen)'}"
 
 
+def lines(found, models, chosen):
+    """The rows of a table: found[model] is what effects() gave."""
+    out = []
+    for decision, values in chosen:
+        for value in values[1:]:
+            rows = [found[case].get((decision, value)) for case in models]
+            first = next((r[0] for r in rows if r is not None and r[1] > 1e-14), "-")
+            out.append(f"| `{decision}={value}` | `{first}` | " + " | ".join(cell(r) for r in rows) + " |")
+    return out
+
+
 def write(program):
     out = [
         "# What every wrong decision does",
@@ -134,13 +147,20 @@ def write(program):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         found = {case: effects(program, case, folder) for case in MODELS}
-        for decision, values in table:
-            if decision.startswith(("image.", "tokens.", "cache.")):
-                continue
-            for value in values[1:]:
-                rows = [found[case].get((decision, value)) for case in MODELS]
-                first = next((r[0] for r in rows if r is not None and r[1] > 1e-14), "-")
-                out.append(f"| `{decision}={value}` | `{first}` | " + " | ".join(cell(r) for r in rows) + " |")
+        passes = [d for d in table if not d[0].startswith(("image.", "tokens.", "cache."))]
+        special = [d for d in passes if not any((d[0], v) in found[case] for case in MODELS for v in d[1][1:])]
+        out += lines(found, MODELS, [d for d in passes if d not in special])
+        found = {case: effects(program, case, folder) for case in FAMILIES}
+        out += [
+            "",
+            "## Rotary types and sliding windows",
+            "",
+            "What no model above gives anything to act on.",
+            "",
+            "| decision | first tap | " + " | ".join(FAMILIES) + " |",
+            "|---|---|" + "---|" * len(FAMILIES),
+            *lines(found, FAMILIES, special),
+        ]
         out += [
             "",
             "`cache.position` shows in decoding steps only, first in `step.1.position_ids`.",

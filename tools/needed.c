@@ -98,6 +98,26 @@ static const row rows[] = {
 
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
+/* Of CLIP's and SigLIP's towers, and read by nobody here: what makes the pooled vector. */
+static const row post_norm[] = {
+    {TOWER "post_layernorm.weight", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {TOWER "post_layernorm.bias", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+};
+#define POOL TOWER "head."
+static const row pooling_head[] = {
+    {POOL "probe", "11D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "attention.in_proj_weight", "QD", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "attention.in_proj_bias", "Q", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "attention.out_proj.weight", "DD", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "attention.out_proj.bias", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "layernorm.weight", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "layernorm.bias", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "mlp.fc1.weight", "MD", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "mlp.fc1.bias", "M", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "mlp.fc2.weight", "DM", VISION, LLAVA_PER_NOTHING, ENCODER},
+    {POOL "mlp.fc2.bias", "D", VISION, LLAVA_PER_NOTHING, ENCODER},
+};
+
 const char *llava_part_name(llava_part part)
 {
     static const char *const names[] = {"vision", "projector", "text", "other"};
@@ -135,6 +155,10 @@ static size_t size_of(const llava_plan *p, char letter)
         return v->position_rows;
     case 'M':
         return v->intermediate;
+    case 'Q':
+        return 3 * v->hidden;
+    case '1':
+        return 1;
     case 'C':
         return v->feature_width;
     case 'H':
@@ -211,27 +235,60 @@ static bool list_one(const listing *l, const row *r, size_t layer)
     return l->each(l->self, &weight);
 }
 
+static bool is_layered(const row *r)
+{
+    return strstr(r->name, "%zu") != NULL;
+}
+
+/* count rows, for each of the layers first .. end - 1 (one pass where they belong to none). */
+static bool list_rows(const listing *l, const row *from, size_t count, size_t first, size_t end)
+{
+    for (size_t layer = first; layer < end; layer++) {
+        for (size_t k = 0; k < count; k++) {
+            if (!list_one(l, &from[k], layer)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* The rows from i on that are of layers, or of none, alike. */
+static size_t run_length(size_t i)
+{
+    size_t end = i;
+    while (end < ROWS && is_layered(&rows[end]) == is_layered(&rows[i])) {
+        end++;
+    }
+    return end - i;
+}
+
 bool llava_needed_list(const llava_plan *plan, bool (*each)(void *self, const llava_needed *weight),
                        void *self)
 {
     listing l = {plan, each, self};
-    for (size_t i = 0; i < ROWS;) {
-        size_t end = i, layers = 1;
-        bool layered = strstr(rows[i].name, "%zu") != NULL;
-        while (end < ROWS && (strstr(rows[end].name, "%zu") != NULL) == layered) {
-            end++;
+    for (size_t i = 0; i < ROWS; i += run_length(i)) {
+        size_t layers = !is_layered(&rows[i])    ? 1
+                        : rows[i].part == VISION ? plan->vision.layers_needed
+                                                 : plan->text.layers;
+        if (!list_rows(&l, &rows[i], run_length(i), 0, layers)) {
+            return false;
         }
-        if (layered) {
-            layers = rows[i].part == VISION ? plan->vision.layers_needed : plan->text.layers;
-        }
-        for (size_t layer = 0; layer < layers; layer++) {
-            for (size_t k = i; k < end; k++) {
-                if (!list_one(&l, &rows[k], layer)) {
-                    return false;
-                }
-            }
-        }
-        i = end;
     }
     return true;
+}
+
+bool llava_spare_list(const llava_plan *plan, const llava_config *config,
+                      bool (*each)(void *self, const llava_needed *weight), void *self)
+{
+    listing l = {plan, each, self};
+    size_t first = 0;
+    while (!is_layered(&rows[first])) {
+        first++;
+    }
+    return list_rows(&l, &rows[first], run_length(first), plan->vision.layers_needed,
+                     plan->vision.layers) &&
+           list_rows(&l, post_norm, sizeof post_norm / sizeof *post_norm, 0, 1) &&
+           (!config->vision.pooling_head ||
+            list_rows(&l, pooling_head, sizeof pooling_head / sizeof *pooling_head, 0, 1));
 }

@@ -42,4 +42,9 @@ typedef struct {
 bool llava_needed_list(const llava_plan *plan, bool (*each)(void *self, const llava_needed *weight),
                        void *self);
 
+/* The same for the weights that transformers' model has besides and that no feature comes from:
+ * tower layers behind the last chosen hidden state, the norm behind them, SigLIP's pooling head. */
+bool llava_spare_list(const llava_plan *plan, const llava_config *config,
+                      bool (*each)(void *self, const llava_needed *weight), void *self);
+
 #endif
