@@ -19,8 +19,9 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODELS = ["demo-chat", "plain", "grouped-heads", "batch-left", "generate"]
-# What only a rotary type, a window or grouped layers give something to act on.
-FAMILIES = ["rope-llama3", "rope-yarn-given", "rope-longrope-grows", "rope-dynamic", "qwen2", "mistral-left"]
+# What only another tower, a rotary type or a window gives something to act on.
+FAMILIES = ["siglip", "pixtral", "rope-llama3", "rope-yarn-given", "rope-longrope-grows", "rope-dynamic", "qwen2",
+            "mistral-left"]
 TYPES = ["f32", "bf16", "f16"]
 
 
@@ -148,18 +149,23 @@ def write(program):
         folder = pathlib.Path(name)
         found = {case: effects(program, case, folder) for case in MODELS}
         passes = [d for d in table if not d[0].startswith(("image.", "tokens.", "cache."))]
-        special = [d for d in passes if not any((d[0], v) in found[case] for case in MODELS for v in d[1][1:])]
+        others = {case: effects(program, case, folder) for case in FAMILIES}
+
+        def acts_in(effects_of):
+            known = {decision for table in effects_of.values() for decision, _ in table}
+            return [d for d in passes if d[0] in known]
+
+        special = [d for d in acts_in(others) if d not in acts_in(found)]
         out += lines(found, MODELS, [d for d in passes if d not in special])
-        found = {case: effects(program, case, folder) for case in FAMILIES}
         out += [
             "",
-            "## Rotary types and sliding windows",
+            "## Other towers, rotary types, sliding windows",
             "",
             "What no model above gives anything to act on.",
             "",
             "| decision | first tap | " + " | ".join(FAMILIES) + " |",
             "|---|---|" + "---|" * len(FAMILIES),
-            *lines(found, FAMILIES, special),
+            *lines(others, FAMILIES, special),
         ]
         out += [
             "",
