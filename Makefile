@@ -37,7 +37,7 @@ endif
 COMPILE = $(CC) $(DEFINES) $(PACKAGE_CFLAGS) -I. $(CFLAGS) $(WARNINGS) $(NUMERICS) $(SANITIZERS)
 LINK    = $(CC) $(CFLAGS) $(NUMERICS) $(SANITIZERS) $(LDFLAGS)
 
-REF_C   := $(filter-out ref/jpeg%.c,$(wildcard ref/*.c)) $(wildcard ref/ops/*.c)
+REF_C   := $(filter-out ref/jpeg%.c,$(wildcard ref/*.c)) $(wildcard ref/ops/*.c) $(wildcard ref/fast/*.c)
 REF_C   += $(if $(filter 1,$(JPEG)),ref/jpeg.c,ref/jpeg_absent.c)
 TOOLS_C := $(filter-out tools/main.c,$(wildcard tools/*.c))
 TEST_C  := $(wildcard tests/test_*.c)
@@ -141,7 +141,7 @@ docs-check: all $(VENV)/ready
 	$(VENV)/bin/python tools/check_docs.py --binary $(BUILD)/llava-ref
 
 format:
-	clang-format -i ref/*.[ch] ref/ops/*.[ch] tools/*.[ch] tests/*.[ch] tests/fuzz/*.[ch]
+	clang-format -i ref/*.[ch] ref/ops/*.[ch] ref/fast/*.[ch] tools/*.[ch] tests/*.[ch] tests/fuzz/*.[ch]
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin

@@ -1,5 +1,7 @@
 #include "stage.h"
 
+#include "fast/fast.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +122,9 @@ bool llava_linear_by_name(llava_run *r, double *y, const double *x, size_t rows,
     va_start(arguments, format);
     vsnprintf(name, sizeof name, format, arguments);
     va_end(arguments);
+    if (r->fast != NULL) {
+        return llava_fast_linear(r, y, x, rows, inner, outputs, biased, name);
+    }
     llava_weight weight, bias;
     return need(r, &weight, name, ".weight", 2, (size_t[]){outputs, inner}) &&
            (!biased || need(r, &bias, name, ".bias", 1, (size_t[]){outputs})) &&

@@ -8,12 +8,14 @@
 #include "tap.h"
 
 typedef struct llava_scratch_block llava_scratch_block;
+typedef struct llava_fast llava_fast;
 
 typedef struct {
     const llava_checkpoint *weights;
     const llava_plan *plan;
     const llava_sink *sink; /* NULL: nobody listens */
     const char *prefix;     /* in front of every tap's name: "", or "step.3." while decoding */
+    llava_fast *fast;       /* --path fast: its state; NULL: the plain path */
     llava_error *error;
     llava_scratch_block *scratch;
     size_t chunk; /* positions of the prompt at a time, over a warm cache; 0: all at once. The sink

@@ -6,6 +6,7 @@
  *
  * Query position s sees key position t where t <= s and t is not padding. heads / kv_heads query
  * heads share one key/value head. Source: transformers models/llama/modeling_llama.py; spec 4.1. */
+#include "fast/fast.h"
 #include "model.h"
 
 #include "elementary.h"
@@ -399,8 +400,14 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
         ok = llava_put(r, x, (llava_shape){3, {cache->batch, length, t->hidden}},
                        "text.layers.%zu.output", goal->text_first - 1);
     }
+    if (ok && r->fast != NULL && p.full.bias != NULL) {
+        ok = llava_fail(r->error, "--path fast: attention_mask: numbers to be added to the scores: "
+                                  "only on the plain path");
+    }
+    const llava_fast_pass fast = {p.batch,  p.length, cache->length, cache->layers > 1,
+                                  p.cosine, p.sine,   p.full.visible};
     for (size_t i = goal->text_first; ok && i < goal->text_layers; i++) {
-        ok = layer(&p, i, x);
+        ok = r->fast != NULL ? llava_fast_text_layer(r, i, &fast, x) : layer(&p, i, x);
     }
     cache->length += length;
     if (ok && goal->norm) {

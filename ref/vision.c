@@ -14,6 +14,8 @@
  * models/llava/modeling_llava.py; spec 2.1, 2.2, 3. */
 #include "vision.h"
 
+#include "fast/fast.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -440,7 +442,9 @@ bool llava_vision(llava_run *r, const llava_goal *goal, const llava_inputs *in, 
     }
     for (size_t index = 0; ok && index <= last; index++) {
         if (index > first) {
-            ok = layer(&t, index - 1, h);
+            ok = r->fast != NULL
+                     ? llava_fast_vision_layer(r, index - 1, t.of.sequences, t.of.rows, h)
+                     : layer(&t, index - 1, h);
         } else if (first > 0) {
             ok = put_state(&t, index, h);
         }

@@ -355,10 +355,11 @@ static void what_cannot_be_measured_is_refused(void **unused)
     (void)unused;
     support_folder folder = support_folder_new();
     llava_error e;
-    const char *const fast[] = {"--model", TEXT "/model", "--inputs", TEXT "/inputs.npz",
-                                "--path",  "fast",        NULL};
+    const char *const fast[] = {"--model",          TEXT "/model", "--inputs",
+                                TEXT "/inputs.npz", "--path",      "fast",
+                                "--dtype",          "f64",         NULL};
     assert_int_equal(bench(&folder, fast, &e), LLAVA_CANNOT);
-    support_says(&e, "--path fast: not in this version");
+    support_says(&e, "--path fast: --dtype f64");
     const char *const none[] = {"--inputs", TEXT "/inputs.npz", "--runs", "0", NULL};
     assert_int_equal(bench(&folder, none, &e), LLAVA_CANNOT);
     support_says(&e, "--runs 0");

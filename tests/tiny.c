@@ -11,143 +11,250 @@
 /* ---- the model ---------------------------------------------------------------------------------
  */
 
-static const char config_text[] =
-    "{\"model_type\":\"llava\",\"image_token_index\":28,"
-    "\"vision_config\":{\"model_type\":\"clip_vision_model\",\"hidden_size\":12,"
-    "\"intermediate_size\":14,\"num_hidden_layers\":3,\"num_attention_heads\":2,"
-    "\"image_size\":7,\"patch_size\":2,\"layer_norm_eps\":1e-5},"
-    "\"text_config\":{\"model_type\":\"llama\",\"hidden_size\":16,\"intermediate_size\":18,"
-    "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":6,"
-    "\"vocab_size\":29,\"rms_norm_eps\":1e-5,\"attention_bias\":true,\"mlp_bias\":true}}";
-
-/* Every tensor, {} for the layer's number. Shapes end with 0. */
+/* Every tensor: {} for the layer's number, a letter for each axis (size_of). */
 static const struct {
-    const char *name;
-    size_t layers, shape[4];
+    const char *name, *axes;
 } tensors[] = {
-    {"vision_tower.vision_model.embeddings.class_embedding", 0, {12}},
-    {"vision_tower.vision_model.embeddings.patch_embedding.weight", 0, {12, 3, 2, 2}},
-    {"vision_tower.vision_model.embeddings.position_embedding.weight", 0, {10, 12}},
-    {"vision_tower.vision_model.pre_layrnorm.weight", 0, {12}},
-    {"vision_tower.vision_model.pre_layrnorm.bias", 0, {12}},
-    {"vision_tower.vision_model.encoder.layers.{}.layer_norm1.weight", 3, {12}},
-    {"vision_tower.vision_model.encoder.layers.{}.layer_norm1.bias", 3, {12}},
-    {"vision_tower.vision_model.encoder.layers.{}.self_attn.q_proj.weight", 3, {12, 12}},
-    {"vision_tower.vision_model.encoder.layers.{}.self_attn.q_proj.bias", 3, {12}},
-    {"vision_tower.vision_model.encoder.layers.{}.self_attn.k_proj.weight", 3, {12, 12}},
-    {"vision_tower.vision_model.encoder.layers.{}.self_attn.k_proj.bias", 3, {12}},
-    {"vision_tower.vision_model.encoder.layers.{}.self_attn.v_proj.weight", 3, {12, 12}},
-    {"vision_tower.vision_model.encoder.layers.{}.self_attn.v_proj.bias", 3, {12}},
-    {"vision_tower.vision_model.encoder.layers.{}.self_attn.out_proj.weight", 3, {12, 12}},
-    {"vision_tower.vision_model.encoder.layers.{}.self_attn.out_proj.bias", 3, {12}},
-    {"vision_tower.vision_model.encoder.layers.{}.layer_norm2.weight", 3, {12}},
-    {"vision_tower.vision_model.encoder.layers.{}.layer_norm2.bias", 3, {12}},
-    {"vision_tower.vision_model.encoder.layers.{}.mlp.fc1.weight", 3, {14, 12}},
-    {"vision_tower.vision_model.encoder.layers.{}.mlp.fc1.bias", 3, {14}},
-    {"vision_tower.vision_model.encoder.layers.{}.mlp.fc2.weight", 3, {12, 14}},
-    {"vision_tower.vision_model.encoder.layers.{}.mlp.fc2.bias", 3, {12}},
-    {"vision_tower.vision_model.post_layernorm.weight", 0, {12}},
-    {"vision_tower.vision_model.post_layernorm.bias", 0, {12}},
-    {"multi_modal_projector.linear_1.weight", 0, {16, 12}},
-    {"multi_modal_projector.linear_1.bias", 0, {16}},
-    {"multi_modal_projector.linear_2.weight", 0, {16, 16}},
-    {"multi_modal_projector.linear_2.bias", 0, {16}},
-    {"language_model.model.embed_tokens.weight", 0, {29, 16}},
-    {"language_model.model.layers.{}.input_layernorm.weight", 2, {16}},
-    {"language_model.model.layers.{}.self_attn.q_proj.weight", 2, {24, 16}},
-    {"language_model.model.layers.{}.self_attn.q_proj.bias", 2, {24}},
-    {"language_model.model.layers.{}.self_attn.k_proj.weight", 2, {12, 16}},
-    {"language_model.model.layers.{}.self_attn.k_proj.bias", 2, {12}},
-    {"language_model.model.layers.{}.self_attn.v_proj.weight", 2, {12, 16}},
-    {"language_model.model.layers.{}.self_attn.v_proj.bias", 2, {12}},
-    {"language_model.model.layers.{}.self_attn.o_proj.weight", 2, {16, 24}},
-    {"language_model.model.layers.{}.self_attn.o_proj.bias", 2, {16}},
-    {"language_model.model.layers.{}.post_attention_layernorm.weight", 2, {16}},
-    {"language_model.model.layers.{}.mlp.gate_proj.weight", 2, {18, 16}},
-    {"language_model.model.layers.{}.mlp.gate_proj.bias", 2, {18}},
-    {"language_model.model.layers.{}.mlp.up_proj.weight", 2, {18, 16}},
-    {"language_model.model.layers.{}.mlp.up_proj.bias", 2, {18}},
-    {"language_model.model.layers.{}.mlp.down_proj.weight", 2, {16, 18}},
-    {"language_model.model.layers.{}.mlp.down_proj.bias", 2, {16}},
-    {"language_model.model.norm.weight", 0, {16}},
-    {"language_model.lm_head.weight", 0, {29, 16}},
+    {"vision_tower.vision_model.embeddings.class_embedding", "D"},
+    {"vision_tower.vision_model.embeddings.patch_embedding.weight", "D3pp"},
+    {"vision_tower.vision_model.embeddings.position_embedding.weight", "RD"},
+    {"vision_tower.vision_model.pre_layrnorm.weight", "D"},
+    {"vision_tower.vision_model.pre_layrnorm.bias", "D"},
+    {"vision_tower.vision_model.encoder.layers.{}.layer_norm1.weight", "D"},
+    {"vision_tower.vision_model.encoder.layers.{}.layer_norm1.bias", "D"},
+    {"vision_tower.vision_model.encoder.layers.{}.self_attn.q_proj.weight", "DD"},
+    {"vision_tower.vision_model.encoder.layers.{}.self_attn.q_proj.bias", "D"},
+    {"vision_tower.vision_model.encoder.layers.{}.self_attn.k_proj.weight", "DD"},
+    {"vision_tower.vision_model.encoder.layers.{}.self_attn.k_proj.bias", "D"},
+    {"vision_tower.vision_model.encoder.layers.{}.self_attn.v_proj.weight", "DD"},
+    {"vision_tower.vision_model.encoder.layers.{}.self_attn.v_proj.bias", "D"},
+    {"vision_tower.vision_model.encoder.layers.{}.self_attn.out_proj.weight", "DD"},
+    {"vision_tower.vision_model.encoder.layers.{}.self_attn.out_proj.bias", "D"},
+    {"vision_tower.vision_model.encoder.layers.{}.layer_norm2.weight", "D"},
+    {"vision_tower.vision_model.encoder.layers.{}.layer_norm2.bias", "D"},
+    {"vision_tower.vision_model.encoder.layers.{}.mlp.fc1.weight", "MD"},
+    {"vision_tower.vision_model.encoder.layers.{}.mlp.fc1.bias", "M"},
+    {"vision_tower.vision_model.encoder.layers.{}.mlp.fc2.weight", "DM"},
+    {"vision_tower.vision_model.encoder.layers.{}.mlp.fc2.bias", "D"},
+    {"vision_tower.vision_model.post_layernorm.weight", "D"},
+    {"vision_tower.vision_model.post_layernorm.bias", "D"},
+    {"multi_modal_projector.linear_1.weight", "HF"},
+    {"multi_modal_projector.linear_1.bias", "H"},
+    {"multi_modal_projector.linear_2.weight", "HH"},
+    {"multi_modal_projector.linear_2.bias", "H"},
+    {"language_model.model.embed_tokens.weight", "VH"},
+    {"language_model.model.layers.{}.input_layernorm.weight", "H"},
+    {"language_model.model.layers.{}.self_attn.q_proj.weight", "QH"},
+    {"language_model.model.layers.{}.self_attn.q_proj.bias", "Q"},
+    {"language_model.model.layers.{}.self_attn.k_proj.weight", "KH"},
+    {"language_model.model.layers.{}.self_attn.k_proj.bias", "K"},
+    {"language_model.model.layers.{}.self_attn.v_proj.weight", "KH"},
+    {"language_model.model.layers.{}.self_attn.v_proj.bias", "K"},
+    {"language_model.model.layers.{}.self_attn.o_proj.weight", "HQ"},
+    {"language_model.model.layers.{}.self_attn.o_proj.bias", "H"},
+    {"language_model.model.layers.{}.post_attention_layernorm.weight", "H"},
+    {"language_model.model.layers.{}.mlp.gate_proj.weight", "IH"},
+    {"language_model.model.layers.{}.mlp.gate_proj.bias", "I"},
+    {"language_model.model.layers.{}.mlp.up_proj.weight", "IH"},
+    {"language_model.model.layers.{}.mlp.up_proj.bias", "I"},
+    {"language_model.model.layers.{}.mlp.down_proj.weight", "HI"},
+    {"language_model.model.layers.{}.mlp.down_proj.bias", "H"},
+    {"language_model.model.norm.weight", "H"},
+    {"language_model.lm_head.weight", "VH"},
 };
 
-enum { HEADER = 40000, NUMBERS = 20000 };
+const tiny_shape tiny_default = {
+    .image = TINY_IMAGE,
+    .patch = 2,
+    .tower = TINY_TOWER,
+    .tower_heads = 2,
+    .tower_wide = 14,
+    .tower_layers = 3,
+    .hidden = TINY_HIDDEN,
+    .heads = 4,
+    .kv_heads = 2,
+    .head_dim = 6,
+    .wide = 18,
+    .layers = 2,
+    .vocab = TINY_VOCAB,
+    .stored = LLAVA_F32,
+};
 
-/* A file in the making: the header's text behind room for its length, and the numbers. */
-typedef struct {
-    char header[HEADER];
-    float numbers[NUMBERS];
-    size_t length, count;
-    uint64_t seed;
-} writing;
-
-static void add_tensor(writing *w, const char *name, size_t layer, const size_t *shape)
+size_t tiny_patches(const tiny_shape *s)
 {
-    const char *mark = strstr(name, "{}");
-    int front = (int)(mark == NULL ? strlen(name) : (size_t)(mark - name));
-    char full[128], sizes[64];
-    size_t count = 1, at = 0;
-    snprintf(full, sizeof full, mark == NULL ? "%.*s" : "%.*s%zu%s", front, name, layer,
-             mark == NULL ? "" : mark + 2);
-    for (size_t i = 0; i < 4 && shape[i] != 0; i++) {
-        at += (size_t)snprintf(sizes + at, sizeof sizes - at, i == 0 ? "%zu" : ",%zu", shape[i]);
-        count *= shape[i];
-    }
-    w->length += (size_t)snprintf(
-        w->header + w->length, HEADER - w->length,
-        "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-        w->count == 0 ? "{" : ",", full, sizes, 4 * w->count, 4 * (w->count + count));
-    assert_true(w->length < HEADER - 1 && w->count + count <= NUMBERS);
-    /* norms around 1; matrices so that a product keeps the size of what it is given */
-    bool is_norm = shape[1] == 0 && strstr(full, "norm") != NULL && strstr(full, "weight") != NULL;
-    for (size_t i = 0; i < count; i++) {
-        double x = support_random(&w->seed);
-        w->numbers[w->count++] = (float)(is_norm ? 1 + x / 4 : x / 2);
+    return s->image / s->patch * (s->image / s->patch);
+}
+
+size_t tiny_picture_rows(const tiny_shape *s)
+{
+    return tiny_patches(s) + (s->full ? 1 : 0);
+}
+
+static size_t size_of(const tiny_shape *s, char axis)
+{
+    switch (axis) {
+    case '3':
+        return 3;
+    case 'p':
+        return s->patch;
+    case 'R':
+        return tiny_patches(s) + 1;
+    case 'D':
+        return s->tower;
+    case 'M':
+        return s->tower_wide;
+    case 'F':
+        return s->tower * (s->two_features ? 2 : 1);
+    case 'H':
+        return s->hidden;
+    case 'I':
+        return s->wide;
+    case 'Q':
+        return s->heads * s->head_dim;
+    case 'K':
+        return s->kv_heads * s->head_dim;
+    default:
+        return s->vocab;
     }
 }
 
-static void write_weights(const support_folder *folder)
+static void write_config(const support_folder *folder, const tiny_shape *s)
+{
+    char text[2048];
+    snprintf(
+        text, sizeof text,
+        "{\"model_type\":\"llava\",\"image_token_index\":%zu,\"tie_word_embeddings\":%s,"
+        "\"vision_feature_layer\":%s,\"vision_feature_select_strategy\":\"%s\","
+        "\"vision_config\":{\"model_type\":\"clip_vision_model\",\"hidden_size\":%zu,"
+        "\"intermediate_size\":%zu,\"num_hidden_layers\":%zu,\"num_attention_heads\":%zu,"
+        "\"image_size\":%zu,\"patch_size\":%zu,\"layer_norm_eps\":1e-5},"
+        "\"text_config\":{\"model_type\":\"llama\",\"hidden_size\":%zu,\"intermediate_size\":%zu,"
+        "\"num_hidden_layers\":%zu,\"num_attention_heads\":%zu,\"num_key_value_heads\":%zu,"
+        "\"head_dim\":%zu,\"vocab_size\":%zu,\"rms_norm_eps\":1e-5,\"attention_bias\":true,"
+        "\"mlp_bias\":true}}",
+        s->vocab - 1, s->tied ? "true" : "false", s->two_features ? "[-1, 1]" : "-2",
+        s->full ? "full" : "default", s->tower, s->tower_wide, s->tower_layers, s->tower_heads,
+        s->image, s->patch, s->hidden, s->wide, s->layers, s->heads, s->kv_heads, s->head_dim,
+        s->vocab);
+    support_write_text(folder, "config.json", text);
+}
+
+enum { HEADER = 80000 };
+
+/* A file in the making: the header's text, and the bytes of the numbers. */
+typedef struct {
+    const tiny_shape *shape;
+    char header[HEADER];
+    uint8_t *bytes;
+    size_t length, count, room;
+    uint64_t seed;
+} writing;
+
+/* The bytes of x as files have them. */
+static void add_number(writing *w, double x)
+{
+    llava_dtype type = w->shape->stored;
+    float single = (float)x;
+    uint64_t bits = 0;
+    uint32_t narrow;
+    memcpy(&narrow, &single, sizeof narrow);
+    memcpy(&bits, &x, sizeof bits);
+    bits = type == LLAVA_F32    ? narrow
+           : type == LLAVA_F16  ? llava_encode_f16(x)
+           : type == LLAVA_BF16 ? llava_encode_bf16(x)
+                                : bits;
+    size_t size = llava_dtype_size(type), at = w->count++ * size;
+    if (at + size > w->room) {
+        w->room = 2 * w->room + 4096;
+        w->bytes = realloc(w->bytes, w->room);
+        assert_non_null(w->bytes);
+    }
+    for (size_t i = 0; i < size; i++) {
+        w->bytes[at + i] = (uint8_t)(bits >> (8 * i));
+    }
+}
+
+static void add_tensor(writing *w, const char *name, size_t layer, const char *axes)
+{
+    static const char *const types[] = {
+        [LLAVA_F64] = "F64", [LLAVA_F32] = "F32", [LLAVA_F16] = "F16", [LLAVA_BF16] = "BF16"};
+    const char *mark = strstr(name, "{}");
+    int front = (int)(mark == NULL ? strlen(name) : (size_t)(mark - name));
+    char full[128], sizes[64];
+    size_t count = 1, at = 0, size = llava_dtype_size(w->shape->stored);
+    snprintf(full, sizeof full, mark == NULL ? "%.*s" : "%.*s%zu%s", front, name, layer,
+             mark == NULL ? "" : mark + 2);
+    for (size_t i = 0; axes[i] != '\0'; i++) {
+        size_t axis = size_of(w->shape, axes[i]);
+        at += (size_t)snprintf(sizes + at, sizeof sizes - at, i == 0 ? "%zu" : ",%zu", axis);
+        count *= axis;
+    }
+    w->length +=
+        (size_t)snprintf(w->header + w->length, HEADER - w->length,
+                         "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                         w->count == 0 ? "{" : ",", full, types[w->shape->stored], sizes,
+                         size * w->count, size * (w->count + count));
+    assert_true(w->length < HEADER - 1);
+    /* norms around 1; matrices so that a product keeps the size of what it is given: the default's
+     * numbers are those of [-1/2, 1/2), wider ones shrink with the width */
+    bool is_norm =
+        axes[1] == '\0' && strstr(full, "norm") != NULL && strstr(full, "weight") != NULL;
+    size_t inner = count / size_of(w->shape, axes[0]);
+    double scale = inner > 24 ? 24 / (double)inner : 1;
+    for (size_t i = 0; i < count; i++) {
+        double x = support_random(&w->seed);
+        add_number(w, is_norm ? 1 + x / 4 : x / 2 * scale);
+    }
+}
+
+static void write_weights(const support_folder *folder, const tiny_shape *shape)
 {
     writing *w = calloc(1, sizeof *w);
     assert_non_null(w);
     w->seed = 20240229;
+    w->shape = shape;
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
-        for (size_t layer = 0; layer == 0 || layer < tensors[i].layers; layer++) {
-            add_tensor(w, tensors[i].name, layer, tensors[i].shape);
+        const char *name = tensors[i].name;
+        bool vision = strncmp(name, "vision", 6) == 0;
+        size_t layers = strstr(name, "{}") == NULL ? 1
+                        : vision                   ? shape->tower_layers
+                                                   : shape->layers;
+        bool head = strcmp(name, "language_model.lm_head.weight") == 0;
+        for (size_t layer = 0; layer < layers && !(head && shape->tied); layer++) {
+            add_tensor(w, name, layer, tensors[i].axes);
         }
     }
     w->header[w->length++] = '}';
-    size_t bytes = 8 + w->length + 4 * w->count;
-    uint8_t *file = calloc(bytes, 1), *data = file + 8 + w->length;
+    size_t data = w->count * llava_dtype_size(shape->stored), bytes = 8 + w->length + data;
+    uint8_t *file = calloc(bytes, 1);
     assert_non_null(file);
     for (size_t i = 0; i < 8; i++) {
         file[i] = (uint8_t)((uint64_t)w->length >> (8 * i));
     }
     memcpy(file + 8, w->header, w->length);
-    for (size_t i = 0; i < w->count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &w->numbers[i], 4);
-        for (size_t k = 0; k < 4; k++) {
-            data[4 * i + k] = (uint8_t)(bits >> (8 * k));
-        }
-    }
+    memcpy(file + 8 + w->length, w->bytes, data);
     support_write(folder, "model.safetensors", file, bytes);
     free(file);
+    free(w->bytes);
     free(w);
 }
 
-void tiny_open(tiny_model *model)
+void tiny_open_as(tiny_model *model, const tiny_shape *shape)
 {
     llava_error e = {""};
+    model->shape = *shape;
     model->folder = support_folder_new();
-    support_write_text(&model->folder, "config.json", config_text);
-    write_weights(&model->folder);
+    write_config(&model->folder, shape);
+    write_weights(&model->folder, shape);
     if (!llava_config_read(&model->config, model->folder.path, &e) ||
         !llava_checkpoint_open(&model->weights, model->folder.path, NULL, &e)) {
         fail_msg("%s", e.text);
     }
+}
+
+void tiny_open(tiny_model *model)
+{
+    tiny_open_as(model, &tiny_default);
 }
 
 void tiny_close(tiny_model *model)
@@ -159,28 +266,34 @@ void tiny_close(tiny_model *model)
 /* ---- inputs ------------------------------------------------------------------------------------
  */
 
-llava_inputs tiny_inputs(size_t batch, size_t length, uint64_t seed)
+llava_inputs tiny_inputs_of(const tiny_shape *shape, size_t batch, size_t length, size_t pictures,
+                            uint64_t seed)
 {
     llava_inputs in = {.batch = batch, .length = length, .pixel_type = LLAVA_F32};
-    bool pictures = length > TINY_PATCHES;
+    size_t rows = pictures * tiny_picture_rows(shape);
     in.input_ids = calloc(batch * length, sizeof *in.input_ids);
     assert_non_null(in.input_ids);
     for (size_t i = 0; i < batch * length; i++) {
         size_t s = i % length;
-        bool image = pictures && s >= 1 && s <= TINY_PATCHES;
-        int64_t id = (int64_t)((support_random(&seed) + 1) / 2 * TINY_IMAGE_TOKEN);
-        in.input_ids[i] = image ? TINY_IMAGE_TOKEN : id;
+        int64_t id = (int64_t)((support_random(&seed) + 1) / 2 * (double)(shape->vocab - 1));
+        in.input_ids[i] = s >= 1 && s <= rows ? (int64_t)shape->vocab - 1 : id;
     }
-    if (pictures) {
-        in.pictures = batch;
-        in.height = in.width = TINY_IMAGE;
-        in.pixel_values = calloc(batch * 3 * TINY_IMAGE * TINY_IMAGE, sizeof *in.pixel_values);
+    if (pictures > 0) {
+        size_t count = batch * pictures * 3 * shape->image * shape->image;
+        in.pictures = batch * pictures;
+        in.height = in.width = shape->image;
+        in.pixel_values = calloc(count, sizeof *in.pixel_values);
         assert_non_null(in.pixel_values);
-        for (size_t i = 0; i < batch * 3 * TINY_IMAGE * TINY_IMAGE; i++) {
+        for (size_t i = 0; i < count; i++) {
             in.pixel_values[i] = (double)(float)(2 * support_random(&seed));
         }
     }
     return in;
+}
+
+llava_inputs tiny_inputs(size_t batch, size_t length, uint64_t seed)
+{
+    return tiny_inputs_of(&tiny_default, batch, length, length > TINY_PATCHES ? 1 : 0, seed);
 }
 
 int64_t *tiny_mask(llava_inputs *in)
@@ -267,6 +380,7 @@ llava_plan tiny_plan(const tiny_model *model, const tiny_how *how)
         !llava_plan_make(&plan, &model->config, &choices, how->storage, how->islands, &e)) {
         fail_msg("%s", e.text);
     }
+    plan.numerics.sums_f32 = how->sums_f32;
     return plan;
 }
 
@@ -296,8 +410,12 @@ bool tiny_try(const tiny_model *model, const llava_inputs *in, const tiny_how *h
     llava_tap_sizes sizes = tiny_sizes(&plan, in, how);
     llava_sink sink = tiny_sink(taps);
     llava_goal goal = {.last_logits = how->generate > 0}, step = {0};
-    llava_run run = {
-        .weights = model->weights, .plan = &plan, .sink = &sink, .prefix = "", .error = e};
+    llava_run run = {.weights = model->weights,
+                     .plan = &plan,
+                     .sink = &sink,
+                     .prefix = "",
+                     .fast = how->fast,
+                     .error = e};
     taps->count = 0;
     if (!llava_inputs_check(in, &plan, e)) {
         return false;

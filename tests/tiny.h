@@ -17,19 +17,39 @@ enum {
     TINY_IMAGE_TOKEN = 28,
 };
 
+/* Sizes of a model; its image token is the last of the vocabulary. */
 typedef struct {
+    size_t image, patch, tower, tower_heads, tower_wide, tower_layers;
+    size_t hidden, heads, kv_heads, head_dim, wide, layers, vocab;
+    bool full;         /* the class row is a feature, too */
+    bool two_features; /* of the last layer and of the first */
+    bool tied;         /* no head of its own */
+    llava_dtype stored;
+} tiny_shape;
+
+extern const tiny_shape tiny_default; /* the sizes above, F32 */
+
+size_t tiny_patches(const tiny_shape *shape);
+size_t tiny_picture_rows(const tiny_shape *shape); /* that one picture gives the text */
+
+typedef struct {
+    tiny_shape shape;
     support_folder folder;
     llava_config config; /* no stop token */
     llava_checkpoint *weights;
 } tiny_model;
 
-/* Writes config.json and model.safetensors (F32, seeded) into a new folder and opens them. */
-void tiny_open(tiny_model *model);
+/* Writes config.json and model.safetensors (seeded) into a new folder and opens them. */
+void tiny_open(tiny_model *model); /* the default */
+void tiny_open_as(tiny_model *model, const tiny_shape *shape);
 void tiny_close(tiny_model *model);
 
 /* [batch, length] ids, one picture in each sample behind its first token where length has room for
  * it (TINY_PATCHES + 1), else none. Free with llava_inputs_free. */
 llava_inputs tiny_inputs(size_t batch, size_t length, uint64_t seed);
+/* The same for any model: `pictures` of them behind each sample's first token. */
+llava_inputs tiny_inputs_of(const tiny_shape *shape, size_t batch, size_t length, size_t pictures,
+                            uint64_t seed);
 /* Gives the inputs a mask of ones, and returns it. */
 int64_t *tiny_mask(llava_inputs *in);
 
@@ -68,8 +88,10 @@ typedef struct {
     llava_dtype storage;
     bool islands;
     llava_convention convention;
-    size_t generate; /* tokens; 0: one forward pass */
-    const char *set; /* "DECISION=VALUE", or NULL */
+    size_t generate;  /* tokens; 0: one forward pass */
+    const char *set;  /* "DECISION=VALUE", or NULL */
+    bool sums_f32;    /* as an honest port sums (ref/numerics.h) */
+    llava_fast *fast; /* NULL: the plain path */
 } tiny_how;
 
 llava_plan tiny_plan(const tiny_model *model, const tiny_how *how);

@@ -19,7 +19,6 @@
 
 typedef struct {
     llava_request request;
-    size_t path; /* 0 plain, 1 fast */
     size_t runs;
     const char *json, *compare;
 } bench_options;
@@ -40,11 +39,15 @@ typedef struct {
     stage_result stages[LLAVA_BENCH_STAGES];
 } bench;
 
+static const char *path_name(const bench *b)
+{
+    return b->options.request.path == 1 ? "fast" : "plain";
+}
+
 static bool read_options(bench_options *o, int argc, char **argv, llava_error *e)
 {
-    static const char *const paths[] = {"plain", "fast", NULL};
     llava_option options[LLAVA_REQUEST_OPTIONS + 4] = {
-        {.name = "--path", .kind = LLAVA_OPTION_CHOICE, .target = &o->path, .choices = paths},
+        llava_request_path(&o->request),
         {.name = "--runs", .kind = LLAVA_OPTION_COUNT, .target = &o->runs},
         {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
         {.name = "--compare", .kind = LLAVA_OPTION_TEXT, .target = &o->compare},
@@ -55,9 +58,7 @@ static bool read_options(bench_options *o, int argc, char **argv, llava_error *e
     if (!llava_options_read(argc, argv, options, count, &none, e)) {
         return false;
     }
-    if (o->path == 1) {
-        return llava_fail(e, "--path fast: not in this version");
-    }
+    llava_request_settle(&o->request, options, count);
     o->runs = o->runs == 0 ? 3 : o->runs;
     return true;
 }
@@ -165,7 +166,7 @@ static bool take_earlier(bench *b, llava_error *e)
     if (b->earlier == NULL) {
         return true;
     }
-    if (!same_text(b, "path", "plain", e) ||
+    if (!same_text(b, "path", path_name(b), e) ||
         !same_text(b, "dtype", llava_dtype_name((llava_dtype)q->dtype), e) ||
         !same_text(b, "model", b->model_sha256, e) ||
         !same_text(b, "inputs", b->inputs_sha256, e) ||
@@ -252,8 +253,12 @@ static bool timed_pass(llava_session *s, llava_stage_clock *clock, dumping *d, l
     llava_instant opened = llava_instant_now();
     llava_sink inner = {dump_wants, dump_take, d};
     llava_sink sink = llava_stage_clock_sink(clock, llava_instant_now, &inner);
-    llava_run r = {
-        .weights = s->weights, .plan = &s->plan, .sink = &sink, .prefix = "", .error = e};
+    llava_run r = {.weights = s->weights,
+                   .plan = &s->plan,
+                   .sink = &sink,
+                   .prefix = "",
+                   .fast = s->fast,
+                   .error = e};
     if (!run_model(s, &r)) {
         llava_dump_writer_abort(d->writer);
         return false;
@@ -354,9 +359,9 @@ static void print_table(const bench *b, FILE *to)
     llava_print_escaped(to, b->machine);
     fprintf(to,
             "\none core: %.1f Gflop/s (float64, multiply and add apart, %zu lanes), reads %.1f "
-            "GB/s\npath plain, dtype %s, 1 thread, least of %zu runs\n\n",
-            b->peak.gflops, b->peak.lanes, b->peak.gbps, llava_dtype_name((llava_dtype)q->dtype),
-            b->options.runs);
+            "GB/s\npath %s, dtype %s, 1 thread, least of %zu runs\n\n",
+            b->peak.gflops, b->peak.lanes, b->peak.gbps, path_name(b),
+            llava_dtype_name((llava_dtype)q->dtype), b->options.runs);
     fprintf(to, "%-15s%12s%12s%10s%9s%9s%s\n", "stage", "CPU s", "wall s", "Gflop/s", "of peak",
             "GB/s", b->earlier == NULL ? "" : "    ratio");
     for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
@@ -408,7 +413,7 @@ static cJSON *make_json(const bench *b)
     cJSON *json = cJSON_CreateObject();
     bool ok = json != NULL && cJSON_AddStringToObject(json, "schema", SCHEMA) &&
               cJSON_AddStringToObject(json, "program", "llava-ref " LLAVA_VERSION) &&
-              cJSON_AddStringToObject(json, "path", "plain") &&
+              cJSON_AddStringToObject(json, "path", path_name(b)) &&
               cJSON_AddStringToObject(json, "dtype", llava_dtype_name((llava_dtype)q->dtype)) &&
               cJSON_AddNumberToObject(json, "threads", 1) &&
               cJSON_AddNumberToObject(json, "runs", (double)b->options.runs) &&

@@ -1,4 +1,5 @@
 /* llava-ref run: one forward pass, or greedy generation, with dumps and hashes of the taps. */
+#include "ref/fast/fast.h"
 #include "tools/command.h"
 #include "tools/dump_writer.h"
 #include "tools/hash_sink.h"
@@ -20,7 +21,6 @@
 typedef struct {
     llava_request request;
     const char *dump, *taps, *hash;
-    size_t path;  /* 0 plain, 1 fast */
     size_t chunk; /* positions of a prefill's chunk; 0: all at once */
     bool compress;
 } run_options;
@@ -106,12 +106,11 @@ static bool outputs_check(const run_options *o, llava_error *e)
 
 static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
 {
-    static const char *const paths[] = {"plain", "fast", NULL};
     llava_option options[LLAVA_REQUEST_OPTIONS + 6] = {
         {.name = "--dump", .kind = LLAVA_OPTION_TEXT, .target = &o->dump},
         {.name = "--taps", .kind = LLAVA_OPTION_TEXT, .target = &o->taps},
         {.name = "--hash", .kind = LLAVA_OPTION_TEXT, .target = &o->hash},
-        {.name = "--path", .kind = LLAVA_OPTION_CHOICE, .target = &o->path, .choices = paths},
+        llava_request_path(&o->request),
         {.name = "--prefill-chunk", .kind = LLAVA_OPTION_COUNT, .target = &o->chunk},
         {.name = "--compress", .kind = LLAVA_OPTION_FLAG, .target = &o->compress},
     };
@@ -121,9 +120,7 @@ static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
     if (!llava_options_read(argc, argv, options, count, &none, e)) {
         return false;
     }
-    if (o->path == 1) {
-        return llava_fail(e, "--path fast: not in this version");
-    }
+    llava_request_settle(&o->request, options, count);
     return outputs_check(o, e) && choices_check(&o->request, e) && chunk_check(o, e);
 }
 
@@ -133,12 +130,16 @@ static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
 /* Adds up a dump's size and lets the globs see every name. */
 typedef struct {
     llava_globs *globs; /* NULL: every tap */
+    bool fast;          /* only those that the fast path hands out */
     uint64_t bytes;
 } survey;
 
 static bool survey_one(void *self, const llava_tap *tap)
 {
     survey *s = self;
+    if (s->fast && !llava_fast_has_tap(tap->name)) {
+        return true;
+    }
     if (s->globs == NULL || llava_globs_match(s->globs, tap->name)) {
         s->bytes += llava_dump_writer_bytes(tap);
     }
@@ -160,7 +161,7 @@ static char *meta_text(running *r, llava_error *e)
               cJSON_AddStringToObject(meta, "dtype", llava_dtype_name((llava_dtype)q->dtype)) &&
               cJSON_AddStringToObject(meta, "numerics",
                                       r->session.plan.numerics.islands ? "hf" : "true") &&
-              cJSON_AddStringToObject(meta, "path", "plain");
+              cJSON_AddStringToObject(meta, "path", r->session.fast == NULL ? "plain" : "fast");
     cJSON *decisions = ok ? cJSON_AddObjectToObject(meta, "decisions") : NULL;
     ok = ok && decisions != NULL;
     for (size_t i = 0; ok && i < LLAVA_DECISION_COUNT; i++) {
@@ -213,13 +214,15 @@ static bool open_sinks(running *r, llava_error *e)
     if (o->taps != NULL && !llava_globs_parse(&r->globs, o->taps, e)) {
         return llava_fail_in(e, "--taps");
     }
-    survey s = {.globs = o->taps == NULL ? NULL : &r->globs};
+    bool fast = r->session.fast != NULL;
+    survey s = {.globs = o->taps == NULL ? NULL : &r->globs, .fast = fast};
     llava_tap_sizes sizes = llava_session_sizes(&r->session, o->taps != NULL);
     llava_session_list_pictures(&r->session, survey_one, &s);
     llava_taps_list(&r->session.plan, &sizes, survey_one, &s);
     const char *unmatched = llava_globs_unmatched(&r->globs);
     if (unmatched != NULL) {
-        return llava_fail(e, "--taps %s: no tap of this run has such a name", unmatched);
+        return llava_fail(e, "--taps %s: no tap of this run has such a name%s", unmatched,
+                          fast ? " (the fast path has those between its blocks only)" : "");
     }
     if ((o->dump != NULL && !open_dump(r, s.bytes, e)) ||
         (o->hash != NULL && !llava_hash_open(&r->hash, o->hash, e))) {
@@ -436,6 +439,7 @@ static bool run_model(running *r, llava_error *e)
                      .plan = &s->plan,
                      .sink = &shown,
                      .prefix = "",
+                     .fast = s->fast,
                      .error = e,
                      .chunk = r->options.chunk};
     bool ok = generates ? generate(r, &run, &goal, &step) : forward(r, &run, &goal, answers);
@@ -487,6 +491,8 @@ const llava_command llava_command_run = {
     "  --taps GLOB[,GLOB...]   only these; the run stops behind the last one\n"
     "  --hash FILE             one line 'sha256  name  dtype  shape' per tap; - for stdout\n"
     "  --compress              deflate the archive's members\n"
+    "  --path plain|fast       fast: the optimized path, in f32 (its default) or bf16; taps\n"
+    "                          between blocks only, no --set; last digits depend on the machine\n"
     "  --set DECISION=VALUE    take a decision the wrong way (llava-ref explain); repeatable\n"
     "\n"
     "example:\n"

@@ -74,6 +74,22 @@ void llava_request_options(llava_request *q, llava_option *options, size_t *coun
     *count += LLAVA_REQUEST_OPTIONS;
 }
 
+llava_option llava_request_path(llava_request *q)
+{
+    static const char *const paths[] = {"plain", "fast", NULL};
+    return (llava_option){
+        .name = "--path", .kind = LLAVA_OPTION_CHOICE, .target = &q->path, .choices = paths};
+}
+
+void llava_request_settle(llava_request *q, const llava_option *options, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (q->path == 1 && strcmp(options[i].name, "--dtype") == 0 && !options[i].given) {
+            q->dtype = LLAVA_F32;
+        }
+    }
+}
+
 void llava_request_free(llava_request *q)
 {
     free(q->images);
@@ -457,13 +473,20 @@ static bool square_mask_goes(const llava_request *q, const llava_inputs *in, lla
                       q->inputs);
 }
 
+/* LLAVA_FAST_WIDTH: narrower vectors than the machine's, for tests and comparisons. */
+static bool open_fast(llava_session *s, llava_error *e)
+{
+    return llava_fast_check(&s->plan, e) &&
+           llava_fast_open(&s->fast, getenv("LLAVA_FAST_WIDTH"), e);
+}
+
 bool llava_session_prepare(llava_session *s, const llava_request *q, llava_error *e)
 {
     *s = (llava_session){.request = q};
     bool ok = request_check(q, e) && llava_request_config(&s->config, q, e) &&
               llava_plan_make(&s->plan, &s->config, &q->choices, (llava_dtype)q->dtype,
                               q->numerics == 1, e) &&
-              open_inputs(s, e);
+              (q->path == 0 || open_fast(s, e)) && open_inputs(s, e);
     if (ok && !llava_image_sizes_check(&s->inputs, &s->plan, e)) {
         ok = llava_fail_in(e, q->inputs != NULL ? q->inputs : q->model);
     }
@@ -504,6 +527,7 @@ bool llava_session_open(llava_session *s, const llava_request *q, llava_error *e
 void llava_session_close(llava_session *s)
 {
     llava_tokenizer_close(s->tokenizer);
+    llava_fast_close(s->fast);
     llava_checkpoint_close(s->weights);
     for (size_t i = 0; s->pictures != NULL && i < s->image_count; i++) {
         llava_image_stages_free(&s->pictures[i]);

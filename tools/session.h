@@ -3,6 +3,7 @@
 #ifndef LLAVA_SESSION_H
 #define LLAVA_SESSION_H
 
+#include "ref/fast/fast.h"
 #include "ref/messages.h"
 #include "ref/model.h"
 #include "ref/picture.h"
@@ -22,6 +23,7 @@ typedef struct {
     bool positions_given;
     const char *feature_layer;  /* "-2" or "-2,3": in place of the configuration's; NULL */
     const char *feature_select; /* "default" or "full"; NULL: the configuration's */
+    size_t path;                /* 0 plain, 1 fast */
     llava_choices choices;
 } llava_request;
 
@@ -29,6 +31,11 @@ typedef struct {
  * LLAVA_REQUEST_OPTIONS. */
 enum { LLAVA_REQUEST_OPTIONS = 13 };
 void llava_request_options(llava_request *request, llava_option *options, size_t *count);
+/* The option --path of the commands that have both paths; llava_request_settle is for behind the
+ * reading: the fast path, which has no float64, computes in float32 unless --dtype says otherwise.
+ */
+llava_option llava_request_path(llava_request *request);
+void llava_request_settle(llava_request *request, const llava_option *options, size_t count);
 void llava_request_free(llava_request *request);
 
 /* The model folder's configuration, with what the request chooses in place of it. */
@@ -41,6 +48,7 @@ typedef struct {
     llava_processor processor;
     llava_tokenizer *tokenizer; /* NULL where not needed yet */
     llava_checkpoint *weights;  /* NULL until llava_session_weights */
+    llava_fast *fast;           /* NULL: the plain path */
     llava_messages messages;    /* --messages; else nothing */
     const char **images;        /* [image_count]: --image, and what the messages name */
     size_t image_count;

@@ -1,0 +1,411 @@
+/* The blocks of the fast path: the formulas of ref/vision.c's and ref/text.c's layers in float32,
+ * rounded behind every operation where the run is in bfloat16.
+ *
+ * Names of taps inside a block are announced, not handed out: bench's clock listens. */
+#include "parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME = 160 };
+
+/* ---- the run ------------------------------------------------------------------------------------
+ */
+
+bool llava_fast_check(const llava_plan *plan, llava_error *e)
+{
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
+        const llava_decision *d = llava_decision_at((llava_decision_id)i);
+        if (plan->choices.value[i] != 0) {
+            return llava_fail(e, "--path fast: takes no decision, and %s=%s is set", d->name,
+                              d->values[plan->choices.value[i]]);
+        }
+    }
+    llava_dtype type = plan->numerics.storage;
+    if (type != LLAVA_F32 && type != LLAVA_BF16) {
+        return llava_fail(e, "--path fast: --dtype %s: only f32 and bf16", llava_dtype_name(type));
+    }
+    if (plan->numerics.islands) {
+        return llava_fail(e, "--path fast: --numerics hf: only on the plain path");
+    }
+    if (plan->vision.tower == LLAVA_TOWER_PIXTRAL) {
+        return llava_fail(e, "--path fast: a Pixtral tower: only CLIP and SigLIP");
+    }
+    for (size_t i = 0; i < plan->text.layers; i++) {
+        if (plan->text.slides[i]) {
+            return llava_fail(e,
+                              "--path fast: text layer %zu has a sliding window: only the plain "
+                              "path has them",
+                              i);
+        }
+    }
+    return true;
+}
+
+bool llava_fast_open(llava_fast **fast, const char *width, llava_error *e)
+{
+    llava_fast_kernels kernel;
+    *fast = NULL;
+    if (!llava_fast_choose(&kernel, width, llava_fast_machine_has, e) ||
+        (*fast = llava_alloc(e, 1, sizeof **fast)) == NULL) {
+        return false;
+    }
+    (*fast)->kernel = kernel;
+    return true;
+}
+
+const char *llava_fast_width(const llava_fast *f)
+{
+    return f->kernel.name;
+}
+
+void llava_fast_close(llava_fast *f)
+{
+    if (f == NULL) {
+        return;
+    }
+    llava_fast_room *rooms[] = {&f->x, &f->pairs, &f->w,    &f->scores, &f->sums,  &f->reach,
+                                &f->h, &f->a,     &f->wide, &f->vector, &f->weight};
+    for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) {
+        free(rooms[i]->at);
+    }
+    for (size_t i = 0; i < f->layers; i++) {
+        llava_fast_cache_free(&f->caches[i]);
+    }
+    free(f->caches);
+    llava_fast_forget(f);
+    free(f);
+}
+
+bool llava_fast_has_tap(const char *name)
+{
+    static const char *const inside[] = {".norm1", ".attn.", ".resid1", ".norm2", ".mlp."};
+    for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++) {
+        if (strstr(name, inside[i]) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- small steps --------------------------------------------------------------------------------
+ */
+
+static bool is_bf16(const llava_run *r)
+{
+    return r->plan->numerics.storage == LLAVA_BF16;
+}
+
+static void narrow(const llava_run *r, float *to, const double *from, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        to[i] = (float)from[i];
+    }
+    r->fast->kernel.add(to, to, NULL, count, is_bf16(r));
+}
+
+/* The vector NAME + suffix [count] in the run's type. */
+static float *vector(llava_run *r, llava_fast_room *room, size_t count, const char *name,
+                     const char *suffix)
+{
+    float *out = llava_fast_take(room, 1, count, r->error);
+    llava_scratch_block *mark = llava_scratch_mark(r);
+    double *exact = llava_scratch(r, 1, count);
+    bool ok =
+        out != NULL && exact != NULL && llava_vector_by_name(r, exact, count, "%s%s", name, suffix);
+    for (size_t i = 0; ok && i < count; i++) {
+        out[i] = (float)exact[i];
+    }
+    llava_scratch_release(r, mark);
+    return ok ? out : NULL;
+}
+
+static bool linear(llava_run *r, float *y, const float *x, size_t rows, size_t inner,
+                   size_t outputs, bool biased, const char *name)
+{
+    llava_fast *f = r->fast;
+    char full[NAME];
+    llava_weight w;
+    float *bias = NULL;
+    snprintf(full, sizeof full, "%s.weight", name);
+    if (!llava_checkpoint_need(r->weights, &w, full, 2, (size_t[]){outputs, inner}, r->error) ||
+        (biased && (bias = vector(r, &f->vector, outputs, name, ".bias")) == NULL) ||
+        !llava_fast_product(f, is_bf16(r), y, x, rows, inner, outputs, &w, r->error)) {
+        return false;
+    }
+    for (size_t i = 0; (biased || is_bf16(r)) && i < rows; i++) {
+        f->kernel.add(y + i * outputs, y + i * outputs, bias, outputs, is_bf16(r));
+    }
+    return true;
+}
+
+bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
+                       size_t outputs, bool biased, const char *name)
+{
+    float *in = llava_fast_take(&r->fast->a, rows, inner, r->error);
+    float *out = llava_fast_take(&r->fast->wide, rows, outputs, r->error);
+    if (in == NULL || out == NULL) {
+        return false;
+    }
+    narrow(r, in, x, rows * inner);
+    bool ok = linear(r, out, in, rows, inner, outputs, biased, name);
+    for (size_t i = 0; ok && i < rows * outputs; i++) {
+        y[i] = (double)out[i];
+    }
+    return ok;
+}
+
+/* y = act(x), times `up` unless NULL. Activations that are neither quick_gelu nor silu go the plain
+ * path's way. */
+static void activate(const llava_run *r, llava_act act, float *y, const float *x, const float *up,
+                     size_t count)
+{
+    const llava_fast_kernels *kernel = &r->fast->kernel;
+    if (act == LLAVA_ACT_QUICK_GELU || act == LLAVA_ACT_SILU) {
+        kernel->gate(y, x, up, act == LLAVA_ACT_SILU ? 1 : 1.702f, count, is_bf16(r));
+        return;
+    }
+    enum { AT_ONCE = 256 };
+    double part[AT_ONCE];
+    for (size_t done = 0; done < count; done += AT_ONCE) {
+        size_t n = count - done < AT_ONCE ? count - done : AT_ONCE;
+        for (size_t i = 0; i < n; i++) {
+            part[i] = (double)x[done + i];
+        }
+        llava_activate(&r->plan->numerics, act, part, part, n);
+        for (size_t i = 0; i < n; i++) {
+            y[done + i] = (float)part[i] * (up == NULL ? 1 : up[done + i]);
+        }
+        kernel->add(y + done, y + done, NULL, n, is_bf16(r));
+    }
+}
+
+/* ---- a block ------------------------------------------------------------------------------------
+ */
+
+/* What CLIP's and Llama's layers differ in. */
+typedef struct {
+    const char *name, *weights; /* of the taps; of the weights, with the layer's number in it */
+    const char *norm1, *out, *norm2, *first, *up, *last; /* parts of the weights' names */
+    size_t layer, batch, length, past;
+    size_t hidden, heads, kv_heads, d, intermediate;
+    bool norm_bias, qkv_bias, out_bias, mlp_bias;
+    double eps, scale;
+    llava_act act;
+    const llava_fast_pass *pass; /* NULL: the tower, no rotation, no mask */
+} block;
+
+static void announce(const llava_run *r, const block *b, const char *tap)
+{
+    (void)llava_wanted(r, "%s.layers.%zu.%s", b->name, b->layer, tap);
+}
+
+static const char *part_name(const block *b, char name[NAME], const char *part)
+{
+    int n = snprintf(name, NAME, b->weights, b->layer);
+    snprintf(name + n, NAME - (size_t)n, ".%s", part);
+    return name;
+}
+
+static bool norm(llava_run *r, const block *b, const char *part, float *y, const float *x)
+{
+    llava_fast *f = r->fast;
+    char name[NAME];
+    part_name(b, name, part);
+    const float *bias = NULL, *weight = vector(r, &f->weight, b->hidden, name, ".weight");
+    if (weight == NULL ||
+        (b->norm_bias && (bias = vector(r, &f->vector, b->hidden, name, ".bias")) == NULL)) {
+        return false;
+    }
+    for (size_t i = 0; i < b->batch * b->length; i++) {
+        f->kernel.norm(y + i * b->hidden, x + i * b->hidden, weight, bias, b->eps, b->hidden,
+                       is_bf16(r));
+    }
+    return true;
+}
+
+static bool part(llava_run *r, const block *b, const char *of, float *y, const float *x,
+                 size_t inner, size_t outputs, bool biased)
+{
+    char name[NAME];
+    return linear(r, y, x, b->batch * b->length, inner, outputs, biased, part_name(b, name, of));
+}
+
+/* x: [B, S, heads, d] in place. */
+static void rotate(const llava_run *r, const block *b, float *x, size_t heads)
+{
+    size_t d = b->d, half = d / 2, rows = b->batch * b->length;
+    for (size_t i = 0; i < rows * heads; i++) {
+        const double *c = b->pass->cosine + i / heads * d, *s = b->pass->sine + i / heads * d;
+        float *of = x + i * d;
+        for (size_t j = 0; j < half; j++) {
+            float left = of[j], right = of[j + half];
+            of[j] = left * (float)c[j] - right * (float)s[j];
+            of[j + half] = right * (float)c[j] + left * (float)s[j];
+        }
+    }
+    r->fast->kernel.add(x, x, NULL, rows * heads * d, is_bf16(r));
+}
+
+/* out = W_o attention(W_q a, W_k a, W_v a); a is lost. wide: room for q, k, v, and then out. */
+static bool attend(llava_run *r, const block *b, llava_fast_cache *cache, float *a, float *wide)
+{
+    size_t rows = b->batch * b->length, q_width = b->heads * b->d, kv_width = b->kv_heads * b->d;
+    float *q = wide, *k = q + rows * q_width, *v = k + rows * kv_width;
+    bool ok = part(r, b, "self_attn.q_proj", q, a, b->hidden, q_width, b->qkv_bias) &&
+              part(r, b, "self_attn.k_proj", k, a, b->hidden, kv_width, b->qkv_bias) &&
+              part(r, b, "self_attn.v_proj", v, a, b->hidden, kv_width, b->qkv_bias) &&
+              llava_fast_cache_reserve(cache, b->past, b->past + b->length, r->error);
+    announce(r, b, "attn.v");
+    if (ok && b->pass != NULL) {
+        rotate(r, b, q, b->heads);
+        rotate(r, b, k, b->kv_heads);
+    }
+    announce(r, b, "attn.k_rope");
+    if (ok) {
+        llava_fast_cache_store(cache, b->past, k, v, b->length);
+    }
+    ok = ok &&
+         llava_fast_attention(r->fast, is_bf16(r), cache, b->past + b->length, b->length, b->heads,
+                              b->scale, b->pass == NULL ? NULL : b->pass->visible, q, a, r->error);
+    announce(r, b, "attn.context");
+    ok = ok && part(r, b, b->out, wide, a, q_width, b->hidden, b->out_bias);
+    announce(r, b, "attn.out");
+    return ok;
+}
+
+/* wide = W_last(act(W_first a) (* W_up a)). wide: room for two intermediates; a is lost. */
+static bool mlp(llava_run *r, const block *b, float *a, float *wide)
+{
+    size_t count = b->batch * b->length * b->intermediate;
+    float *up = b->up == NULL ? NULL : wide + count;
+    bool ok = part(r, b, b->first, wide, a, b->hidden, b->intermediate, b->mlp_bias) &&
+              (up == NULL || part(r, b, b->up, up, a, b->hidden, b->intermediate, b->mlp_bias));
+    announce(r, b, up == NULL ? "mlp.fc1" : "mlp.up");
+    if (ok) {
+        activate(r, b->act, wide, wide, up, count);
+    }
+    announce(r, b, "mlp.act");
+    ok = ok && part(r, b, b->last, a, wide, b->intermediate, b->hidden, b->mlp_bias);
+    announce(r, b, "mlp.out");
+    return ok;
+}
+
+/* x: [B, S, H] */
+static bool layer(llava_run *r, const block *b, llava_fast_cache *cache, double *x)
+{
+    llava_fast *f = r->fast;
+    size_t rows = b->batch * b->length, q_width = b->heads * b->d, count = rows * b->hidden;
+    size_t attention = q_width + 2 * b->kv_heads * b->d, inner = 2 * b->intermediate;
+    size_t widest = attention > inner ? attention : inner;
+    float *h = llava_fast_take(&f->h, rows, b->hidden, r->error);
+    float *a = llava_fast_take(&f->a, rows, b->hidden > q_width ? b->hidden : q_width, r->error);
+    float *wide =
+        llava_fast_take(&f->wide, rows, widest > b->hidden ? widest : b->hidden, r->error);
+    if (h == NULL || a == NULL || wide == NULL) {
+        return false;
+    }
+    narrow(r, h, x, count);
+    bool ok = norm(r, b, b->norm1, a, h);
+    announce(r, b, "norm1");
+    ok = ok && attend(r, b, cache, a, wide);
+    if (ok) {
+        f->kernel.add(h, h, wide, count, is_bf16(r));
+    }
+    ok = ok && norm(r, b, b->norm2, a, h);
+    announce(r, b, "norm2");
+    ok = ok && mlp(r, b, a, wide);
+    if (ok) {
+        f->kernel.add(h, h, a, count, is_bf16(r));
+    }
+    for (size_t i = 0; ok && i < count; i++) {
+        x[i] = (double)h[i];
+    }
+    return ok && llava_put(r, x, (llava_shape){3, {b->batch, b->length, b->hidden}},
+                           "%s.layers.%zu.output", b->name, b->layer);
+}
+
+static llava_fast_cache empty_cache(const llava_fast *f, const block *b)
+{
+    size_t tile = f->kernel.outputs, tiles = (b->d + tile - 1) / tile;
+    return (llava_fast_cache){b->batch, b->kv_heads, b->d, tile, tiles, 0, {0}, {0}};
+}
+
+bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t rows, double *h)
+{
+    const llava_vision_plan *v = &r->plan->vision;
+    const block b = {.name = "vision",
+                     .weights = "vision_tower.vision_model.encoder.layers.%zu",
+                     .norm1 = "layer_norm1",
+                     .out = "self_attn.out_proj",
+                     .norm2 = "layer_norm2",
+                     .first = "mlp.fc1",
+                     .last = "mlp.fc2",
+                     .layer = i,
+                     .batch = pictures,
+                     .length = rows,
+                     .hidden = v->hidden,
+                     .heads = v->heads,
+                     .kv_heads = v->heads,
+                     .d = v->head_dim,
+                     .intermediate = v->intermediate,
+                     .norm_bias = true,
+                     .qkv_bias = true,
+                     .out_bias = true,
+                     .mlp_bias = true,
+                     .eps = v->norm_eps,
+                     .scale = v->attn_scale,
+                     .act = v->act};
+    r->fast->keep = false;
+    llava_fast_cache cache = empty_cache(r->fast, &b);
+    bool ok = layer(r, &b, &cache, h);
+    llava_fast_cache_free(&cache);
+    return ok;
+}
+
+bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, double *x)
+{
+    const llava_text_plan *t = &r->plan->text;
+    llava_fast *f = r->fast;
+    const block b = {.name = "text",
+                     .weights = "language_model.model.layers.%zu",
+                     .norm1 = "input_layernorm",
+                     .out = "self_attn.o_proj",
+                     .norm2 = "post_attention_layernorm",
+                     .first = "mlp.gate_proj",
+                     .up = "mlp.up_proj",
+                     .last = "mlp.down_proj",
+                     .layer = i,
+                     .batch = pass->batch,
+                     .length = pass->length,
+                     .past = pass->past,
+                     .hidden = t->hidden,
+                     .heads = t->heads,
+                     .kv_heads = t->kv_heads,
+                     .d = t->head_dim,
+                     .intermediate = t->intermediate,
+                     .qkv_bias = t->qkv_bias,
+                     .out_bias = t->out_bias,
+                     .mlp_bias = t->mlp_bias,
+                     .eps = t->norm_eps,
+                     .scale = t->attn_scale,
+                     .act = t->act,
+                     .pass = pass};
+    size_t at = pass->keep ? i : 0; /* a pass without a future needs one layer's at a time */
+    f->keep = pass->keep;
+    if (at >= f->layers) {
+        llava_fast_cache *more = llava_realloc(r->error, f->caches, at + 1, sizeof *more);
+        if (more == NULL) {
+            return false;
+        }
+        memset(more + f->layers, 0, (at + 1 - f->layers) * sizeof *more);
+        f->caches = more;
+        f->layers = at + 1;
+    }
+    if (pass->past == 0) {
+        llava_fast_cache_free(&f->caches[at]);
+        f->caches[at] = empty_cache(f, &b);
+    }
+    return layer(r, &b, &f->caches[at], x);
+}

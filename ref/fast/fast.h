@@ -1,0 +1,43 @@
+/* The reduced optimized path (--path fast): the inside of the blocks and the products with weights,
+ * in float32, or in bfloat16 with float32 sums, one thread, as fast as one core allows. Everything
+ * around them is the plain path's own text.
+ *
+ * Reduced: blocks as CLIP and Llama have them, no decisions, no taps inside a block. It is a port
+ * like any other and is judged like one: its last digits depend on the machine, and
+ * `llava-ref diff --peer` says whether they are honest. */
+#ifndef LLAVA_FAST_H
+#define LLAVA_FAST_H
+
+#include "ref/stage.h"
+
+/* Can this plan be run at all? What the fast path lacks is refused by name. */
+bool llava_fast_check(const llava_plan *plan, llava_error *e);
+
+/* For one checkpoint, which outlives it. width: the vectors to use, "portable", "avx2", "avx512" or
+ * "avx512bf16"; NULL: the widest that this machine has. */
+bool llava_fast_open(llava_fast **fast, const char *width, llava_error *e);
+void llava_fast_close(llava_fast *fast);
+const char *llava_fast_width(const llava_fast *fast);
+
+/* Does the fast path hand out this tap? */
+bool llava_fast_has_tap(const char *name);
+
+/* y = x W^T (+ b), rounded, as llava_linear_by_name has it. x: [rows, inner]; y: [rows, outputs] */
+bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
+                       size_t outputs, bool biased, const char *name);
+
+/* One encoder layer of the tower on h: [N, T, D]. */
+bool llava_fast_vision_layer(llava_run *r, size_t layer, size_t pictures, size_t rows, double *h);
+
+/* One pass of the language model over new positions. */
+typedef struct {
+    size_t batch, length, past;  /* B, S, cached positions */
+    bool keep;                   /* keys, values and weights stay for the steps that follow */
+    const double *cosine, *sine; /* [B, S, d] */
+    const uint8_t *visible;      /* [B, S, past + S] */
+} llava_fast_pass;
+
+/* One decoder layer on x: [B, S, H]. Keys and values are kept in r->fast. */
+bool llava_fast_text_layer(llava_run *r, size_t layer, const llava_fast_pass *pass, double *x);
+
+#endif

@@ -1,0 +1,727 @@
+/* The fast path: every kernel of every width that this machine has against the definition; whole
+ * models of awkward shapes against the plain path in float64, judged as the oracle judges a port;
+ * the goldens through `diff` and `diagnose` themselves; what is refused. */
+#include "ref/fast/parts.h"
+#include "ref/json.h"
+#include "tests/golden_case.h"
+#include "tests/support.h"
+#include "tests/tiny.h"
+#include "tools/command.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const double unit = FLT_EPSILON / 2; /* largest relative error of one rounding */
+static const float rogue = -7.25e29f;       /* in every place that must not be written */
+
+static double bf16(double x)
+{
+    return llava_round(LLAVA_BF16, x);
+}
+
+/* Calls each for the kernels of every width that this machine has; at least `portable`. */
+static void for_each_width(void (*each)(const llava_fast_kernels *kernel))
+{
+    size_t count = 0;
+    for (const char *const *name = llava_fast_widths(); *name != NULL; name++) {
+        llava_fast_kernels kernel;
+        llava_error e;
+        if (llava_fast_machine_has(*name)) {
+            assert_true(llava_fast_choose(&kernel, *name, llava_fast_machine_has, &e));
+            assert_string_equal(kernel.name, *name);
+            each(&kernel);
+            count++;
+        }
+    }
+    assert_true(count >= 1);
+}
+
+/* ---- the matrix kernel --------------------------------------------------------------------------
+ */
+
+enum { MOST_UNITS = 41, MOST_ROWS = 14, MOST_OUTPUTS = 32 };
+
+/* One tile's factors as numbers, and as the kernel wants them. */
+typedef struct {
+    size_t rows, outputs, units, per_unit;
+    double x[MOST_ROWS][2 * MOST_UNITS], w[MOST_OUTPUTS][2 * MOST_UNITS];
+    float laid_x[MOST_ROWS * 2 * MOST_UNITS];
+    uint32_t laid_w[MOST_OUTPUTS * MOST_UNITS];
+} factors;
+
+static uint32_t pair(double low, double high)
+{
+    return llava_encode_bf16(low) | (uint32_t)llava_encode_bf16(high) << 16;
+}
+
+static uint32_t single(double x)
+{
+    float narrow = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    return bits;
+}
+
+static void make_factors(factors *f, llava_fast_kind kind, size_t rows, size_t outputs,
+                         size_t units)
+{
+    uint64_t seed = 31 * rows + units;
+    f->rows = rows;
+    f->outputs = outputs;
+    f->units = units;
+    f->per_unit = kind == LLAVA_FAST_FLOATS ? 1 : 2;
+    for (size_t k = 0; k < units * f->per_unit; k++) {
+        for (size_t r = 0; r < rows; r++) {
+            double x = support_random(&seed);
+            f->x[r][k] = kind == LLAVA_FAST_DOT ? bf16(x) : (double)(float)x;
+        }
+        for (size_t o = 0; o < outputs; o++) {
+            double w = support_random(&seed);
+            f->w[o][k] = kind == LLAVA_FAST_FLOATS ? (double)(float)w : bf16(w);
+        }
+    }
+    for (size_t u = 0; u < units; u++) {
+        for (size_t o = 0; o < outputs; o++) {
+            f->laid_w[u * outputs + o] = kind == LLAVA_FAST_FLOATS
+                                             ? single(f->w[o][u])
+                                             : pair(f->w[o][2 * u], f->w[o][2 * u + 1]);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            uint32_t bits = pair(f->x[r][2 * u], f->x[r][2 * u + 1]);
+            if (kind == LLAVA_FAST_DOT) {
+                memcpy(&f->laid_x[u * rows + r], &bits, sizeof bits);
+            }
+        }
+    }
+    for (size_t k = 0; kind != LLAVA_FAST_DOT && k < units * f->per_unit; k++) {
+        for (size_t r = 0; r < rows; r++) {
+            f->laid_x[k * rows + r] = (float)f->x[r][k];
+        }
+    }
+}
+
+/* Largest error of y over the bound (k + 2) unit * sum |x w| that float32 sums keep in any order,
+ * the number that was there before counted as one more product. */
+static double error_of(const factors *f, const float *y, size_t stride, double before)
+{
+    double worst = 0;
+    for (size_t r = 0; r < f->rows; r++) {
+        for (size_t o = 0; o < f->outputs; o++) {
+            double sum = before, size = fabs(before);
+            size_t k = 0;
+            for (; k < f->units * f->per_unit; k++) {
+                sum += f->x[r][k] * f->w[o][k];
+                size += fabs(f->x[r][k] * f->w[o][k]);
+            }
+            double error = fabs((double)y[r * stride + o] - sum);
+            worst = fmax(worst,
+                         isnan(error) ? (double)INFINITY : error / ((double)(k + 2) * unit * size));
+        }
+    }
+    return worst;
+}
+
+static void tile_of(const llava_fast_kernels *kernel, llava_fast_kind kind, size_t rows,
+                    size_t units, bool add)
+{
+    factors *f = calloc(1, sizeof *f);
+    float y[(MOST_ROWS + 2) * (MOST_OUTPUTS + 3)];
+    size_t stride = kernel->outputs + 3;
+    assert_non_null(f);
+    make_factors(f, kind, rows, kernel->outputs, units);
+    for (size_t i = 0; i < sizeof y / sizeof *y; i++) {
+        y[i] = rogue;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t o = 0; o < kernel->outputs; o++) {
+            y[(r + 1) * stride + o] = 0.75f;
+        }
+    }
+    kernel->tile(kind, y + stride, stride, f->laid_x, f->laid_w, units, rows, add);
+    double error = error_of(f, y + stride, stride, add ? 0.75 : 0);
+    if (!(error <= 1)) {
+        fail_msg("%s, kind %d, %zu rows, %zu units: %.2g times the bound", kernel->name, (int)kind,
+                 rows, units, error);
+    }
+    for (size_t i = 0; i < (rows + 2) * stride; i++) {
+        bool inside = i / stride > 0 && i / stride <= rows && i % stride < kernel->outputs;
+        assert_true(inside || y[i] == rogue);
+    }
+    /* the bound sees a last product that is left out, and a row in another's place */
+    f->units -= units > 1 ? 1 : 0;
+    assert_true(units == 1 || error_of(f, y + stride, stride, add ? 0.75 : 0) > 1);
+    f->units = units;
+    for (size_t k = 0; k < units * f->per_unit; k++) {
+        f->x[0][k] = f->x[rows - 1][k];
+    }
+    assert_true(rows == 1 || error_of(f, y + stride, stride, add ? 0.75 : 0) > 1);
+    free(f);
+}
+
+static void tiles_of(const llava_fast_kernels *kernel)
+{
+    static const size_t units[] = {1, 2, 3, 7, 16, MOST_UNITS};
+    assert_true(kernel->heights[0] <= MOST_ROWS && kernel->outputs <= MOST_OUTPUTS);
+    for (int kind = 0; kind < 3; kind++) {
+        for (size_t h = 0; h < LLAVA_FAST_HEIGHTS && kernel->heights[h] > 0; h++) {
+            for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
+                if (kind != LLAVA_FAST_DOT || kernel->dot) {
+                    tile_of(kernel, (llava_fast_kind)kind, kernel->heights[h], units[u], u % 2 > 0);
+                }
+            }
+        }
+    }
+}
+
+static void a_tile_is_the_definition_within_float32(void **unused)
+{
+    (void)unused;
+    for_each_width(tiles_of);
+}
+
+/* ---- along a row --------------------------------------------------------------------------------
+ */
+
+static void rows_of(const llava_fast_kernels *kernel)
+{
+    enum { MOST = 37 };
+    float x[MOST], y[MOST + 1], up[MOST], weight[MOST], bias[MOST];
+    for (size_t n = 1; n <= MOST; n++) {
+        for (int narrow = 0; narrow < 2; narrow++) {
+            uint64_t seed = n;
+            double mean = 0, square = 0, variance = 0, most = -INFINITY, sum = 0;
+            /* one rounding more where the type is bfloat16, two in the operations of two */
+            double near = narrow ? 0x1p-8 : 0, most_wrong = near * 2.01 + 12 * unit;
+            for (size_t i = 0; i < n; i++) {
+                x[i] = (float)(8 * support_random(&seed));
+                up[i] = (float)support_random(&seed);
+                weight[i] = (float)support_random(&seed);
+                bias[i] = (float)support_random(&seed);
+                mean += (double)x[i] / (double)n;
+                square += (double)x[i] * (double)x[i] / (double)n;
+                most = fmax(most, (double)x[i]);
+            }
+            for (size_t i = 0; i < n; i++) {
+                variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+                sum += exp((double)x[i] - most);
+            }
+            y[n] = rogue;
+            kernel->add(y, x, up, n, narrow);
+            for (size_t i = 0; i < n; i++) {
+                float plain = x[i] + up[i];
+                assert_true((double)y[i] == (narrow ? bf16((double)plain) : (double)plain));
+            }
+            kernel->gate(y, x, up, 1.702f, n, narrow);
+            for (size_t i = 0; i < n; i++) {
+                double right = (double)x[i] / (1 + exp(-1.702 * (double)x[i])) * (double)up[i];
+                assert_true(fabs((double)y[i] - right) <= (most_wrong + 16 * unit) * fabs(right));
+            }
+            kernel->norm(y, x, weight, bias, 1e-5, n, narrow);
+            for (size_t i = 0; i < n; i++) {
+                double scaled = ((double)x[i] - mean) / sqrt(variance + 1e-5) * (double)weight[i];
+                double scale = fabs(scaled) + fabs((double)bias[i]) + 8 / sqrt(variance + 1e-5);
+                assert_true(fabs((double)y[i] - (scaled + (double)bias[i])) <=
+                            near * fabs(scaled + (double)bias[i]) + 40 * unit * scale);
+            }
+            kernel->norm(y, x, weight, NULL, 1e-5, n, narrow);
+            for (size_t i = 0; i < n; i++) {
+                double right = (double)x[i] / sqrt(square + 1e-5) * (double)weight[i];
+                assert_true(fabs((double)y[i] - right) <= (most_wrong + 40 * unit) * fabs(right));
+            }
+            memcpy(y, x, n * sizeof *y);
+            float total = kernel->exp_row(y, n);
+            assert_true(fabs((double)total - sum) <= 40 * unit * sum);
+            for (size_t i = 0; i < n; i++) {
+                double right = exp((double)x[i] - most);
+                assert_true(fabs((double)y[i] - right) <= 16 * unit * right);
+            }
+            assert_true(y[n] == rogue);
+        }
+    }
+}
+
+static void far_out(const llava_fast_kernels *kernel)
+{
+    float s[19], y[19];
+    for (size_t i = 0; i < 19; i++) {
+        s[i] = i == 7 ? 3.0f : -INFINITY;
+    }
+    assert_true(kernel->exp_row(s, 19) == 1 && s[7] == 1 && s[0] == 0 && s[18] == 0);
+    s[3] = NAN;
+    assert_true(isnan(kernel->exp_row(s, 19)) && isnan(s[3]));
+    for (size_t i = 0; i < 19; i++) {
+        s[i] = i % 2 == 0 ? 200.0f : -200.0f;
+    }
+    kernel->gate(y, s, NULL, 1, 19, false);
+    assert_true(y[0] == 200 && fabsf(y[1]) < 1e-30f && y[18] == 200);
+    s[5] = NAN;
+    s[6] = INFINITY;
+    kernel->add(y, s, NULL, 19, true);
+    assert_true(isnan(y[5]) && isinf(y[6]));
+}
+
+static void a_row_is_the_definition_within_float32(void **unused)
+{
+    (void)unused;
+    for_each_width(rows_of);
+    for_each_width(far_out);
+}
+
+/* ---- whole models -------------------------------------------------------------------------------
+ */
+
+/* Relative L2 distance over the rows that count: padding does not (text taps are [B, S, ..]). */
+static double distance(const llava_inputs *in, const tiny_tap *right, const tiny_tap *other)
+{
+    double squares = 0, size = 0;
+    bool text = strncmp(right->name, "text.", 5) == 0 || strcmp(right->name, "logits") == 0;
+    size_t positions = in->batch * in->length;
+    assert_int_equal(right->count, other->count);
+    for (size_t i = 0; i < right->count; i++) {
+        if (text && in->attention_mask != NULL &&
+            in->attention_mask[i / (right->count / positions)] == 0) {
+            continue;
+        }
+        double d = other->values[i] - right->values[i];
+        squares += d * d;
+        size += right->values[i] * right->values[i];
+    }
+    return isnan(squares) ? (double)INFINITY : size > 0 ? sqrt(squares / size) : 0;
+}
+
+/* Squared relative errors of all taps of all models, of the fast path and of an honest port. */
+typedef struct {
+    double ours, honest, worst;
+    size_t taps;
+} score;
+
+/* Adds one run's taps: the plain path in float64 is right; the plain path with sums in the port's
+ * precision is the honest port (what diagnose takes for one). */
+static void add_run(const tiny_model *model, const llava_inputs *in, tiny_how how, score *sum)
+{
+    tiny_how exactly = how, honestly = how;
+    tiny_taps *right = calloc(3, sizeof *right), *honest = right + 1, *ours = right + 2;
+    assert_non_null(right);
+    exactly.storage = LLAVA_F64;
+    exactly.fast = honestly.fast = NULL;
+    honestly.sums_f32 = true;
+    tiny_run(model, in, &exactly, right);
+    tiny_run(model, in, &honestly, honest);
+    tiny_run(model, in, &how, ours);
+    for (size_t i = 0; i < ours->count; i++) {
+        const char *name = ours->taps[i].name;
+        const tiny_tap *of = tiny_find(right, name);
+        assert_true(llava_fast_has_tap(name));
+        double error = distance(in, of, &ours->taps[i]);
+        double peer = distance(in, of, tiny_find(honest, name));
+        if (of->dtype == LLAVA_I64) {
+            assert_true(error == 0);
+            continue;
+        }
+        double ratio = error / fmax(peer, how.storage == LLAVA_F32 ? 0x1p-25 : 0x1p-10);
+        sum->worst = fmax(sum->worst, ratio);
+        sum->ours += error * error;
+        sum->honest += peer * peer;
+        sum->taps++;
+    }
+    assert_true(ours->count > 4);
+    tiny_free(right);
+    tiny_free(honest);
+    tiny_free(ours);
+    free(right);
+}
+
+/* As diff --peer: below 2 over all, where a single tensor of a few numbers may be off by chance up
+ * to the 4 at which diff calls it different. */
+static void is_honest(const score *sum, const char *what)
+{
+    double ratio = sqrt(sum->ours / sum->honest);
+    if (!(ratio < 2 && sum->worst < 4) || sum->taps == 0) {
+        fail_msg("%s: %.2f times an honest port's error over all, %.2f in one tap", what, ratio,
+                 sum->worst);
+    }
+}
+
+static size_t pick(uint64_t *seed, size_t least, size_t most)
+{
+    double share = (support_random(seed) + 1) / 2;
+    size_t x = least + (size_t)(share * (double)(most - least + 1));
+    return x > most ? most : x;
+}
+
+/* A model of any sizes: one head or several, grouped or not, odd widths. */
+static tiny_shape any_shape(uint64_t *seed)
+{
+    static const llava_dtype types[] = {LLAVA_F32, LLAVA_BF16, LLAVA_F16, LLAVA_F64};
+    size_t kv_heads = pick(seed, 1, 3), heads = kv_heads * pick(seed, 1, 3);
+    size_t tower_heads = pick(seed, 1, 3);
+    return (tiny_shape){
+        .image = pick(seed, 3, 12),
+        .patch = pick(seed, 1, 3),
+        .tower = tower_heads * pick(seed, 1, 13),
+        .tower_heads = tower_heads,
+        .tower_wide = pick(seed, 1, 40),
+        .tower_layers = pick(seed, 2, 3),
+        .hidden = heads * pick(seed, 1, 20),
+        .heads = heads,
+        .kv_heads = kv_heads,
+        .head_dim = 2 * pick(seed, 1, 21),
+        .wide = pick(seed, 1, 90),
+        .layers = pick(seed, 1, 3),
+        .vocab = pick(seed, 3, 80),
+        .full = pick(seed, 0, 1),
+        .two_features = pick(seed, 0, 1),
+        .tied = pick(seed, 0, 1),
+        .stored = types[pick(seed, 0, 3)],
+    };
+}
+
+/* Inputs for it: a batch, none to two pictures, one token at least, padding left or right. */
+static llava_inputs any_inputs(const tiny_shape *shape, uint64_t *seed)
+{
+    size_t batch = pick(seed, 1, 3), pictures = pick(seed, 0, 2);
+    size_t rows = pictures * tiny_picture_rows(shape), padding = pick(seed, 0, 2);
+    size_t length = rows > 0 ? rows + pick(seed, 1, 9) : pick(seed, 1, 20);
+    llava_inputs in = tiny_inputs_of(shape, batch, length, pictures, *seed);
+    if (padding > 0 && length > rows + 1) {
+        int64_t *mask = tiny_mask(&in);
+        size_t padded = pick(seed, 1, length - rows - 1);
+        for (size_t i = 0; i < padded; i++) {
+            /* at the left only before the pictures: a padded picture row is no model's input */
+            mask[(padding == 1 && rows == 0) ? i : length - 1 - i] = 0;
+        }
+    }
+    return in;
+}
+
+/* The tokens that a generation takes, so that a near tie does not part the runs. */
+static void give_answer(llava_inputs *in, const tiny_shape *shape, size_t tokens, uint64_t seed)
+{
+    if (tokens > 0) {
+        in->answer = calloc(in->batch * tokens, sizeof *in->answer);
+        assert_non_null(in->answer);
+        in->answer_length = tokens;
+        for (size_t i = 0; i < in->batch * tokens; i++) {
+            in->answer[i] = (int64_t)pick(&seed, 0, shape->vocab - 2);
+        }
+    }
+}
+
+static void fuzz_of(const llava_fast_kernels *kernel)
+{
+    score sums[2] = {{.taps = 0}, {.taps = 0}};
+    for (uint64_t n = 1; n <= 40; n++) {
+        uint64_t seed = 1000 * n + 7;
+        tiny_model model;
+        tiny_shape shape = any_shape(&seed);
+        if (shape.patch > shape.image) {
+            shape.patch = shape.image;
+        }
+        tiny_open_as(&model, &shape);
+        llava_inputs in = any_inputs(&shape, &seed);
+        size_t steps = pick(&seed, 0, 3);
+        give_answer(&in, &shape, steps, seed);
+        for (int type = 0; type < 2; type++) {
+            llava_fast *fast;
+            llava_error e;
+            assert_true(llava_fast_open(&fast, kernel->name, &e));
+            assert_string_equal(llava_fast_width(fast), kernel->name);
+            tiny_how how = {.storage = type == 0 ? LLAVA_F32 : LLAVA_BF16,
+                            .convention = LLAVA_POSITIONS_GENERATE,
+                            .generate = steps,
+                            .fast = fast};
+            add_run(&model, &in, how, &sums[type]);
+            llava_fast_close(fast);
+        }
+        llava_inputs_free(&in);
+        tiny_close(&model);
+    }
+    is_honest(&sums[0], kernel->name);
+    is_honest(&sums[1], kernel->name);
+}
+
+static void models_of_any_shape_are_as_good_as_an_honest_ports(void **unused)
+{
+    (void)unused;
+    for_each_width(fuzz_of);
+}
+
+/* ---- a wrong kernel is seen ---------------------------------------------------------------------
+ */
+
+static llava_fast_kernels healthy;
+
+/* Forgets the last unit of every sum. */
+static void short_tile(llava_fast_kind kind, float *y, size_t y_stride, const float *x,
+                       const uint32_t *w, size_t units, size_t rows, bool add)
+{
+    healthy.tile(kind, y, y_stride, x, w, units > 1 ? units - 1 : units, rows, add);
+}
+
+/* Every product's result a thousandth too large: within bfloat16's noise, not within float32's. */
+static void large_tile(llava_fast_kind kind, float *y, size_t y_stride, const float *x,
+                       const uint32_t *w, size_t units, size_t rows, bool add)
+{
+    healthy.tile(kind, y, y_stride, x, w, units, rows, add);
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t o = 0; o < healthy.outputs; o++) {
+            y[r * y_stride + o] *= 1.001f;
+        }
+    }
+}
+
+static double ratio_with(void (*tile)(llava_fast_kind kind, float *y, size_t y_stride,
+                                      const float *x, const uint32_t *w, size_t units, size_t rows,
+                                      bool add),
+                         llava_dtype type)
+{
+    tiny_model model;
+    llava_fast *fast;
+    llava_error e;
+    score sum = {.taps = 0};
+    tiny_open(&model);
+    llava_inputs in = tiny_inputs(2, 14, 3);
+    assert_true(llava_fast_open(&fast, NULL, &e));
+    healthy = fast->kernel;
+    fast->kernel.tile = tile == NULL ? healthy.tile : tile;
+    tiny_how how = {.storage = type, .fast = fast};
+    add_run(&model, &in, how, &sum);
+    llava_fast_close(fast);
+    llava_inputs_free(&in);
+    tiny_close(&model);
+    return sqrt(sum.ours / sum.honest);
+}
+
+static void a_planted_error_in_the_kernel_is_seen(void **unused)
+{
+    (void)unused;
+    assert_true(ratio_with(NULL, LLAVA_F32) < 2 && ratio_with(NULL, LLAVA_BF16) < 2);
+    assert_true(ratio_with(short_tile, LLAVA_F32) > 100);
+    assert_true(ratio_with(short_tile, LLAVA_BF16) > 4);
+    assert_true(ratio_with(large_tile, LLAVA_F32) > 100);
+}
+
+/* ---- the goldens, by the oracle's own judgement -------------------------------------------------
+ */
+
+/* Runs a command in this process with standard output going to the folder's file "printed". */
+static int command(const support_folder *folder, const llava_command *of, char *const *words,
+                   llava_error *e)
+{
+    char *copy[GOLDEN_WORDS];
+    int count = 0;
+    for (; words[count] != NULL; count++) {
+        copy[count] = words[count];
+    }
+    fflush(stdout);
+    int kept = dup(STDOUT_FILENO);
+    e->text[0] = '\0';
+    assert_non_null(freopen(support_path(folder, "printed"), "w", stdout));
+    int status = of->run(count, copy, e);
+    fflush(stdout);
+    dup2(kept, STDOUT_FILENO);
+    close(kept);
+    return status;
+}
+
+/* `run --path fast` on a golden case with a dump into the folder; its status. */
+static int run_fast(const support_folder *folder, const char *golden, char *type, char *out,
+                    llava_error *e)
+{
+    char path[300], home[4096], *words[GOLDEN_WORDS + 1];
+    char *const more[] = {"--path", "fast", "--dtype", type, "--dump", out, NULL};
+    snprintf(path, sizeof path, "%s/case.json", golden);
+    cJSON *json = llava_json_read(path, e);
+    assert_non_null(json);
+    assert_non_null(getcwd(home, sizeof home));
+    int count = golden_words(json, more, words);
+    words[count] = NULL;
+    assert_int_equal(chdir(golden), 0);
+    int status = command(folder, &llava_command_run, words, e);
+    assert_int_equal(chdir(home), 0);
+    cJSON_Delete(json);
+    return status;
+}
+
+/* The same, judged by diff against true float64: with a peer where one is committed. */
+static void judge(const support_folder *folder, const char *golden, char *type, char *out)
+{
+    char right[300], peer[300];
+    llava_error e;
+    snprintf(right, sizeof right, "%s/true.npz", golden);
+    snprintf(peer, sizeof peer, "%s/%s.npz", golden, type);
+    char *words[] = {right, out, "--peer", peer, NULL};
+    words[2] = access(peer, R_OK) == 0 ? words[2] : NULL;
+    int status = command(folder, &llava_command_diff, words, &e);
+    if (status != LLAVA_DONE) {
+        fail_msg("%s, %s: diff ends with %d %s", golden, type, status, e.text);
+    }
+    /* warn is 0 too, and is not enough here */
+    FILE *file = fopen(support_path(folder, "printed"), "r");
+    char line[512] = "", last[512] = "";
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL) {
+        memcpy(last, line, sizeof last);
+    }
+    fclose(file);
+    if (strncmp(last, "pass: ", 6) != 0) {
+        fail_msg("%s, %s: %s", golden, type, last);
+    }
+}
+
+typedef struct {
+    support_folder folder;
+    size_t judged;
+} goldens;
+
+/* Cases with weights and a float64 golden. What the path lacks must be refused by name. */
+static void judge_golden(void *self, const char *golden)
+{
+    goldens *g = self;
+    llava_error e;
+    char out[300], path[300];
+    snprintf(out, sizeof out, "%s", support_path(&g->folder, "out.npz"));
+    snprintf(path, sizeof path, "%s/true.npz", golden);
+    if (access(path, R_OK) != 0) {
+        return;
+    }
+    for (int type = 0; type < 2; type++) {
+        char *dtype = type == 0 ? "f32" : "bf16";
+        int status = run_fast(&g->folder, golden, dtype, out, &e);
+        if (status == LLAVA_DONE) {
+            judge(&g->folder, golden, dtype, out);
+            g->judged++;
+        } else {
+            bool named = strstr(e.text, "--path fast: ") != NULL ||
+                         strstr(e.text, "the fast path has those between its blocks only") != NULL;
+            if (!named) {
+                fail_msg("%s: %s", golden, e.text);
+            }
+        }
+    }
+}
+
+static void every_golden_passes_diff(void **unused)
+{
+    (void)unused;
+    goldens g = {support_folder_new(), 0};
+    golden_each(judge_golden, &g);
+    assert_true(g.judged >= 40);
+    support_folder_remove(&g.folder);
+}
+
+/* golden/plain has transformers' own f32 and bf16 as peers: every width, and diagnose. */
+static void every_width_passes_beside_transformers(void **unused)
+{
+    (void)unused;
+    support_folder folder = support_folder_new();
+    llava_error e;
+    char out[300];
+    snprintf(out, sizeof out, "%s", support_path(&folder, "out.npz"));
+    for (const char *const *width = llava_fast_widths(); *width != NULL; width++) {
+        for (int type = 0; type < 2 && llava_fast_machine_has(*width); type++) {
+            char *dtype = type == 0 ? "f32" : "bf16";
+            setenv("LLAVA_FAST_WIDTH", *width, 1);
+            assert_int_equal(run_fast(&folder, "golden/plain", dtype, out, &e), LLAVA_DONE);
+            unsetenv("LLAVA_FAST_WIDTH");
+            judge(&folder, "golden/plain", dtype, out);
+            char *const words[] = {"--model",  "golden/plain/model",
+                                   "--inputs", "golden/plain/inputs.npz",
+                                   "--dump",   out,
+                                   NULL};
+            int status = command(&folder, &llava_command_diagnose, words, &e);
+            if (status != LLAVA_DONE) {
+                fail_msg("%s, %s: diagnose ends with %d %s", *width, dtype, status, e.text);
+            }
+        }
+    }
+    support_folder_remove(&folder);
+}
+
+/* ---- what is refused ----------------------------------------------------------------------------
+ */
+
+static bool has_nothing(const char *name)
+{
+    (void)name;
+    return false;
+}
+
+static void a_width_that_is_not_there_is_refused(void **unused)
+{
+    (void)unused;
+    llava_fast_kernels kernel;
+    llava_error e;
+    assert_false(llava_fast_choose(&kernel, "avx512", has_nothing, &e));
+    support_says(&e, "width avx512: this processor has not the instructions");
+    assert_false(llava_fast_choose(&kernel, "sse9", llava_fast_machine_has, &e));
+    support_says(&e, "width sse9: not one of portable, avx2, avx512, avx512bf16");
+    assert_true(llava_fast_choose(&kernel, "portable", llava_fast_machine_has, &e));
+    assert_true(llava_fast_choose(&kernel, NULL, llava_fast_machine_has, &e));
+}
+
+/* The program's word on `run --path fast` with these further options. */
+static void refuses(char *const *more, const char *says)
+{
+    support_folder folder = support_folder_new();
+    llava_error e;
+    char *words[GOLDEN_WORDS] = {
+        "--model", "golden/plain/model", "--inputs", "golden/plain/inputs.npz", "--path", "fast"};
+    for (size_t i = 0; more[i] != NULL; i++) {
+        words[6 + i] = more[i];
+    }
+    assert_int_equal(command(&folder, &llava_command_run, words, &e), LLAVA_CANNOT);
+    support_says(&e, says);
+    support_folder_remove(&folder);
+}
+
+static void what_the_path_lacks_is_refused_by_name(void **unused)
+{
+    (void)unused;
+    refuses((char *[]){"--dtype", "f64", NULL}, "--path fast: --dtype f64: only f32 and bf16");
+    refuses((char *[]){"--dtype", "f16", NULL}, "--path fast: --dtype f16: only f32 and bf16");
+    refuses((char *[]){"--numerics", "hf", NULL}, "--path fast: --numerics hf");
+    refuses((char *[]){"--set", "text.rope_theta=5e5", NULL},
+            "--path fast: takes no decision, and text.rope_theta=5e5 is set");
+    refuses((char *[]){"--hash", "-", "--taps", "logits,text.layers.*.mlp.act", NULL},
+            "--taps text.layers.*.mlp.act: no tap of this run has such a name (the fast path has "
+            "those between its blocks only)");
+    setenv("LLAVA_FAST_WIDTH", "mmx", 1);
+    refuses((char *[]){NULL}, "width mmx: not one of");
+    unsetenv("LLAVA_FAST_WIDTH");
+    llava_plan plan = {.numerics = {.storage = LLAVA_F32}};
+    llava_error e;
+    assert_true(llava_fast_check(&plan, &e));
+    plan.vision.tower = LLAVA_TOWER_PIXTRAL;
+    assert_false(llava_fast_check(&plan, &e));
+    support_says(&e, "--path fast: a Pixtral tower");
+    plan.vision.tower = LLAVA_TOWER_CLIP;
+    plan.text.layers = 2;
+    plan.text.slides[1] = true;
+    assert_false(llava_fast_check(&plan, &e));
+    support_says(&e, "--path fast: text layer 1 has a sliding window");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tile_is_the_definition_within_float32),
+        cmocka_unit_test(a_row_is_the_definition_within_float32),
+        cmocka_unit_test(models_of_any_shape_are_as_good_as_an_honest_ports),
+        cmocka_unit_test(a_planted_error_in_the_kernel_is_seen),
+        cmocka_unit_test(every_golden_passes_diff),
+        cmocka_unit_test(every_width_passes_beside_transformers),
+        cmocka_unit_test(a_width_that_is_not_there_is_refused),
+        cmocka_unit_test(what_the_path_lacks_is_refused_by_name),
+    };
+    return cmocka_run_group_tests_name("fast", tests, NULL, NULL);
+}
