@@ -120,6 +120,23 @@ def image_taps(stages):
     return taps
 
 
+def named_pictures(case):
+    """The pictures that the messages name themselves."""
+    items = [item for m in case.messages or [] if isinstance(m["content"], list) for item in m["content"]]
+    return [item["path"] for item in items if "path" in item]
+
+
+def with_paths(case, folder):
+    """The messages with a path in every image item, and the pictures that none of them takes."""
+    left = [os.path.join(folder, name) for name in case.pictures if name not in named_pictures(case)]
+    talk = json.loads(json.dumps(case.messages))
+    for message in talk:
+        for item in message["content"] if isinstance(message["content"], list) else []:
+            if item["type"] == "image":
+                item["path"] = os.path.join(folder, item["path"]) if "path" in item else left.pop(0)
+    return talk, left
+
+
 def through_processor(case, folder, model_folder):
     """The processor as transformers builds it, with Pillow: (inputs, image taps, processor)."""
     processor = LlavaProcessor.from_pretrained(model_folder, backend="pil")
@@ -133,7 +150,15 @@ def through_processor(case, folder, model_folder):
         turn = [{"role": "user", "content": content}]
         text = processor.apply_chat_template(turn, add_generation_prompt=True)
     # Paths, not PIL objects: a path is opened as users do (orientation applied, alpha dropped).
-    made = processor(images=paths or None, text=text, return_tensors="pt")
+    if case.messages is not None:
+        with open(os.path.join(folder, "messages.json"), "w", encoding="utf-8") as file:
+            json.dump(case.messages, file, indent=1)
+            file.write("\n")
+        talk, left = with_paths(case, folder)
+        made = processor.apply_chat_template(talk, add_generation_prompt=True, tokenize=True, return_dict=True,
+                                             return_tensors="pt", processor_kwargs={"images": left} if left else {})
+    else:
+        made = processor(images=paths or None, text=text, return_tensors="pt")
     inputs = {name: value.numpy() for name, value in made.items()}
     known = {"input_ids", "attention_mask", "pixel_values"}
     if set(inputs) - known:
@@ -147,11 +172,13 @@ def arguments_of(case):
     if case.layout:
         arguments += ["--inputs", "inputs.npz"]
     for name in case.pictures or {}:
-        arguments += ["--image", name]
+        arguments += ["--image", name] if name not in named_pictures(case) else []
     if case.prompt is not None:
         arguments += ["--prompt", case.prompt]
     if case.chat is not None:
         arguments += ["--chat", case.chat]
+    if case.messages is not None:
+        arguments += ["--messages", "messages.json"]
     if case.generate:
         arguments += ["--generate", str(case.generate)]
     if "vision_feature_layer" in case.call:

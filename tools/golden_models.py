@@ -23,6 +23,7 @@ from transformers import (
     MistralConfig,
     Qwen2Config,
     PixtralVisionConfig,
+    PreTrainedTokenizerFast,
     SiglipVisionConfig,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -80,6 +81,8 @@ class Case:
     pictures: dict = None  # file name -> bytes
     prompt: str = None
     chat: str = None
+    messages: list = None  # a conversation; an image item has a path or takes the next of the pictures left
+    words: str = "llama"  # the tokenizer: of the demo model's kind, or one of tests/data/tokenizer
     processor: dict = None  # keys of the image processor
     processor_kind: str = "llava"
     model: str = None  # another case's model folder, relative to the case
@@ -153,7 +156,7 @@ def make_model(case, config):
 
 def save_model(case, folder):
     """Writes the model folder. Cases that look at pictures only get no weights: none are read."""
-    tokenizer = make_tokenizer() if case.processor else None
+    tokenizer = make_tokenizer(case.words) if case.processor else None
     config = make_config(case, tokenizer.convert_tokens_to_ids("<image>") if tokenizer else IMAGE_TOKEN)
     if tokenizer:
         make_processor(case, config, tokenizer, folder)
@@ -185,7 +188,33 @@ def respell_rope(path):
         json.dump(config, file, indent=2)
 
 
-def make_tokenizer():
+# Special tokens and conversation format of a byte-level tokenizer, as the published folders have them.
+BYTE_LEVEL = {
+    "qwen2": (dict(eos_token="<|im_end|>", pad_token="<|endoftext|>"), (
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n'}}"
+        "{# Render all images first #}"
+        "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>' }}{% endfor %}"
+        "{# Render all text next #}"
+        "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+        "{{ '\n' + content['text'] }}{% endfor %}{{'<|im_end|>' + '\n'}}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")),
+    "llama-3": (dict(bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"), (
+        "{% set loop_messages = messages %}{% for message in loop_messages %}"
+        "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ "
+        "message['content'] | trim + '<|eot_id|>' %}"
+        "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}")),
+}  # fmt: skip
+
+
+def make_tokenizer(words):
+    if words in BYTE_LEVEL:
+        here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        return PreTrainedTokenizerFast(
+            tokenizer_file=os.path.join(here, "tests", "data", "tokenizer", words, "tokenizer.json"),
+            extra_special_tokens={"image_token": "<image>"}, clean_up_tokenization_spaces=False,
+            **BYTE_LEVEL[words][0],
+        )  # fmt: skip
     return train_tokenizer(["USER: What is it? ASSISTANT: It is a small red picture of nothing at all."] * 20)
 
 
@@ -196,7 +225,7 @@ def make_processor(case, config, tokenizer, folder):
         tokenizer,
         patch_size=config.vision_config.patch_size,
         vision_feature_select_strategy=config.vision_feature_select_strategy,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=BYTE_LEVEL[case.words][1] if case.words in BYTE_LEVEL else CHAT_TEMPLATE,
         num_additional_image_tokens=1,
     )
     processor.save_pretrained(folder)
@@ -565,6 +594,26 @@ def cases():
         picture_case("picture-chat", "a picture in a conversation, six tokens of answer",
                      pictures={"p.png": png(scene(58, 37), 2)}, chat="What is it, héé? 😊", generate=6,
                      forms=("true",), draw=1),
+        picture_case("messages-qwen2", "a byte-level tokenizer and ChatML: a system message, three turns, two pictures, "
+                     "one of them named in the file", family="qwen2", words="qwen2",
+                     pictures={"a.png": png(scene(17, 26), 2), "b.png": png(scene(24, 15), 2)},
+                     messages=[
+                         {"role": "system", "content": [{"type": "text", "text": "Be brief; it's 2024."}]},
+                         {"role": "user", "content": [
+                             {"type": "text", "text": "What's different, héé? 😊\r\n\r\n12345 \u1100\u1161"},
+                             {"type": "image"}, {"type": "image", "path": "b.png"}]},
+                         {"role": "assistant", "content": [{"type": "text", "text": "Nothing  at all."}]},
+                         {"role": "user", "content": [{"type": "text", "text": "Why?"}]}],
+                     text=SHALLOW | dict(vocab_size=448, hidden_size=16, intermediate_size=18, num_key_value_heads=1,
+                                         tie_word_embeddings=True),
+                     top=dict(tie_word_embeddings=True), generate=4, forms=("true",),
+                     taps=["pixel_values", "input_ids", "attention_mask", "text.norm", "generated_ids", "step.*.logits"]),
+        picture_case("messages-llama3", "a byte-level tokenizer and Llama-3's format, which prints the first token "
+                     "itself; contents are texts", words="llama-3",
+                     pictures={"a.png": png(scene(17, 26), 2)},
+                     messages=[{"role": "system", "content": " Be brief. "},
+                               {"role": "user", "content": "<image>\nWhat is it?\n1234567"}],
+                     text=SHALLOW | dict(vocab_size=448, hidden_size=16), taps=IMAGE_TAPS),
         picture_case("picture-pad", "pictures padded to a square first: wide, tall, already square",
                      pictures={"wide.png": png(scene(30, 71), 2), "tall.png": png(scene(44, 23), 2),
                                "square.png": png(scene(33, 33), 2)},
