@@ -212,19 +212,9 @@ static void broken_utf8_is_cut_at_its_longest_beginning_of_a_character(void **st
 static void hostile_texts_take_linear_time(void **state)
 {
     (void)state;
-    static const char *const units[] = {" ",
-                                        "\n",
-                                        " \n",
-                                        "A",
-                                        "a",
-                                        "\xe4\xb8\xad"
-                                        "A",
-                                        "\xcc\x81",
-                                        "'",
-                                        "7",
-                                        " \xcc\x81",
-                                        "A\xcc\x81",
-                                        "/\n"};
+    static const char *const units[] = {
+        " ",        "\n", " \n", "A",         "a",         "\xe4\xb8\xad\x41",
+        "\xcc\x81", "'",  "7",   " \xcc\x81", "A\xcc\x81", "/\n"};
     cJSON *root = library();
     const cJSON *patterns = cJSON_GetObjectItemCaseSensitive(root, "patterns");
     char *text = malloc(LONG + 8);
