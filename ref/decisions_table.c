@@ -343,7 +343,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                     "the padding that fills the batch has none. ignored: every picture is taken "
                     "for as large as the largest.",
             .source = "spec 2.3: PixtralVisionModel.forward",
-            .ports = "no report known",
+            .ports = "ms-swift: the sizes taken with one index too many (F 112) "
+                     "https://github.com/modelscope/ms-swift/pull/4982",
         },
     [LLAVA_VISION_CLS_POSITION] =
         {
@@ -447,7 +448,9 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                     "of its own picture. ignored: it sees all of them, which one picture alone "
                     "never shows.",
             .source = "spec 2.3: generate_block_attention_mask",
-            .ports = "no report known",
+            .ports =
+                "mistral-inference: the mask not passed on, so that the pictures of a call saw "
+                "each other (R 109) https://github.com/mistralai/mistral-inference/pull/218",
         },
     [LLAVA_VISION_ATTN_BIAS] =
         {
@@ -484,7 +487,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .what = "Pixtral turns the first quarter of a head (and the third) by the patch's row, "
                     "the second (and the fourth) by its column. column-row: the other way round.",
             .source = "spec 2.3: PixtralVisionRotaryEmbedding",
-            .ports = "no report known",
+            .ports = "timm: height and width exchanged in an embedding indexed by x and y (F 111) "
+                     "https://github.com/huggingface/pytorch-image-models/pull/2541",
         },
     [LLAVA_VISION_ROPE_FREQUENCIES] =
         {
@@ -518,7 +522,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                     "0. continued: rows are counted on from picture to picture; sequence: both "
                     "are the patch's number in the sequence, as in a text.",
             .source = "spec 2.3: PixtralVisionModel.forward",
-            .ports = "no report known",
+            .ports = "mlx-vlm: positions made for all pictures together (F 110) "
+                     "https://github.com/Blaizzy/mlx-vlm/pull/78",
         },
     [LLAVA_VISION_ROPE_PAIRING] =
         {
@@ -574,6 +579,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                      "https://github.com/vllm-project/vllm/pull/9653; "
                      "text-generation-inference: applied (F 36) "
                      "https://github.com/huggingface/text-generation-inference/pull/2455; "
+                     "vLLM: in SigLIP, and then only where all layers run (R 113) "
+                     "https://github.com/vllm-project/vllm/pull/8106; "
                      "MLC-LLM: the reverse: never called where the last state is meant (F 37) "
                      "https://github.com/mlc-ai/mlc-llm/issues/3205",
         },

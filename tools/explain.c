@@ -216,6 +216,28 @@ static void print_ports_at(const char *name)
     }
 }
 
+/* A tower's tap says which towers have it, and what its letters mean in Pixtral. */
+static void print_towers(const llava_tap_kind *kind)
+{
+    static const char *const names[] = {"CLIP", "SigLIP", "Pixtral"};
+    char text[LIST] = "";
+    size_t used = 0;
+    if (kind->at < LLAVA_AT_VISION || kind->at > LLAVA_AT_PROJECTOR) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (llava_tap_of_tower(kind, (llava_tower)i)) {
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used == 0 ? "" : ", ",
+                                     names[i]);
+        }
+    }
+    if (llava_tap_of_tower(kind, LLAVA_TOWER_PIXTRAL)) {
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 " (all its pictures are one sequence: N is 1)");
+    }
+    field("towers", text, used);
+}
+
 /* name: as it was asked for, so that step.1.position_ids shows what acts in steps alone. */
 static void explain_tap(const llava_tap_kind *kind, const char *name)
 {
@@ -224,6 +246,7 @@ static void explain_tap(const llava_tap_kind *kind, const char *name)
     printf("%s%s\n", strncmp(name, "step.", 5) == 0 ? "step.{g}." : "", kind->name);
     field("shape", shape, strlen(shape));
     field("formula", kind->formula, strlen(kind->formula));
+    print_towers(kind);
     field("source", kind->source, strlen(kind->source));
     print_decisions_at(name);
     print_ports_at(name);

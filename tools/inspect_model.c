@@ -146,13 +146,19 @@ static void show_config(const model *m)
             "vision      %s, %zu layers (%zu needed), width %zu, %zu heads of %zu, MLP %zu %s\n",
             m->vision_type, v->layers, v->layers_needed, v->hidden, v->heads, v->head_dim,
             v->intermediate, llava_act_name(v->act));
-    fprintf(to, "            LayerNorm eps %g; hidden states", v->norm_eps);
+    bool pixtral = v->tower == LLAVA_TOWER_PIXTRAL;
+    fprintf(to, "            %s eps %g", pixtral ? "RMSNorm" : "LayerNorm", v->norm_eps);
+    if (pixtral) {
+        fprintf(to, ", rotary theta %g", v->rope_theta);
+    }
+    fprintf(to, "; hidden states");
     for (size_t i = 0; i < v->feature_count && i < 8; i++) {
         fprintf(to, " %zu", v->feature_layers[i]);
     }
     fprintf(to, "%s are the features\n", v->feature_count > 8 ? " ..." : "");
-    fprintf(to, "picture     %zux%zu pixels, patches of %zux%zu: %zux%zu, class row %s\n",
-            v->image_size, v->image_size, v->patch, v->patch, v->grid, v->grid,
+    fprintf(to, "picture     %s%zux%zu pixels, patches of %zux%zu: %zux%zu, %s %s\n",
+            pixtral ? "any size; one of " : "", v->image_size, v->image_size, v->patch, v->patch,
+            v->grid, v->grid, v->class_rows > 0 ? "class row" : "no class row, first patch",
             v->select == LLAVA_ROWS_FULL ? "kept" : "dropped");
     fprintf(to, "            %zu image tokens per picture\n", m->tower.feature_rows);
     fprintf(to, "projector   %zu to %zu, %s, %s\n", v->feature_width, t->hidden,
@@ -434,12 +440,14 @@ static void show_macs(model *m)
     double total = 0;
     cJSON *object = llava_inspect_put_object(of, of->json, "macs");
     llava_inspect_put_number(of, object, "pictures", 1);
+    llava_inspect_put_number(of, object, "picture_size", (double)v->image_size);
     llava_inspect_put_number(of, object, "text_tokens", TEXT_TOKENS);
     llava_inspect_put_number(of, object, "positions", positions);
     cJSON *list = llava_inspect_put_array(of, object, "stages");
     fprintf(of->table,
-            "\nmultiplications of one pass: a picture and %d text tokens, %zu positions in all\n",
-            TEXT_TOKENS, m->positions);
+            "\nmultiplications of one pass: a picture of %zux%zu and %d text tokens, %zu positions "
+            "in all\n",
+            v->image_size, v->image_size, TEXT_TOKENS, m->positions);
     for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
         fprintf(of->table, "%-18s %20.0f\n", stages[i].name, stages[i].macs);
         total += stages[i].macs;
