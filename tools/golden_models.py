@@ -47,6 +47,7 @@ TEXT_CONFIGS = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Co
 NARROW = SHALLOW | dict(hidden_size=16, intermediate_size=18)
 TOWERS = {"clip": CLIPVisionConfig, "siglip": SiglipVisionConfig, "pixtral": PixtralVisionConfig}
 IMAGE_TOKEN, PAD_TOKEN, WORDS = 57, 58, 56
+ROW_END, PICTURE_END = 59, 60  # Pixtral's [IMG_BREAK] and [IMG_END]
 FULL = dict(vision_feature_layer=-1, vision_feature_select_strategy="full")
 PICTURE = "picture"  # in a layout: one picture's placeholders
 
@@ -71,6 +72,7 @@ class Case:
     embeds: bool = False  # inputs_embeds in place of input_ids
     pixels: bool = True  # False: placeholders without pictures
     sizes: list = None  # Pixtral: (height, width) of each picture in pixels
+    breaks: bool = False  # Pixtral: a token behind each row of a picture, another behind the last
     image_sizes: bool = True  # False: not given, so that every picture is as large as its pixels
     positions: list = None
     square: str = ""  # a mask of four dimensions: "packed" (booleans), or "added" (floats)
@@ -258,6 +260,15 @@ def square_mask(case, rng, positions, batch, length):
     return np.where(visible, slope, np.finfo(np.float32).min).astype(np.float32)
 
 
+def picture_ids(case, config, height, width):
+    rows = feature_rows(case, config, height, width)
+    if not case.breaks:
+        return [config.image_token_id] * rows
+    columns = width // config.vision_config.patch_size
+    row = [config.image_token_id] * columns
+    return sum(([*row, ROW_END] for _ in range(rows // columns - 1)), []) + [*row, PICTURE_END]
+
+
 def make_inputs(case, model):
     """The arrays of the inputs file, drawn from the case's seed."""
     rng = np.random.Generator(np.random.PCG64(case.seed + 1))
@@ -269,7 +280,7 @@ def make_inputs(case, model):
         ids = []
         for run in runs:
             if run == PICTURE:
-                ids += [config.image_token_id] * feature_rows(case, config, *sizes[pictures])
+                ids += picture_ids(case, config, *sizes[pictures])
                 pictures += 1
             else:
                 ids += rng.integers(3, WORDS, run).tolist()
@@ -588,6 +599,22 @@ def cases():
              vision=dict(hidden_size=16, intermediate_size=18), text=NARROW,
              top=FULL | dict(vision_feature_layer=[-1, 1, 0]), sizes=[(8, 9), (4, 12)],
              layout=[[1, PICTURE, 1, PICTURE, 1]], forms=("true",)),
+        Case("interleave", "llava-interleave in small: SigLIP and Qwen2, tied, the last layer, every row; two samples "
+             "padded on the left, positions from the mask, four tokens of answer", tower="siglip", family="qwen2",
+             vision=dict(image_size=9, num_hidden_layers=1, hidden_size=12, intermediate_size=14),
+             text=NARROW | dict(num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
+                                rms_norm_eps=1e-6, rope_parameters={"rope_type": "default", "rope_theta": 1e6}),
+             top=FULL | dict(tie_word_embeddings=True), layout=[[2, PICTURE, 1, PICTURE], [2, PICTURE, 2]],
+             pad="left", generate=4, forms=("true",)),
+        Case("pixtral-12b", "Pixtral 12B in small: Pixtral and Mistral without a window, heads wider than hidden / "
+             "heads, a token behind each row of a picture; two samples padded on the left, four tokens of answer",
+             tower="pixtral", family="mistral",
+             vision=dict(image_size=32, num_hidden_layers=1, hidden_size=12, intermediate_size=14,
+                         num_attention_heads=1, hidden_act="silu"),
+             text=NARROW | dict(hidden_size=12, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
+                                sliding_window=None, rope_parameters={"rope_type": "default", "rope_theta": 1e9}),
+             top=FULL, sizes=[(9, 12), (4, 8), (8, 5)], breaks=True,
+             layout=[[1, PICTURE, 1, PICTURE, 2], [2, PICTURE, 1]], pad="left", generate=4, forms=("true",)),
         picture_case("picture-prompt", "a picture and a prompt through the processor",
                      pictures={"p.png": png(scene(43, 61), 2)},
                      prompt="USER: <image>\nWhat is it? ASSISTANT:", processor_kind="clip"),

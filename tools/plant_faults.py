@@ -38,6 +38,7 @@ from PIL import Image, ImageOps  # noqa: E402
 from transformers import LlavaForConditionalGeneration  # noqa: E402
 
 import fault_pictures  # noqa: E402
+import fault_towers  # noqa: E402, F401
 from faults import FAULTS, Port  # noqa: E402
 from llava_capture import capture, save  # noqa: E402
 
