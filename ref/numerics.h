@@ -28,9 +28,10 @@ typedef struct {
     llava_rounding patch_input, matmul_input;
     bool act_table_f16;
     bool attn_accumulate_f16, attn_flash_f16;
-    bool sums_f32; /* products are summed in float32, one rounding a step: no decision and never in
-                      a reference's numbers, but what an honest port of a narrow type does. The
-                      oracle simulates such a port to learn how much rounding is to be expected. */
+    bool sums_f32; /* products are summed in float32, one rounding a step, and GELU computed in it,
+                      where 1 + erf nearly cancels: no decision and never in a reference's numbers,
+                      but what an honest port of a narrow type does. The oracle simulates such a
+                      port to learn how much rounding is to be expected. */
     llava_rounding kv_cache;
 } llava_numerics;
 

@@ -94,6 +94,24 @@ static double gelu_tanh_f32(double x)
     return llava_round(f32, 0.5 * x * llava_round(f32, 1 + llava_round(f32, t)));
 }
 
+/* The exact form as vector kernels of float32 compute it (torch on CPUs): erf by Abramowitz and
+ * Stegun 7.1.26, off by up to 1.5e-7, which is much where 1 + erf nearly cancels:
+ *   erf(u) = 1 - (a1 t + a2 t^2 + ... + a5 t^5) exp(-u^2),  t = 1 / (1 + p u),  u >= 0 */
+static double gelu_f32(double x)
+{
+    static const double p = 0.3275911,
+                        a[] = {0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429};
+    const llava_dtype f32 = LLAVA_F32;
+    double u = llava_round(f32, fabs(x) * 0.70710678118654752440);
+    double t = llava_round(f32, 1 / llava_round(f32, 1 + p * u)), sum = 0;
+    for (size_t i = 5; i-- > 0;) {
+        sum = llava_round(f32, llava_round(f32, (sum + a[i])) * t);
+    }
+    double tail = llava_round(f32, sum * llava_round(f32, llava_exp(-llava_round(f32, u * u))));
+    double e = llava_round(f32, 1 - tail);
+    return llava_round(f32, 0.5 * x * llava_round(f32, x < 0 ? 1 - e : 1 + e));
+}
+
 /* float16(act(x)) for float16 x, from a table that a port made in float32 (ggml). Its tanh GELU has
  * no entries beyond 10: x, or 0. */
 static double table_entry(llava_act act, double x)
@@ -147,6 +165,11 @@ void llava_activate(const llava_numerics *n, llava_act act, double *y, const dou
         gated(n, 1.773, n->storage, y, x, count);
     } else if (act == LLAVA_ACT_SILU) {
         gated(n, 1, LLAVA_F64, y, x, count);
+    } else if (n->sums_f32 && (act == LLAVA_ACT_GELU || act == LLAVA_ACT_GELU_TANH)) {
+        for (size_t i = 0; i < count; i++) {
+            y[i] = llava_round(n->storage,
+                               act == LLAVA_ACT_GELU ? gelu_f32(x[i]) : gelu_tanh_f32(x[i]));
+        }
     } else {
         for (size_t i = 0; i < count; i++) {
             y[i] = llava_round(n->storage, activation(act, x[i]));
