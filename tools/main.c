@@ -1,6 +1,7 @@
 /* llava-ref: the program. A table of subcommands, and nothing else. */
 #include "ref/number.h"
 #include "tools/command.h"
+#include "tools/interrupt.h"
 #include "tools/options.h"
 #include "tools/words.h"
 
@@ -85,6 +86,7 @@ int main(int argc, char **argv)
 {
     llava_error e = {""};
     int status;
+    llava_interrupt_install();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, reported like any other */
     const char *fault = llava_arithmetic_fault();
     if (fault != NULL) {

@@ -2,6 +2,7 @@
 #include "tools/output.h"
 
 #include "ref/file.h"
+#include "tools/interrupt.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -96,6 +97,7 @@ static int create_beside(const char *name, const char *target, char **temporary,
         }
         const int made = create(*temporary);
         if (made >= 0) {
+            llava_interrupt_watch(*temporary);
             return made;
         }
         const int reason = errno;
@@ -256,6 +258,7 @@ bool llava_output_commit(llava_output *output, llava_error *e)
         ok = rename(output->temporary, output->target) == 0 ||
              llava_fail(e, "%s: cannot be written (%s)", output->name, strerror(errno));
         if (ok) {
+            llava_interrupt_forget(output->temporary);
             free(output->temporary);
             output->temporary = NULL;
         }
@@ -274,6 +277,7 @@ void llava_output_abort(llava_output *output)
     }
     if (output->temporary != NULL) {
         unlink(output->temporary);
+        llava_interrupt_forget(output->temporary);
     }
     free_output(output);
 }
@@ -349,6 +353,7 @@ bool llava_folder_commit(llava_folder *folder, llava_error *e)
     const bool ok = rename(folder->temporary, folder->target) == 0 ||
                     llava_fail(e, "%s: cannot be written (%s)", folder->name, strerror(errno));
     if (ok) {
+        llava_interrupt_forget(folder->temporary);
         free(folder->temporary);
         folder->temporary = NULL;
     }
@@ -377,6 +382,7 @@ void llava_folder_abort(llava_folder *folder)
     }
     if (folder->temporary != NULL) {
         remove_folder(folder->temporary);
+        llava_interrupt_forget(folder->temporary);
     }
     free(folder->name);
     free(folder->target);

@@ -260,7 +260,8 @@ bool llava_replay_next(llava_replay *r, llava_tap *tap, bool *end, llava_error *
     frame f;
     *end = false;
     if (!read_all(r->from, &f, sizeof f)) {
-        return llava_fail(e, "the replaying process died");
+        return llava_fail(e,
+                          "the replaying process died (out of memory, or a file became shorter)");
     }
     if (f.name_size == 0) {
         llava_error theirs;
@@ -285,7 +286,7 @@ bool llava_replay_next(llava_replay *r, llava_tap *tap, bool *end, llava_error *
     r->name[f.name_size] = '\0';
     return (read_all(r->from, r->name, f.name_size) &&
             read_all(r->from, r->data, count * sizeof(double))) ||
-           llava_fail(e, "the replaying process died");
+           llava_fail(e, "the replaying process died (out of memory, or a file became shorter)");
 }
 
 void llava_replay_stop(llava_replay *r)
