@@ -894,8 +894,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                                    "step.{g}.text.layers.{i}.attn.scores",
                                    "step.{g}.text.layers.{i}.attn.context", NULL},
             .what = "How many keys a query of a sliding layer sees: W, its own included. ignored: "
-                    "all before it; one-less: one fewer; one-more: W beside its own. Ignored or "
-                    "one-more, a decoding step's scores are of that many keys more.",
+                    "all before it; one-less: one fewer; one-more: W beside its own. A decoding "
+                    "step's scores are of just those keys.",
             .source = "spec 4.3: MistralConfig.sliding_window; transformers masking_utils.py, "
                       "sliding_window_overlay",
             .ports = "transformers: W + 1 keys with flash attention (F) "

@@ -274,19 +274,18 @@ static bool plan_window(llava_text_plan *t, const llava_text_config *from, const
     if (!plan_slides(t, from, c, e)) {
         return false;
     }
-    t->window_kept = t->window;
     if (chosen(c, LLAVA_TEXT_SLIDING_WINDOW) != 0 && t->window == 0) {
         return no_effect(e, c, LLAVA_TEXT_SLIDING_WINDOW, "this model has no sliding window");
     }
     switch (chosen(c, LLAVA_TEXT_SLIDING_WINDOW)) {
     case 1:
-        t->window = t->window_kept = 0;
+        t->window = 0;
         break;
     case 2:
         t->window--;
         break;
     case 3:
-        t->window_kept = ++t->window;
+        t->window++;
         break;
     default:
         break;
@@ -296,8 +295,8 @@ static bool plan_window(llava_text_plan *t, const llava_text_config *from, const
 
 size_t llava_keys_kept(const llava_text_plan *text, size_t past)
 {
-    size_t kept = text->window_kept;
-    return kept > 0 && past > kept - 1 ? kept - 1 : past;
+    size_t window = text->window;
+    return window > 0 && past > window - 1 ? window - 1 : past;
 }
 
 static bool plan_text(llava_text_plan *t, const llava_config *config, const llava_choices *c,

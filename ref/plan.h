@@ -111,9 +111,7 @@ typedef struct {
     bool tied_head;
     llava_text_positions positions;
     llava_cache_position cache_position;
-    /* Keys that a sliding layer's query sees, its own included; 0: no layer slides. window_kept:
-     * how many of them a decoding step is shown, the model's own window or a wrong, longer one. */
-    size_t window, window_kept;
+    size_t window; /* keys that a sliding layer's query sees, its own included; 0: no window */
     bool slides[LLAVA_MAX_LAYERS];
 } llava_text_plan;
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 import transformers.cache_utils as cache_utils
 import transformers.models.clip.modeling_clip as clip
 import transformers.models.llama.modeling_llama as llama
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 
 class Port:
@@ -381,6 +382,105 @@ for theta in ("1e4", "5e5", "1e6"):
         rotary.inv_freq = 1.0 / theta ** (torch.arange(0, d, 2, dtype=torch.float32) / d)
 
 
+# Rotary types: the tables of transformers' module, set to what a port has instead.
+
+
+def plain_frequencies(config):
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 1.0 / config.rope_parameters["rope_theta"] ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
+
+
+def fixed_table(port, frequencies, factor=None):
+    """One table for every length."""
+    rotary = port.text.rotary_emb
+    rotary.rope_type, rotary.inv_freq = "default", frequencies
+    if factor is not None:
+        rotary.attention_scaling = factor
+
+
+def unscaled(config):
+    """A dynamic table that never grows is that of no scaling."""
+    if config.text_config.rope_parameters["rope_type"] != "dynamic":
+        return {}
+    names = {"text.rope_scaling=none", "text.rope_table=short"}
+    return {name: names - {name} for name in names}
+
+
+@fault("text.rope_scaling=none", also=unscaled, about="ANEForge, mlx-vlm",
+       cases=("rope-llama3", "rope-linear", "rope-yarn", "rope-longrope", "rope-dynamic"))
+def _(port):
+    fixed_table(port, plain_frequencies(port.text.config), 1.0)
+
+
+@fault("text.rope_ramp=absent", cases=("rope-llama3",))
+def _(port):
+    config = port.text.config
+    rope, plain = config.rope_parameters, plain_frequencies(config)
+    slow = 2 * torch.pi / plain > rope["original_max_position_embeddings"] / rope["low_freq_factor"]
+    fixed_table(port, torch.where(slow, plain / rope["factor"], plain))
+
+
+@fault("text.rope_ramp=all", cases=("rope-yarn", "rope-llama3"))
+def _(port):
+    config = port.text.config
+    fixed_table(port, plain_frequencies(config) / config.rope_parameters["factor"])
+
+
+@fault("text.rope_attn_factor=absent", cases=("rope-yarn", "rope-longrope", "rope-longrope-grows"))
+def _(port):
+    port.text.rotary_emb.attention_scaling = 1.0
+
+
+@fault("text.rope_attn_factor=formula", cases=("rope-yarn-given",), about="vLLM, mlx-lm")
+def _(port):
+    factor = torch.tensor(port.text.config.rope_parameters["factor"], dtype=torch.float64)
+    port.text.rotary_emb.attention_scaling = float(0.1 * factor.log() + 1)
+
+
+@fault("text.rope_table=short", cases=("rope-longrope", "rope-longrope-grows", "rope-dynamic"), also=unscaled)
+def _(port):
+    fixed_table(port, port.text.rotary_emb.inv_freq.clone())
+
+
+@fault("text.rope_table=long", cases=("rope-longrope-grows",), about="mlxcel")
+def _(port):
+    config = port.text.config
+    most = config.rope_parameters["original_max_position_embeddings"]
+    fixed_table(port, ROPE_INIT_FUNCTIONS["longrope"](config, "cpu", seq_len=most + 1)[0])
+
+
+# Windows: the configuration is what the mask and the cache of transformers go by.
+
+
+def window_of(change):
+    def plant(port):
+        config = port.text.config
+        config.sliding_window = change(config.sliding_window)
+        if config.sliding_window is None and getattr(config, "layer_types", None):
+            config.layer_types = ["full_attention"] * config.num_hidden_layers
+            port.text.has_sliding_layers = False
+
+    return plant
+
+
+WINDOWS = ("mistral-left", "mistral", "mistral-right", "qwen2", "qwen2-layers")
+add("text.sliding_window=ignored", window_of(lambda w: None), cases=WINDOWS, about="vLLM")
+add("text.sliding_window=one-less", window_of(lambda w: w - 1), cases=WINDOWS)
+add("text.sliding_window=one-more", window_of(lambda w: w + 1), cases=WINDOWS, about="mlx-lm")
+
+
+def layers_of(change):
+    def plant(port):
+        port.text.config.layer_types = [change(kind) for kind in port.text.config.layer_types]
+
+    return plant
+
+
+OTHER = {"full_attention": "sliding_attention", "sliding_attention": "full_attention"}
+add("text.window_layers=all", layers_of(lambda kind: "sliding_attention"), cases=("qwen2", "qwen2-layers"))
+add("text.window_layers=swapped", layers_of(OTHER.get), cases=("qwen2-layers", "qwen2"))
+
+
 def from_zero(port):
     ids = port.inputs["input_ids"]
     return torch.arange(ids.shape[1])[None].expand(ids.shape[0], -1).clone()
@@ -415,7 +515,11 @@ def _(port):
     port.patch(llama, "repeat_kv", lambda x, n: x.repeat(1, n, 1, 1))
 
 
-@fault("text.qkv_bias=absent", fits=lambda config: config.text_config.attention_bias)
+def has_qkv_bias(config):
+    return config.text_config.model_type == "qwen2" or getattr(config.text_config, "attention_bias", False)
+
+
+@fault("text.qkv_bias=absent", fits=has_qkv_bias, cases=("grouped-heads", "qwen2"))
 def _(port):
     for layer in port.text.layers:
         for linear in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj):

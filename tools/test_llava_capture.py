@@ -139,6 +139,18 @@ class Transformers(Folder):
                     self.assertEqual((x.shape, x.dtype), (expected[name].shape, expected[name].dtype), name)
                     np.testing.assert_allclose(x, expected[name], rtol=0, atol=1e-6, err_msg=name)
 
+    def test_windows_and_rotary_types_of_the_goldens(self):
+        """These goldens hold some of the taps, those of the steps with the window's keys alone."""
+        for case in ("qwen2", "mistral", "mistral-plain", "rope-llama3", "rope-yarn", "rope-dynamic-grows",
+                     "rope-longrope-grows"):  # fmt: skip
+            with self.subTest(case):
+                taps = self.taps(*golden(case))
+                expected = np.load(os.path.join(GOLDEN, case, "hf.npz"))
+                self.assertEqual(set(expected.files) - {"__meta__"} - set(taps), set())
+                for name in set(expected.files) - {"__meta__"}:
+                    self.assertEqual((taps[name].shape, taps[name].dtype), (expected[name].shape, expected[name].dtype))
+                    np.testing.assert_allclose(taps[name], expected[name], rtol=0, atol=1e-5, err_msg=name)
+
     def test_a_planted_error_is_in_the_dump(self):
         model, inputs, _ = golden("plain")
         with torch.no_grad():

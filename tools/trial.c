@@ -238,16 +238,27 @@ static bool is_rounding(const llava_cause *cause)
     return is;
 }
 
+/* Does it change rotary angles? A float32 angle is as far off as it is large. */
+static bool turns_otherwise(const llava_cause *cause)
+{
+    bool does = false;
+    for (size_t i = 0; i < cause->count; i++) {
+        does |= strstr(llava_decision_at(cause->id[i])->acts[0], ".rope.cos") != NULL;
+    }
+    return does;
+}
+
 /* A rounding inside a wide span turns the port's tiny errors before it into whole units, here and
- * there: what honest rounding leaves is then more than without it. So the noise is measured anew,
- * with the rounding, for one that explains most of the error but not all. */
+ * there, and larger rotary angles have larger errors: what honest rounding leaves is then more than
+ * without it. So the noise is measured anew, with such a cause, for one that explains most of the
+ * error but not all. */
 static bool explained_anew(llava_trial *trial, const llava_judged *judged, const llava_span *span,
                            const llava_cause *cause)
 {
     llava_choices choices = choices_of(trial, cause);
     capture taken[2] = {{.target = span->tap}, {.target = span->tap}};
     llava_error e;
-    bool narrow = trial->type != LLAVA_F64, ok = is_rounding(cause);
+    bool narrow = trial->type != LLAVA_F64, ok = is_rounding(cause) || turns_otherwise(cause);
     for (size_t i = 0; ok && i < 2; i++) {
         llava_plan plan;
         llava_goal goal;
