@@ -12,16 +12,19 @@ SECONDS_EACH ?= 60
 
 # What it is built from and tested with: Debian's names.
 DEBIAN_BUILD  = gcc make libc6-dev libcjson-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev \
-                libutf8proc-dev libcmocka-dev
+                libutf8proc-dev libdeflate-dev libcmocka-dev
 DEBIAN_GOLDEN = python3-venv
 
 # JPEG pictures are read where libjpeg-turbo is there; JPEG=0 builds without it all the same.
 JPEG ?= $(shell pkg-config --exists libjpeg 2>/dev/null && echo 1 || echo 0)
 
-PACKAGES = libcjson zlib libpng libutf8proc$(if $(filter 1,$(JPEG)), libjpeg)
+# Archives' checksums by libdeflate where it is there, else by zlib; LIBDEFLATE=0: by zlib.
+LIBDEFLATE ?= $(shell pkg-config --exists libdeflate 2>/dev/null && echo 1 || echo 0)
+
+PACKAGES = libcjson zlib libpng libutf8proc$(if $(filter 1,$(JPEG)), libjpeg)$(if $(filter 1,$(LIBDEFLATE)), libdeflate)
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null || \
-                    echo -lcjson -lpng -lz -lutf8proc$(if $(filter 1,$(JPEG)), -ljpeg))
+                    echo -lcjson -lpng -lz -lutf8proc$(if $(filter 1,$(JPEG)), -ljpeg)$(if $(filter 1,$(LIBDEFLATE)), -ldeflate))
 
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla -Werror
 # What the numbers depend on: kept whatever CFLAGS says, so it stands behind it.
@@ -30,7 +33,7 @@ NUMERICS = -std=c11 -ffp-contract=off -fno-fast-math
 ifneq (,$(findstring s390x,$(shell $(CC) -dumpmachine 2>/dev/null)))
 NUMERICS += -fexcess-precision=fast
 endif
-DEFINES  = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64
+DEFINES  = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -DLLAVA_LIBDEFLATE=$(LIBDEFLATE)
 ifeq ($(SANITIZE),1)
 SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
@@ -165,7 +168,7 @@ help:
 	@echo "make format           clang-format all C files"
 	@echo "make install PREFIX=  copy the program to PREFIX/bin"
 	@echo "make clean            remove $(BUILD)"
-	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0; different BUILDs stand side by side."
+	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0 LIBDEFLATE=0; different BUILDs stand side by side."
 
 .PHONY: all tests test asan bits fuzz print-libraries deps demo venv golden golden-check format install clean help force
 .SECONDARY:

@@ -256,6 +256,55 @@ static void a_nan_has_one_pattern_whatever_its_payload(void **state)
     assert_memory_equal(out, "\0\x7e", 2);
 }
 
+static void has_bytes(const uint8_t *at, uint32_t bits, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        assert_int_equal(at[i], bits >> (8 * i) & 255);
+    }
+}
+
+/* Every way of encoding gives what one number alone gives: all float16 and bfloat16 numbers, their
+ * neighbours that are none, NaN among them, in pieces of every length. */
+static void a_piece_is_encoded_as_its_numbers_are(void **state)
+{
+    (void)state;
+    enum { MOST = 19 };
+    double x[MOST];
+    uint8_t out[8 * MOST];
+    for (uint32_t bits = 0; bits < 0x10000; bits++) {
+        size_t n = 1 + bits % MOST;
+        for (size_t i = 0; i < n; i++) {
+            double same = i % 2 == 0 ? llava_decode_f16((uint16_t)(bits + 7 * i))
+                                     : llava_decode_bf16((uint16_t)(bits + 5 * i));
+            x[i] = bits % 3 == 0 && i == n / 2 ? same * (1 + 0x1p-30) : same;
+            x[i] = bits % 2 == 0 ? llava_decode_bf16((uint16_t)(bits + i)) : x[i];
+        }
+        llava_array_encode(LLAVA_F32, x, 0, n, out);
+        for (size_t i = 0; i < n; i++) {
+            float narrow = (float)x[i];
+            uint32_t bits_of;
+            memcpy(&bits_of, &narrow, sizeof bits_of);
+            has_bytes(out + 4 * i, x[i] != x[i] ? 0x7fc00000 : bits_of, 4);
+        }
+        llava_array_encode(LLAVA_F16, x, 0, n, out);
+        for (size_t i = 0; i < n; i++) {
+            has_bytes(out + 2 * i, llava_encode_f16(x[i]), 2);
+        }
+        llava_array_encode(LLAVA_BF16, x, 0, n, out);
+        for (size_t i = 0; i < n; i++) {
+            has_bytes(out + 4 * i, (uint32_t)llava_encode_bf16(x[i]) << 16, 4);
+        }
+        bool nan = false;
+        for (size_t i = 0; i < n; i++) {
+            nan |= x[i] != x[i];
+        }
+        const uint16_t one = 1;
+        bool little = *(const uint8_t *)&one == 1;
+        assert_int_equal(llava_array_lies_ready(LLAVA_F64, x, 0, n), little && !nan);
+        assert_false(llava_array_lies_ready(LLAVA_F32, x, 0, n));
+    }
+}
+
 static void elements_are_encoded_little_endian_and_rounded_once(void **state)
 {
     (void)state;
@@ -389,6 +438,7 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(a_nan_has_one_pattern_whatever_its_payload),
         cmocka_unit_test(elements_are_encoded_little_endian_and_rounded_once),
+        cmocka_unit_test(a_piece_is_encoded_as_its_numbers_are),
         cmocka_unit_test(every_type_decodes_in_both_byte_orders),
         cmocka_unit_test(integers_that_do_not_fit_are_found),
         cmocka_unit_test(special_values_survive),

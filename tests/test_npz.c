@@ -1,6 +1,7 @@
 #define ZLIB_CONST
 #include "support.h"
 
+#include "tools/crc.h"
 #include "tools/npz.h"
 #include "tools/npz_writer.h"
 
@@ -807,6 +808,24 @@ static void a_name_written_twice_and_a_wrong_size_are_errors(void **state)
     assert_false(llava_file_exists(support_path(&folder, "t.npz")));
 }
 
+/* Whatever library makes it: zlib's, of the whole and in parts. */
+static void the_checksum_is_zlibs(void **state)
+{
+    (void)state;
+    uint8_t bytes[1000];
+    uint64_t seed = 5;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(int)(support_random(&seed) * 127);
+    }
+    assert_int_equal(llava_crc32(0, "123456789", 9), 0xcbf43926); /* the polynomial's check value */
+    for (size_t n = 0; n <= sizeof bytes; n += 1 + n / 9) {
+        uint32_t whole = (uint32_t)crc32_z(0, bytes, n);
+        assert_int_equal(llava_crc32(0, bytes, n), whole);
+        assert_int_equal(llava_crc32(llava_crc32(0, bytes, n / 3), bytes + n / 3, n - n / 3),
+                         whole);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -819,6 +838,7 @@ int main(void)
         cmocka_unit_test(methods_and_flags_that_are_not_known_are_refused),
         cmocka_unit_test(a_name_outside_ascii_needs_the_utf8_flag),
         cmocka_unit_test(local_and_central_header_must_agree),
+        cmocka_unit_test(the_checksum_is_zlibs),
         cmocka_unit_test(a_wrong_crc_is_found_in_both_methods),
         cmocka_unit_test(a_wrong_inflated_size_is_found),
         cmocka_unit_test(more_than_deflate_can_make_is_refused_before_it_is_made),

@@ -134,7 +134,18 @@ static void encode_f64(const double *x, size_t n, bool swap, uint8_t *out)
     }
 }
 
-static void encode_f32(const double *x, size_t n, bool swap, uint8_t *out)
+enum { SIDE = 8 }; /* elements side by side: a compiler makes vectors of such loops */
+
+static bool any_nan(const double x[SIDE])
+{
+    int nan = 0;
+    for (size_t j = 0; j < SIDE; j++) {
+        nan |= x[j] != x[j];
+    }
+    return nan != 0;
+}
+
+static void encode_f32_one(const double *x, size_t n, bool swap, uint8_t *out)
 {
     for (size_t i = 0; i < n; i++) {
         const float rounded = (float)x[i];
@@ -142,6 +153,87 @@ static void encode_f32(const double *x, size_t n, bool swap, uint8_t *out)
         memcpy(&bits, &rounded, sizeof bits);
         store32(out + 4 * i, x[i] != x[i] ? F32_NAN : bits, swap);
     }
+}
+
+static void encode_f32(const double *x, size_t n, bool swap, uint8_t *out)
+{
+    size_t i = 0;
+    for (; !swap && i + SIDE <= n; i += SIDE) {
+        float rounded[SIDE];
+        for (size_t j = 0; j < SIDE; j++) {
+            rounded[j] = (float)x[i + j];
+        }
+        if (any_nan(x + i)) {
+            encode_f32_one(x + i, SIDE, swap, out + 4 * i);
+        } else {
+            memcpy(out + 4 * i, rounded, sizeof rounded);
+        }
+    }
+    encode_f32_one(x + i, n - i, swap, out + 4 * i);
+}
+
+/* to = x; were all of them bfloat16, the upper halves of floats, already? */
+static bool are_bf16(const double x[SIDE], uint32_t to[SIDE])
+{
+    float narrow[SIDE];
+    uint32_t low = 0;
+    int other = 0;
+    for (size_t j = 0; j < SIDE; j++) {
+        narrow[j] = (float)x[j];
+    }
+    for (size_t j = 0; j < SIDE; j++) {
+        other |= (double)narrow[j] != x[j];
+    }
+    memcpy(to, narrow, sizeof narrow);
+    for (size_t j = 0; j < SIDE; j++) {
+        low |= to[j];
+    }
+    return other == 0 && (low & 0xffffU) == 0;
+}
+
+/* Numbers of a run in bfloat16 keep their bits; others are rounded one by one. */
+static void encode_bf16(const double *x, size_t n, bool swap, uint8_t *out)
+{
+    size_t i = 0;
+    uint32_t bits[SIDE];
+    for (; !swap && i + SIDE <= n; i += SIDE) {
+        bool same = are_bf16(x + i, bits);
+        for (size_t j = 0; !same && j < SIDE; j++) {
+            bits[j] = (uint32_t)llava_encode_bf16(x[i + j]) << 16;
+        }
+        memcpy(out + 4 * i, bits, sizeof bits);
+    }
+    for (; i < n; i++) {
+        store32(out + 4 * i, (uint32_t)llava_encode_bf16(x[i]) << 16, swap);
+    }
+}
+
+/* A number that is a normal float16 already: sign, the exponent's bias moved from 1023 to 15, the
+ * upper 10 bits of the mantissa. All others are rounded. */
+static void encode_f16(const double *x, size_t n, bool swap, uint8_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        uint64_t exponent = bits >> 52 & 2047;
+        bool same = (bits & ((UINT64_C(1) << 42) - 1)) == 0 && exponent > 1008 && exponent < 1039;
+        uint16_t half =
+            (uint16_t)((bits >> 48 & 0x8000U) | ((bits >> 42) - (1008U << 10)) % 0x8000U);
+        store16(out + 2 * i, same ? half : llava_encode_f16(x[i]), swap);
+    }
+}
+
+bool llava_array_lies_ready(llava_dtype type, const void *data, size_t first, size_t n)
+{
+    const double *x = (const double *)data + first;
+    bool nan = false;
+    for (size_t i = 0; type == LLAVA_F64 && i + SIDE <= n; i += SIDE) {
+        nan |= any_nan(x + i);
+    }
+    for (size_t i = n - n % SIDE; type == LLAVA_F64 && i < n; i++) {
+        nan |= x[i] != x[i];
+    }
+    return !host_is_big() && !nan && (type == LLAVA_F64 || type == LLAVA_I64 || type == LLAVA_U8);
 }
 
 void llava_array_encode(llava_dtype type, const void *data, size_t first, size_t n, uint8_t *out)
@@ -157,14 +249,10 @@ void llava_array_encode(llava_dtype type, const void *data, size_t first, size_t
         encode_f32(x + first, n, swap, out);
         break;
     case LLAVA_F16:
-        for (size_t i = 0; i < n; i++) {
-            store16(out + 2 * i, llava_encode_f16(x[first + i]), swap);
-        }
+        encode_f16(x + first, n, swap, out);
         break;
-    case LLAVA_BF16: /* bfloat16 is the upper half of float32 */
-        for (size_t i = 0; i < n; i++) {
-            store32(out + 4 * i, (uint32_t)llava_encode_bf16(x[first + i]) << 16, swap);
-        }
+    case LLAVA_BF16:
+        encode_bf16(x + first, n, swap, out);
         break;
     case LLAVA_I64:
         for (size_t i = 0; i < n; i++) {

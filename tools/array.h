@@ -34,6 +34,8 @@ void llava_array_dtype(const llava_array *array, char text[LLAVA_ARRAY_DTYPE]);
  * to the bytes of llava_array_of_tap: little-endian, rounded once to nearest even, every NaN the
  * positive quiet NaN without payload. out: [n * size] bytes. */
 void llava_array_encode(llava_dtype type, const void *data, size_t first, size_t n, uint8_t *out);
+/* Are these elements' bytes in memory already what llava_array_encode would make of them? */
+bool llava_array_lies_ready(llava_dtype type, const void *data, size_t first, size_t n);
 
 /* n elements that follow each other at bytes (any alignment) to double / int64_t. Both return n, or
  * the index of the first element that the result cannot hold exactly (an integer beyond 2^53, an

@@ -75,8 +75,13 @@ static bool put_elements(llava_dump_writer *w, const llava_tap *tap, const llava
     const size_t most = PIECE / array->size;
     for (size_t done = 0; done < array->count;) {
         const size_t n = array->count - done < most ? array->count - done : most;
-        llava_array_encode(tap->dtype, tap->data, done, n, w->piece);
-        if (!add_bytes(w, w->piece, n * array->size, e)) {
+        const uint8_t *bytes = w->piece;
+        if (llava_array_lies_ready(tap->dtype, tap->data, done, n)) {
+            bytes = (const uint8_t *)tap->data + done * array->size;
+        } else {
+            llava_array_encode(tap->dtype, tap->data, done, n, w->piece);
+        }
+        if (!add_bytes(w, bytes, n * array->size, e)) {
             return false;
         }
         done += n;

@@ -1,6 +1,7 @@
 #define ZLIB_CONST
 #include "tools/npz.h"
 
+#include "tools/crc.h"
 #include "tools/names.h"
 
 #include <stdlib.h>
@@ -446,7 +447,7 @@ struct llava_npz_stream {
     z_stream z;
     size_t unfed;  /* packed bytes that zlib has not been given */
     size_t offset; /* inflated bytes given out */
-    uLong crc;
+    uint32_t crc;
     bool started, ended;
     uint8_t scratch[SCRATCH];
 };
@@ -462,7 +463,7 @@ bool llava_npz_stream_open(llava_npz_stream **stream, const llava_npz *archive,
     s->member = member;
     s->unfed = member->packed;
     s->z.next_in = member->bytes;
-    s->crc = crc32_z(0, NULL, 0);
+    s->crc = 0;
     s->started = inflateInit2(&s->z, -MAX_WBITS) == Z_OK; /* negative: no zlib header */
     if (!s->started) {
         llava_npz_stream_close(s);
@@ -541,7 +542,7 @@ bool llava_npz_stream_read(llava_npz_stream *s, uint8_t *out, size_t n, llava_er
         if (!inflate_some(s, to, room, &made, e)) {
             return false;
         }
-        s->crc = crc32_z(s->crc, to, made);
+        s->crc = llava_crc32(s->crc, to, made);
         s->offset += made;
         n -= made;
         out = out != NULL ? out + made : NULL;
@@ -553,7 +554,7 @@ bool llava_npz_verify(const llava_npz *archive, const llava_npz_member *member, 
 {
     llava_npz_stream *stream = NULL; /* gcc -O3 does not see that open sets it */
     if (!member->deflated) {
-        return crc32_z(crc32_z(0, NULL, 0), member->bytes, member->size) == member->crc ||
+        return llava_crc32(0, member->bytes, member->size) == member->crc ||
                llava_npz_fail(archive, member, "the CRC is wrong", e);
     }
     const bool ok = llava_npz_stream_open(&stream, archive, member, e);

@@ -1,6 +1,7 @@
 #define ZLIB_CONST
 #include "tools/npz_writer.h"
 
+#include "tools/crc.h"
 #include "tools/names.h"
 
 #include <stdlib.h>
@@ -208,7 +209,7 @@ static bool deflate_fed(llava_npz_writer *w, entry *m, int flush, llava_error *e
 bool llava_npz_writer_add(llava_npz_writer *w, const uint8_t *bytes, size_t n, llava_error *e)
 {
     entry *m = &w->entries[w->count - 1];
-    m->crc = (uint32_t)crc32_z(m->crc, bytes, n);
+    m->crc = llava_crc32(m->crc, bytes, n);
     m->size += n;
     if (!w->deflate) {
         m->packed += n;
