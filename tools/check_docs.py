@@ -1,6 +1,6 @@
 """Runs what README.md and the book show, and compares.
 
-    python tools/check_docs.py [FILE.md ...] [--binary build/llava-ref] [--show]
+    python tools/check_docs.py [FILE.md ...] [--binary build/llava-ref] [--write]
 
 In a fenced or indented block of a document
 
@@ -13,8 +13,8 @@ In a fenced or indented block of a document
   `...` for what is left out.
 
 A document's blocks run in order in one scratch folder, where `build/llava-ref`, `golden`, `tools` and
-`docs` are those of the tree. Links to files must lead somewhere. --show prints what came out instead
-of comparing. Exits with 1 where anything is otherwise than shown.
+`docs` are those of the tree. Links to files must lead somewhere. Exits with 1 where anything is
+otherwise than shown; --write puts what a command printed into the document where no `...` is in the way.
 """
 
 import argparse
@@ -35,6 +35,7 @@ SECONDS = 300  # of a command
 class Block(NamedTuple):
     line: int  # of its first line in the document, from 1
     about: str  # what stands behind the opening fence
+    indent: str  # of each of its lines in the document
     lines: list
 
 
@@ -47,31 +48,33 @@ def blocks_of(text):
             i = first
             while i < len(lines) and lines[i] != "```":
                 i += 1
-            blocks.append(Block(first + 1, about, lines[first:i]))
+            blocks.append(Block(first + 1, about, "", lines[first:i]))
         elif lines[i].startswith("    ") and (i == 0 or not lines[i - 1].strip()):
             first = i
             while i < len(lines) and (lines[i].startswith("    ") or not lines[i].strip()):
                 i += 1
-            blocks.append(Block(first + 1, "", [line[4:] for line in lines[first:i]]))
+            blocks.append(Block(first + 1, "", "    ", [line[4:] for line in lines[first:i]]))
             continue
         i += 1
     return blocks
 
 
 def commands_of(block):
-    """(line, command, lines that it prints) of each `$` in the block."""
+    """[line of what it prints, command, lines that it prints] of each `$` in the block."""
     commands, continues = [], False
     for number, line in enumerate(block.lines, block.line):
-        if continues:
-            commands[-1][1] += "\n" + line
-        elif line.startswith("$ "):
-            commands.append([number, line[2:], []])
+        if continues or line.startswith("$ "):
+            if not continues:
+                commands.append([0, "", []])
+            commands[-1][0] = number + 1
+            commands[-1][1] += line + "\n" if continues else line[2:] + "\n"
+            continues = line.endswith("\\")
         elif commands:
             commands[-1][2].append(line.rstrip())
-        continues = (continues or line.startswith("$ ")) and line.endswith("\\")
-    for _, _, printed in commands:
-        while printed and not printed[-1]:
-            printed.pop()
+    for command in commands:
+        command[1] = command[1].rstrip("\n")
+        while command[2] and not command[2][-1]:
+            command[2].pop()
     return commands
 
 
@@ -105,13 +108,11 @@ class Scratch:
         return done.returncode, lines
 
 
-def command_is_right(scratch, command, shown):
-    """None, or what is wrong, as lines."""
-    status, lines = scratch.run(command)
+def command_is_right(status, lines, shown):
     error_shown = any(line.startswith("llava-ref: ") for line in shown)
     if status > 2 or (status == 2 and not error_shown) or (status == 1 and not shown):
-        return [f"exit status {status}", *lines]
-    return None if matches(shown, lines) else lines
+        return False
+    return matches(shown, lines)
 
 
 def session_is_right(block, name, names):
@@ -149,15 +150,14 @@ def check_links(document, text):
     return wrong
 
 
-def check(document, binary, show):
+def check(document, binary, write=False):
     """(things checked, things wrong) of one document."""
     text = document.read_text()
     name = document.relative_to(TREE)
-    count, wrong, names = 0, 0, {}
+    count, names, wrong, anew = 0, {}, [], []
 
     def report(line, what, lines):
-        nonlocal wrong
-        wrong += 1
+        wrong.append(line)
         print(f"{name}:{line}: {what}", *(f"    {text}" for text in lines), sep="\n", flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -178,26 +178,31 @@ def check(document, binary, show):
                     report(block.line, "session", lines)
             for line, command, shown in commands_of(block):
                 count += 1
-                if show:
-                    print(f"$ {command}", *scratch.run(command)[1], sep="\n", flush=True)
+                status, lines = scratch.run(command)
+                if command_is_right(status, lines, shown):
                     continue
-                lines = command_is_right(scratch, command, shown)
-                if lines is not None:
-                    report(line, f"`{command}` prints", lines)
+                report(line, f"`{command}` exits with {status} and prints", lines)
+                if not any(line.strip() == ANYTHING for line in shown):
+                    anew.append((line - 1, len(shown), [block.indent + line if line else "" for line in lines]))
     for link in check_links(document, text):
         report(1, f"the link to {link} leads nowhere", [])
-    return count, wrong
+    if write:
+        lines = text.split("\n")
+        for first, old, new in reversed(anew):
+            lines[first : first + old] = new
+        document.write_text("\n".join(lines))
+    return count, len(wrong)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("files", nargs="*", type=pathlib.Path, help="default: README.md and docs/book")
     parser.add_argument("--binary", type=pathlib.Path, default=TREE / "build/llava-ref")
-    parser.add_argument("--show", action="store_true", help="print what each command prints")
+    parser.add_argument("--write", action="store_true", help="put what commands print into the documents")
     options = parser.parse_args()
     files = [path.resolve() for path in options.files]
     files = files or [TREE / "README.md", *sorted((TREE / "docs/book").glob("*.md"))]
-    counts = [check(document, options.binary.resolve(strict=True), options.show) for document in files]
+    counts = [check(document, options.binary.resolve(strict=True), options.write) for document in files]
     checked, wrong = (sum(column) for column in zip(*counts))
     print(f"{checked} commands, sessions and quotes in {len(files)} documents, {wrong} not as shown")
     return int(wrong > 0 or checked == 0)

@@ -21,9 +21,10 @@ import safetensors
 def read_config(folder):
     config = json.loads((folder / "config.json").read_text())
     vision, text = config["vision_config"], config["text_config"]
-    kind = (config["model_type"], vision["model_type"], text["model_type"], text["rope_parameters"]["rope_type"])
-    if kind != ("llava", "clip_vision_model", "llama", "default"):
-        raise NotImplementedError(f"{folder}: {', '.join(kind)} is not of this family")
+    rope = text.get("rope_parameters", {}).get("rope_type")
+    kind = [config["model_type"], vision["model_type"], text["model_type"], rope]
+    if kind != ["llava", "clip_vision_model", "llama", "default"]:
+        raise NotImplementedError(f"{folder}: {kind} is not of this family")
     return config
 
 
@@ -180,8 +181,7 @@ def text_embed(r, inputs):
 def merge(r, inputs, rows, embeds):
     """Each image token, in the order of the batch, takes the next picture row."""
     if rows is not None:
-        token = r.config["image_token_index"]
-        given = "inputs_embeds" in inputs  # then a row equal to the token's own is an image token
+        token, given = r.config["image_token_index"], "inputs_embeds" in inputs  # then: rows like the token's
         places = (embeds == r.weights[TABLE][token]).all(-1) if given else inputs["input_ids"] == token
         embeds = embeds.copy()
         embeds[places] = rows.reshape(-1, rows.shape[-1])
@@ -192,8 +192,7 @@ def merge(r, inputs, rows, embeds):
 def rope(r, positions):
     """cos and sin of position / theta^(2j/d), each angle for both numbers of its pair. [B,S,d]"""
     d = r.text.get("head_dim") or r.text["hidden_size"] // r.text["num_attention_heads"]
-    angle = positions[..., None] / r.text["rope_parameters"]["rope_theta"] ** (np.arange(0, d, 2) / d)
-    angle = np.concatenate([angle, angle], -1)
+    angle = np.tile(positions[..., None] / r.text["rope_parameters"]["rope_theta"] ** (np.arange(0, d, 2) / d), 2)
     return put(r, np.cos(angle), "text.rope.cos"), put(r, np.sin(angle), "text.rope.sin")
 
 
@@ -270,8 +269,7 @@ def generate(r, inputs, positions, mask, most):
             break
         r.prefix, positions = f"step.{g}.", positions[:, -1:] + 1
         logits = forward(r, {"input_ids": ids[-1][:, None]}, positions, np.ones_like(positions))
-    r.prefix = ""
-    put(r, np.stack(ids, 1), "generated_ids")
+    r.taps["generated_ids"] = np.stack(ids, 1)
 
 
 def run(folder, inputs, most=0):
@@ -279,6 +277,8 @@ def run(folder, inputs, most=0):
     r = Run(folder)
     shape = inputs["input_ids" if "input_ids" in inputs else "inputs_embeds"].shape[:2]
     mask = inputs.get("attention_mask", np.ones(shape, np.int64))
+    if mask.ndim != 2 or "logits_to_keep" in inputs:
+        raise NotImplementedError("a mask of another kind, or logits_to_keep")
     count = (mask.cumsum(-1) - 1) * mask if most else np.arange(shape[1])  # the two conventions
     positions = np.broadcast_to(inputs.get("position_ids", count), shape)
     r.taps = {name: inputs[name] for name in ("pixel_values", "input_ids") if name in inputs} | {"attention_mask": mask}

@@ -22,12 +22,14 @@ The same seed, thread count, library versions and kind of CPU give the same byte
 """
 
 import argparse
+import concurrent.futures
 import functools
 import hashlib
 import importlib.metadata
 import json
 import math
 import multiprocessing
+import os
 import pathlib
 import platform
 import time
@@ -53,14 +55,14 @@ IMAGE_SIZE, PATCH_SIZE = 60, 10
 SIDE = IMAGE_SIZE // PATCH_SIZE
 ROWS = SIDE**2  # picture rows that enter the language model
 MERGED_VOCABULARY = 510  # with <image> and <pad> after it: 512
-QUESTIONS_PER_PICTURE = 8
+QUESTIONS_PER_PICTURE = 8  # drawn; the same question twice counts once
 # In training the questions that need a search of the picture come more often than the easy ones.
 WEIGHTS = {"where": 3, "colour": 3, "place": 2, "count": 2, "total": 0.5, "background": 0.5}
 STAGES = {  # name: (epochs, batch, highest learning rate)
-    "tower": (5, 64, 1e-3),
-    "language": (1, 64, 1e-3),
-    "projector": (0.5, 32, 1e-3),
-    "tuning": (4, 16, 1e-3),
+    "tower": (3, 64, 1e-3),
+    "language": (0.5, 64, 1e-3),
+    "projector": (0.2, 32, 1e-3),
+    "tuning": (1.6, 16, 1e-3),
 }
 PROMPT = "USER: <image>\n{question} ASSISTANT:"  # the conversation format of LLaVA-1.5
 CHAT_TEMPLATE = (
@@ -204,7 +206,8 @@ def one_example(index):
         colours[thing.place] = 1 + demo.COLOURS.index(thing.colour)
     background = demo.BACKGROUNDS.index(scene.background)
     caption = demo.all_questions(scene)["contents"]
-    questions = caption + demo.draw_questions(rng, scene, QUESTIONS_PER_PICTURE, WEIGHTS)
+    drawn = demo.draw_questions(rng, scene, QUESTIONS_PER_PICTURE, WEIGHTS)
+    questions = caption + list(dict.fromkeys(drawn))  # asking twice teaches little
     return pixels, shapes, colours, background, [(q.text, q.answer) for q in questions]
 
 
@@ -241,10 +244,11 @@ class TrainingSet:
 
 @functools.lru_cache(maxsize=None)
 def tokenized(tokenizer, question, answer, picture_rows=ROWS):
-    """(ids of the whole conversation, how many of them come before the answer)."""
+    """The whole conversation, [3, tokens]: id, position, is it of the answer."""
     prompt = PROMPT.format(question=question).replace("<image>", "<image>" * picture_rows)
-    ids = tokenizer(f"{prompt} {answer}</s>").input_ids
-    return ids, len(tokenizer(prompt).input_ids)
+    ids = torch.tensor(tokenizer(f"{prompt} {answer}</s>").input_ids)
+    position = torch.arange(len(ids))
+    return torch.stack([ids, position, (position >= len(tokenizer(prompt).input_ids)).long()])
 
 
 def pack(tokenizer, questions):
@@ -252,15 +256,13 @@ def pack(tokenizer, questions):
     question is a branch that sees the beginning and itself. This computes exactly what separate
     conversations would, without going through the picture's rows once per question.
 
-    Returns (ids, branch number, position, is it an answer) of each token."""
-    packed = []
-    for branch, (question, answer) in enumerate(questions, 1):
-        ids, prompt = tokenized(tokenizer, question, answer)
-        shared = max(i for i, token in enumerate(ids) if token == tokenizer.image_token_id) + 1
-        if branch == 1:
-            packed += [(ids[i], 0, i, 0) for i in range(shared)]
-        packed += [(ids[i], branch, i, int(i >= prompt)) for i in range(shared, len(ids))]
-    return torch.tensor(packed).T
+    Returns [4, tokens]: id, position, is it of an answer, branch (0 the shared beginning)."""
+    texts = [tokenized(tokenizer, question, answer) for question, answer in questions]
+    shared = int((texts[0][0] == tokenizer.image_token_id).nonzero()[-1]) + 1
+    branches = [texts[0][:, :shared]] + [t[:, shared:] for t in texts]
+    lengths = torch.tensor([b.shape[1] for b in branches])
+    numbers = torch.arange(len(branches)).repeat_interleave(lengths)
+    return torch.cat([torch.cat(branches, 1), numbers[None]])
 
 
 def collate(packs, pad):
@@ -268,7 +270,7 @@ def collate(packs, pad):
     (true: the token of that row sees the token of that column). A label of -100 is not learned."""
     length = max(p.shape[1] for p in packs)
     batch = torch.stack([F.pad(p, (0, length - p.shape[1]), value=-1) for p in packs])
-    ids, branch, position, answer = batch.unbind(1)
+    ids, position, answer, branch = batch.unbind(1)
     same = branch[:, :, None] == branch[:, None, :]
     beginning = branch[:, None, :] == 0
     causal = torch.ones(length, length, dtype=torch.bool).tril()
@@ -281,37 +283,56 @@ def collate(packs, pad):
 
 
 class Trainer:
-    """AdamW with a short warm-up and a cosine decay, the same for every stage."""
+    """AdamW with a short warm-up and a cosine decay, the same for every stage.
 
-    def __init__(self, seed, effort, log):
+    Every thread takes its own part of a batch through the model and back, and the step is that of the
+    mean of their gradients. Tensors of this size are too small to be shared among threads one
+    operation at a time: the threads would wait for each other thousands of times a step, very long
+    when other programs use the cores too."""
+
+    def __init__(self, seed, effort, threads, log):
         self.order, self.effort, self.log = torch.Generator().manual_seed(seed), effort, log
+        self.threads = concurrent.futures.ThreadPoolExecutor(threads)
+        self.parts = threads
 
-    def rows(self, count, batch, steps):
-        """The examples of each step; every epoch goes through all of them in a new order."""
-        left = torch.empty(0, dtype=torch.long)
-        for _ in range(steps):
-            if len(left) < batch:
-                left = torch.randperm(count, generator=self.order)
-            yield left[:batch]
-            left = left[batch:]
+    def batches(self, lengths, size):
+        """One epoch: every example once, in a new order, but for what is left over at the end.
+        Examples of one batch are of similar length, so that little of it is padding."""
+        order = torch.randperm(len(lengths), generator=self.order)
+        batches = []
+        for some in order.split(16 * size):
+            batches += some[lengths[some].argsort(stable=True)].split(size)
+        whole = [batch for batch in batches if len(batch) == size] or [order]
+        return [whole[i] for i in torch.randperm(len(whole), generator=self.order)]
 
-    def run(self, name, modules, count, loss_of):
-        """Changes the parameters of `modules` only; `loss_of(rows)` is the loss of some examples."""
-        epochs, batch, rate = STAGES[name]
+    def run(self, name, modules, lengths, loss_of):
+        """Changes the parameters of `modules` only; `loss_of(rows)` is the loss of some examples.
+        `lengths` says how long each example is."""
+        epochs, size, rate = STAGES[name]
         parameters = [p for module in modules for p in module.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-        steps = max(1, int(epochs * self.effort * count) // batch)
-        average = None
-        for step, rows in enumerate(self.rows(count, batch, steps)):
+        optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+        steps = max(1, int(epochs * self.effort * len(lengths)) // size)
+        left, average = [], None
+
+        def gradients(rows):
+            loss = loss_of(rows)
+            return loss.item(), torch.autograd.grad(loss, parameters)
+
+        for step in range(steps):
+            left = left or self.batches(lengths, size)
+            rows = left.pop()
             warm_up = min(1, (step + 1) / (0.05 * steps))
             decay = 0.51 + 0.49 * math.cos(math.pi * step / steps)
             optimizer.param_groups[0]["lr"] = rate * warm_up * decay
-            loss = loss_of(rows)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            parts = self.threads.map(gradients, [rows[part :: self.parts] for part in range(self.parts)])
+            losses, derivatives = zip(*parts)
+            for parameter, *of_parts in zip(parameters, *derivatives):
+                # A linear layer's gradient comes transposed, and the fused optimizer reads memory as it lies.
+                parameter.grad = sum(of_parts).contiguous() / self.parts
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
-            average = loss.item() if average is None else 0.95 * average + 0.05 * loss.item()
+            loss = sum(losses) / self.parts
+            average = loss if average is None else 0.95 * average + 0.05 * loss
             if step % 100 == 99 or step == steps - 1:
                 self.log(f"{name}: step {step + 1}/{steps}, loss {average:.4f}")
 
@@ -345,18 +366,18 @@ def train_tower(trainer, model, data, processor):
         right = data.shapes[rows].flatten(), data.colours[rows].flatten(), data.backgrounds[rows]
         return sum(F.cross_entropy(n, r) for n, r in zip(named, right))
 
-    trainer.run("tower", [tower, heads], len(data.pixels), loss_of)
+    trainer.run("tower", [tower, heads], torch.ones(len(data.pixels)), loss_of)
 
 
-def picture_features(model, data, processor):
+def picture_features(trainer, model, data, processor):
     """What the frozen tower says of every picture: [pictures, rows, width]."""
-    layer, parts = model.config.vision_feature_layer, []
-    with torch.no_grad():
-        for rows in torch.arange(len(data.pixels)).split(256):
+    def features(rows):
+        with torch.no_grad():
             pixels = data.pixel_values(rows, processor.image_processor)
             states = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
-            parts.append(states[layer][:, 1:])
-    return torch.cat(parts)
+            return states[model.config.vision_feature_layer][:, 1:]
+
+    return torch.cat(list(trainer.threads.map(features, torch.arange(len(data.pixels)).split(64))))
 
 
 def answer_loss(model, ids, positions, labels, mask, features=None):
@@ -375,14 +396,15 @@ def answer_loss(model, ids, positions, labels, mask, features=None):
 def train_language(trainer, model, data, tokenizer):
     """The language model alone, on the text of the conversations, every token counted."""
     texts = [pair for questions in data.questions for pair in questions]
-    ids = [torch.tensor(tokenized(tokenizer, *pair, picture_rows=1)[0]) for pair in texts[::5]]
+    ids = [tokenized(tokenizer, *pair, picture_rows=1)[0] for pair in texts[::5]]
 
     def loss_of(rows):
         batch = [ids[r] for r in rows]
-        packs = [torch.stack([t, t * 0 + 1, torch.arange(len(t)), t * 0 + 1]) for t in batch]
+        packs = [torch.stack([t, torch.arange(len(t)), t * 0 + 1, t * 0 + 1]) for t in batch]
         return answer_loss(model, *collate(packs, tokenizer.pad_token_id))
 
-    trainer.run("language", [model.model.language_model, model.lm_head], len(ids), loss_of)
+    modules = [model.model.language_model, model.lm_head]
+    trainer.run("language", modules, torch.tensor([len(t) for t in ids]), loss_of)
 
 
 def train_with_pictures(trainer, name, modules, model, packs, features, pad):
@@ -390,14 +412,15 @@ def train_with_pictures(trainer, name, modules, model, packs, features, pad):
     def loss_of(rows):
         return answer_loss(model, *collate([packs[r] for r in rows], pad), features[rows])
 
-    trainer.run(name, modules, len(packs), loss_of)
+    trainer.run(name, modules, torch.tensor([p.shape[1] for p in packs]), loss_of)
 
 
 def make_demo_model(options, log):
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)  # of one operation: see Trainer
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a guard for memory that nobody reads
     torch.manual_seed(options.seed)
-    trainer = Trainer(options.seed, options.effort, log)
+    trainer = Trainer(options.seed, options.effort, options.threads, log)
 
     data = TrainingSet(options.pictures, options.threads)
     log(f"{options.pictures} pictures with {QUESTIONS_PER_PICTURE} questions each")
@@ -409,7 +432,7 @@ def make_demo_model(options, log):
 
     train_tower(trainer, model, data, processor)
     train_language(trainer, model, data, tokenizer)
-    features = picture_features(model, data, processor)  # from here on the tower is frozen
+    features = picture_features(trainer, model, data, processor)  # from here on the tower is frozen
     captions = [pack(tokenizer, questions[:1]) for questions in data.questions]
     train_with_pictures(trainer, "projector", [projector], model, captions, features, pad)
     packs = [pack(tokenizer, questions[1:]) for questions in data.questions]
@@ -435,7 +458,7 @@ def write_provenance(options, seconds):
         "python": platform.python_version(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
-        "training_seconds": {"wall": round(seconds), "cpu": round(time.process_time())},
+        "training_seconds": {"wall": round(seconds), "cpu": round(sum(os.times()[:4]))},
         "sha256": {
             str(p.relative_to(options.output.parent)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
         },
@@ -449,7 +472,7 @@ def main():
     parser.add_argument("--output", default="golden/demo/model", type=pathlib.Path)
     parser.add_argument("--seed", default=1, type=int)
     parser.add_argument("--threads", default=2, type=int)
-    parser.add_argument("--pictures", default=12000, type=int)
+    parser.add_argument("--pictures", default=30000, type=int)
     parser.add_argument("--effort", default=1.0, type=float, help="multiplies the epochs of every stage")
     options = parser.parse_args()
     start = time.time()

@@ -39,10 +39,16 @@ def main():
             document.write_text(text)
             said = io.StringIO()
             with contextlib.redirect_stdout(said):
-                checked, found = check_docs.check(document, binary, False)
+                checked, found = check_docs.check(document, binary)
             if found != faults or checked == 0 and not faults:
                 wrong += 1
                 print(f"{name}: {found} faults found, {faults} there", said.getvalue(), sep="\n")
+        document.write_text("Text.\n\n    $ echo a; echo; echo b\n    $ echo c\n    d\n\nMore.\n")
+        with contextlib.redirect_stdout(said):
+            check_docs.check(document, binary, write=True)
+        if document.read_text() != "Text.\n\n    $ echo a; echo; echo b\n    a\n\n    b\n    $ echo c\n    c\n\nMore.\n":
+            wrong += 1
+            print("--write writes", document.read_text(), sep="\n")
     print(f"{len(SAMPLES)} documents, {wrong} judged wrongly")
     return int(wrong > 0)
 
