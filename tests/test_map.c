@@ -868,6 +868,54 @@ static void transformers_old_and_new_module_paths(void **state)
     llava_port_close(port);
 }
 
+/* Pixtral's modules, of which one input is two taps, and of which other models have none. */
+static void pixtrals_modules_in_transformers_and_vllm(void **state)
+{
+    (void)state;
+    const tensor transformers[] = {
+        {"model.vision_tower.ln_pre.input", LLAVA_F64, 3, {1, 5, 6}, 0},
+        {"model.vision_tower.ln_pre.output", LLAVA_F64, 3, {1, 5, 6}, 1},
+        {"model.vision_tower.patch_positional_embedding.output.1", LLAVA_F64, 2, {5, 3}, 2},
+        {"model.vision_tower.transformer.layers.1.attention.k_proj.output",
+         LLAVA_F64,
+         3,
+         {1, 5, 6},
+         0},
+        {"vision_tower.transformer.layers.0.attention.attn.q_rope", LLAVA_F64, 4, {1, 2, 5, 3}, 0},
+        {"vision_tower.transformer.layers.0.feed_forward.down_proj.input",
+         LLAVA_F64,
+         3,
+         {1, 5, 7},
+         3},
+    };
+    llava_port *port = open_built_in(transformers, COUNT(transformers), "transformers");
+    assert_int_equal(llava_port_count(port), COUNT(transformers) + 1);
+    HOLDS(port, "vision.patch_embed", "[1,5,6]", 0, 1);
+    HOLDS(port, "vision.embed", "[1,5,6]", 0, 1);
+    HOLDS(port, "vision.pre_norm", "[1,5,6]", 1, 2);
+    HOLDS(port, "vision.rope.sin", "[5,3]", 2, 3);
+    HOLDS(port, "vision.layers.1.attn.k", "[1,5,2,3]", 0, 1, 2);
+    HOLDS(port, "vision.layers.0.attn.q_rope", "[1,5,2,3]", 0, 1, 2, 15, 16, 17, 3);
+    HOLDS(port, "vision.layers.0.mlp.act", "[1,5,7]", 3, 4);
+    llava_port_close(port);
+    const tensor vllm[] = {
+        {"vision_tower.transformer.layers.0.attention.qkv_proj.output",
+         LLAVA_F64,
+         3,
+         {1, 5, 18},
+         0},
+        {"vision_tower.transformer.layers.0.feed_forward.gate_up_proj.output",
+         LLAVA_F64,
+         3,
+         {1, 5, 14},
+         0},
+    };
+    port = open_built_in(vllm, COUNT(vllm), "vllm");
+    HOLDS(port, "vision.layers.0.attn.k", "[1,5,2,3]", 6, 7, 8, 9, 10, 11, 24);
+    HOLDS(port, "vision.layers.0.mlp.up", "[1,5,7]", 7, 8, 9, 10, 11, 12, 13, 21);
+    llava_port_close(port);
+}
+
 static void llama_cpp_chunks_uses_cells_and_last_rows(void **state)
 {
     (void)state;
@@ -995,6 +1043,7 @@ int main(void)
         cmocka_unit_test(too_many_patterns_are_refused),
         cmocka_unit_test(built_in_maps_are_read_and_say_how_to_measure),
         cmocka_unit_test(transformers_old_and_new_module_paths),
+        cmocka_unit_test(pixtrals_modules_in_transformers_and_vllm),
         cmocka_unit_test(llama_cpp_chunks_uses_cells_and_last_rows),
         cmocka_unit_test(vllm_fused_tensors_and_mlx_channels),
         cmocka_unit_test(mutated_maps_are_read_or_refused_in_one_line),
