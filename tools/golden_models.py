@@ -593,7 +593,7 @@ def cases():
              "evenly; another base", tower="pixtral",
              vision=dict(hidden_size=20, intermediate_size=18, num_hidden_layers=1,
                          rope_parameters={"rope_type": "axial", "rope_theta": 100.0}),
-             text=NARROW, top=FULL, sizes=[(9, 15)], image_sizes=False, layout=one),
+             text=NARROW, top=FULL, sizes=[(9, 15)], image_sizes=False, layout=one, forms=("true",)),
         Case("pixtral-layers", "a Pixtral tower whose features are three hidden states side by side, one of them the "
              "first; two pictures, one of a single row", tower="pixtral",
              vision=dict(hidden_size=16, intermediate_size=18), text=NARROW,
