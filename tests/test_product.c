@@ -132,10 +132,11 @@ static void untouched_around(const trial *t, const double *y)
 static void every_width_equals_plain(const trial *t, const llava_numerics *n, const llava_factor *w)
 {
     llava_tile tiles[4];
-    size_t count = llava_tile_all(tiles), bytes = (t->rows + 2) * t->y_stride * sizeof(double);
+    size_t count = llava_tile_all(n->sums_f32, tiles),
+           bytes = (t->rows + 2) * t->y_stride * sizeof(double);
     double *expected = trial_run(t, NULL, n, w);
     untouched_around(t, expected);
-    assert_true(count >= 1 && llava_tile_best().run == tiles[count - 1].run);
+    assert_true(count >= 1 && llava_tile_best(n->sums_f32).run == tiles[count - 1].run);
     for (size_t i = 0; i < count; i++) {
         double *y = trial_run(t, &tiles[i], n, w);
         if (memcmp(y, expected, bytes) != 0) {
@@ -164,12 +165,13 @@ static void every_block_width_gives_the_definitions_bits(void **state)
 {
     (void)state;
     const size_t rows[] = {1, 3, 4, 5, 9}, inner[] = {0, 1, 255, 256, 257, 600};
-    const llava_numerics n = {.storage = LLAVA_F64};
+    const llava_numerics n = {.storage = LLAVA_F64}, f32 = {.storage = LLAVA_F64, .sums_f32 = true};
     for (size_t r = 0; r < 5; r++) {
         for (size_t k = 0; k < 6; k++) {
             for (size_t o = 1; o <= 20; o++) {
                 size_t outputs = o <= 17 ? o : 109 + o; /* 127, 128, 129 behind 17 */
                 product_of_sizes(&n, LLAVA_F32, rows[r], inner[k], outputs);
+                product_of_sizes(&f32, LLAVA_F32, rows[r], inner[k], outputs + o % 3 * 15);
             }
         }
     }

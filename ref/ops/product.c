@@ -99,6 +99,21 @@ static void factor_piece(const llava_numerics *n, const llava_factor *w, size_t 
     }
 }
 
+/* Sum over k of a[k] b[k], k upward: in float64, or every factor, product and sum in float32. */
+static double sum_of_products(bool sums_f32, const double *a, const double *b, size_t count)
+{
+    double sum = 0;
+    float sum_f32 = 0;
+    for (size_t k = 0; k < count; k++) {
+        if (sums_f32) {
+            sum_f32 += (float)a[k] * (float)b[k];
+        } else {
+            sum += a[k] * b[k];
+        }
+    }
+    return sums_f32 ? (double)sum_f32 : sum;
+}
+
 bool llava_product_plain(const llava_numerics *n, double *y, size_t y_stride, const double *x,
                          size_t x_stride, size_t rows, size_t inner, size_t outputs,
                          const llava_factor *w, llava_error *e)
@@ -112,11 +127,7 @@ bool llava_product_plain(const llava_numerics *n, double *y, size_t y_stride, co
             factor_piece(n, w, inner, o, k, inner - k < INNER ? inner - k : INNER, column + k);
         }
         for (size_t r = 0; r < rows; r++) {
-            double sum = 0;
-            for (size_t k = 0; k < inner; k++) {
-                sum += x[r * x_stride + k] * column[k];
-            }
-            y[r * y_stride + o] = sum;
+            y[r * y_stride + o] = sum_of_products(n->sums_f32, x + r * x_stride, column, inner);
         }
     }
     free(column);
@@ -171,7 +182,7 @@ static void pack_factor(const llava_numerics *n, const llava_factor *w, size_t i
 static void advance(const llava_tile *tile, double *y, size_t y_stride, const double *x,
                     size_t x_stride, size_t rows, size_t on, const double *panel, size_t kn)
 {
-    double block[LLAVA_TILE_ROWS * 16] = {0};
+    double block[LLAVA_TILE_ROWS * LLAVA_TILE_OUTPUTS] = {0};
     const double *of_row[LLAVA_TILE_ROWS];
     for (size_t r = 0; r < LLAVA_TILE_ROWS; r++) {
         of_row[r] = x + (r < rows ? r : 0) * x_stride;
@@ -196,8 +207,8 @@ bool llava_product(const llava_numerics *n, double *y, size_t y_stride, const do
                    size_t x_stride, size_t rows, size_t inner, size_t outputs,
                    const llava_factor *w, llava_error *e)
 {
-    return llava_product_with(n->sums_f32 ? llava_tile_f32() : llava_tile_best(), n, y, y_stride, x,
-                              x_stride, rows, inner, outputs, w, e);
+    return llava_product_with(llava_tile_best(n->sums_f32), n, y, y_stride, x, x_stride, rows,
+                              inner, outputs, w, e);
 }
 
 bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, size_t y_stride,

@@ -7,7 +7,8 @@
 
 #include "ops.h"
 
-#define LLAVA_TILE_ROWS 4
+#define LLAVA_TILE_ROWS    4
+#define LLAVA_TILE_OUTPUTS 32 /* of the widest */
 
 /* y: rows y[0..3] of outputs, stride y_stride. x: the four rows, [inner] each, where they lie.
  * w: [inner][2 * lanes] packed. */
@@ -19,14 +20,12 @@ typedef struct {
     llava_tile_run *run;
 } llava_tile;
 
-/* The widest block that this machine runs. Every width gives the same bits. */
-llava_tile llava_tile_best(void);
+/* The widest block that this machine runs. Every width gives the same bits. sums_f32: of those that
+ * round every factor, product and sum to float32 (numerics->sums_f32). */
+llava_tile llava_tile_best(bool sums_f32);
 /* All that this machine runs, narrowest first; returns how many. For the test that compares them.
  */
-size_t llava_tile_all(llava_tile tiles[4]);
-
-/* Blocks that round every product and every sum to float32 (numerics->sums_f32). */
-llava_tile llava_tile_f32(void);
+size_t llava_tile_all(bool sums_f32, llava_tile tiles[4]);
 
 /* llava_product with a block of the caller's choice, which llava_product makes the best. */
 bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, size_t y_stride,
