@@ -77,18 +77,9 @@ static bool is_table(const char *name)
     return strstr(name, ".probs") != NULL || strstr(name, ".rope.") != NULL;
 }
 
-static llava_dtype most_votes(const size_t votes[LLAVA_BF16 + 1])
+bool llava_count_votes(llava_port *port, llava_port_votes *votes, llava_error *e)
 {
-    llava_dtype most = LLAVA_F64;
-    for (llava_dtype t = LLAVA_F64; t <= LLAVA_BF16; t++) {
-        most = votes[t] > votes[most] ? t : most;
-    }
-    return most;
-}
-
-bool llava_measure_parts(llava_port *port, llava_dtype types[2], llava_error *e)
-{
-    size_t votes[2][LLAVA_BF16 + 1] = {{0}}, tables = 0, islands = 0;
+    *votes = (llava_port_votes){0};
     for (size_t i = 0; i < llava_port_count(port); i++) {
         const llava_port_tensor *t = llava_port_at(port, i);
         int part = llava_part_of_tap(t->name);
@@ -100,19 +91,30 @@ bool llava_measure_parts(llava_port *port, llava_dtype types[2], llava_error *e)
             return false;
         }
         if (is_table(t->name)) {
-            tables++;
-            islands += type != LLAVA_F64;
+            votes->tables++;
+            votes->narrow_tables += type != LLAVA_F64;
         } else {
-            votes[part][type]++;
+            votes->votes[part][type]++;
         }
     }
-    llava_dtype vision = most_votes(votes[0]), text = most_votes(votes[1]);
-    bool floats = tables > 0 && islands == tables;
-    vision = vision == LLAVA_F64 && floats ? LLAVA_F32 : vision;
-    text = text == LLAVA_F64 && floats ? LLAVA_F32 : text;
-    types[0] = vision;
-    types[1] = llava_unit(vision) > llava_unit(text) ? vision : text;
     return true;
+}
+
+llava_dtype llava_most_votes(const llava_port_votes *v, int part)
+{
+    llava_dtype most = LLAVA_F64;
+    size_t best = 0;
+    for (llava_dtype t = LLAVA_F64; t <= LLAVA_BF16; t++) {
+        size_t votes = part == 2 ? v->votes[0][t] + v->votes[1][t] : v->votes[part][t];
+        most = votes > best ? t : most;
+        best = votes > best ? votes : best;
+    }
+    return most;
+}
+
+bool llava_votes_for_islands(const llava_port_votes *v)
+{
+    return v->tables > 0 && v->narrow_tables == v->tables;
 }
 
 /* Rounded operations before a tap: one for each kind of tap that the flow passes, layer by layer;

@@ -25,12 +25,22 @@ bool llava_measure_port_type(llava_port *port, const llava_port_tensor *tensor, 
  * what goes in, and names that are no taps. */
 int llava_part_of_tap(const char *name);
 
-/* What a port was computed in, part by part: the type that most tensors of a part carry. A single
- * tensor that is narrower than the rest is no excuse for itself, and one that is wider (float32
- * logits of a bfloat16 model) is no better than what it was computed from. Float64 with
- * transformers' float32 islands is known by probabilities and rotary tables that are float32
- * numbers, and is no better than float32. */
-bool llava_measure_parts(llava_port *port, llava_dtype types[2], llava_error *e);
+/* What a port's tensors carry: how many of each type there are in the tower and projector [0] and
+ * in the language model [1]. A single tensor that is narrower than the rest is no excuse for
+ * itself, so most votes count. Probabilities and rotary tables have no vote: they are counted
+ * apart, and those that float32 holds: in a wider port they show transformers' float32 islands. */
+typedef struct {
+    size_t votes[2][LLAVA_BF16 + 1];
+    size_t tables, narrow_tables;
+} llava_port_votes;
+
+bool llava_count_votes(llava_port *port, llava_port_votes *votes, llava_error *e);
+
+/* The type with the most votes in a part; float64 where there are none. part 2: both together. */
+llava_dtype llava_most_votes(const llava_port_votes *votes, int part);
+
+/* Are all its tables float32 numbers, and are there any? */
+bool llava_votes_for_islands(const llava_port_votes *votes);
 
 typedef struct {
     double l2;  /* of |d|_2 / |expected|_2 */

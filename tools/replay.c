@@ -102,6 +102,18 @@ static bool take(void *self, const llava_tap *tap, llava_error *e)
     return f->take(f->self, tap, t, e) && (!force || replace(f, tap, t, e));
 }
 
+llava_tap_sizes llava_replay_sizes(const llava_replay_spec *spec)
+{
+    llava_tap_sizes sizes = llava_session_sizes(spec->session, true);
+    sizes.batch = spec->inputs->batch;
+    sizes.length = spec->inputs->length;
+    sizes.logit_rows = llava_logit_rows(spec->inputs);
+    sizes.square_mask = spec->inputs->sees != NULL;
+    sizes.generates = spec->generates;
+    sizes.steps = spec->generates ? spec->tokens - 1 : 0;
+    return sizes;
+}
+
 bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
                       bool (*taker)(void *self, const llava_tap *tap,
                                     const llava_port_tensor *tensor, llava_error *e),
@@ -110,13 +122,7 @@ bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
     forcing f = {spec, taker, self};
     llava_sink sink = {wants, take, &f};
     llava_goal whole = {0}, step = {0};
-    llava_tap_sizes sizes = llava_session_sizes(spec->session, true);
-    sizes.batch = spec->inputs->batch;
-    sizes.length = spec->inputs->length;
-    sizes.logit_rows = llava_logit_rows(spec->inputs);
-    sizes.square_mask = spec->inputs->sees != NULL;
-    sizes.generates = spec->generates;
-    sizes.steps = spec->generates ? spec->tokens - 1 : 0;
+    llava_tap_sizes sizes = llava_replay_sizes(spec);
     whole.last_logits = spec->generates;
     llava_taps_goal(spec->plan, &sizes, &sink, &whole, &step);
     if (goal == NULL) {
@@ -218,16 +224,17 @@ static bool send_tap(void *self, const llava_tap *tap, const llava_port_tensor *
 }
 
 /* The child's whole life. */
-static void live(const llava_replay_spec *spec, int to)
+static void live(const llava_replay_spec *spec, const llava_goal *goal, int to)
 {
     llava_error e = {""};
     frame end = {0};
-    end.failed = !llava_replay_run(spec, NULL, send_tap, &to, &e);
+    end.failed = !llava_replay_run(spec, goal, send_tap, &to, &e);
     bool ok = write_all(to, &end, sizeof end) && write_all(to, e.text, sizeof e.text);
     _exit(ok ? 0 : 1);
 }
 
-bool llava_replay_start(llava_replay **replay, const llava_replay_spec *spec, llava_error *e)
+bool llava_replay_start(llava_replay **replay, const llava_replay_spec *spec,
+                        const llava_goal *goal, llava_error *e)
 {
     int ends[2];
     llava_replay *r = *replay = llava_alloc(e, 1, sizeof *r);
@@ -242,7 +249,7 @@ bool llava_replay_start(llava_replay **replay, const llava_replay_spec *spec, ll
     r->child = fork();
     if (r->child == 0) {
         close(ends[0]);
-        live(spec, ends[1]);
+        live(spec, goal, ends[1]);
     }
     close(ends[1]);
     r->from = ends[0];

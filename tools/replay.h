@@ -17,6 +17,9 @@ typedef struct {
     size_t tokens;    /* of it */
 } llava_replay_spec;
 
+/* The sizes of the run that it follows. */
+llava_tap_sizes llava_replay_sizes(const llava_replay_spec *spec);
+
 /* Has the port's tensor the shape that the model's tap has? */
 bool llava_replay_same_shape(const llava_tap *tap, const llava_port_tensor *t);
 
@@ -32,7 +35,8 @@ bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
  * against each other in the memory of one tensor each. */
 typedef struct llava_replay llava_replay;
 
-bool llava_replay_start(llava_replay **replay, const llava_replay_spec *spec, llava_error *e);
+bool llava_replay_start(llava_replay **replay, const llava_replay_spec *spec,
+                        const llava_goal *goal, llava_error *e);
 /* The next tap; data is valid until the next call. *end: there is none. */
 bool llava_replay_next(llava_replay *replay, llava_tap *tap, bool *end, llava_error *e);
 void llava_replay_stop(llava_replay *replay);

@@ -1,5 +1,7 @@
 #include "trial.h"
 
+#include "tools/span_goal.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +9,15 @@
 bool llava_explained(double error, double error_max, const llava_judged *judged)
 {
     return error <= 4 * judged->noise && error_max <= 8 * judged->noise_max;
+}
+
+bool llava_cause_acts(const llava_span *span, const llava_cause *cause)
+{
+    bool acts = false;
+    for (size_t i = 0; i < cause->count; i++) {
+        acts |= llava_span_acts(span, cause->id[i]);
+    }
+    return acts;
 }
 
 static bool ends_with(const char *name, const char *end)
@@ -70,60 +81,6 @@ static bool look(void *self, const llava_tap *tap, const llava_port_tensor *tens
     }
     return remaining(a->trial, tap, tensor, &a->cause->error, &a->cause->error_max, e) &&
            llava_fail(e, "reached");
-}
-
-/* Only the layer that the span lies in, where the port supplies the hidden state that enters it. */
-static const llava_goal *short_goal(const llava_trial *trial, const llava_span *span,
-                                    llava_goal *goal)
-{
-    char start[LLAVA_TAP_NAME] = "";
-    llava_tap_place place;
-    const llava_tap_kind *kinds;
-    llava_tap_kinds(&kinds);
-    if (trial->spec.generates || !llava_tap_find(span->tap, &place)) {
-        return NULL;
-    }
-    llava_at at = kinds[place.kind].at;
-    size_t layers = trial->spec.session->plan.text.layers;
-    bool text = span->first_text_layer <= span->last_text_layer;
-    bool vision = span->first_vision_layer <= span->last_vision_layer;
-    bool behind = at == LLAVA_AT_NORM || at == LLAVA_AT_LOGITS;
-    *goal = (llava_goal){0};
-    if (at == LLAVA_AT_VISION_LAYER && vision && span->first_vision_layer > 0) {
-        snprintf(start, sizeof start, "vision.layers.%zu.output", span->first_vision_layer - 1);
-        goal->vision = true;
-        goal->vision_first = span->first_vision_layer;
-        goal->vision_layers = place.layer + 1;
-    } else if (at == LLAVA_AT_PROJECTOR) {
-        snprintf(start, sizeof start, "vision.features");
-        goal->features_given = true;
-    } else if (at == LLAVA_AT_MERGE && trial->spec.inputs->pictures > 0) {
-        snprintf(start, sizeof start, "projector.out");
-        goal->rows_given = goal->embed = goal->merge = true;
-    } else if ((at == LLAVA_AT_TEXT_LAYER && text) || behind) {
-        size_t first = text ? span->first_text_layer : layers;
-        goal->rope = goal->text = true;
-        goal->text_first = first;
-        goal->text_layers = behind ? layers : place.layer + 1;
-        goal->norm = behind;
-        goal->all_logits = at == LLAVA_AT_LOGITS;
-        goal->embeds_given = first == 0;
-        if (first == 0) {
-            snprintf(start, sizeof start, "text.inputs_embeds");
-        } else {
-            snprintf(start, sizeof start, "text.layers.%zu.output", first - 1);
-        }
-    }
-    /* nothing before the start may be part of the span */
-    bool starts = false;
-    for (size_t i = 0; i < span->from_count; i++) {
-        starts |= start[0] != '\0' && strcmp(span->from[i], start) == 0;
-    }
-    if (behind && llava_port_find(trial->spec.port, "text.norm") != NULL && at == LLAVA_AT_LOGITS) {
-        starts = start[0] != '\0' && llava_port_find(trial->spec.port, start) != NULL;
-    }
-    bool inner = vision && at != LLAVA_AT_VISION_LAYER;
-    return starts && !inner ? goal : NULL;
 }
 
 /* Choices of a cause on top of the base. */
@@ -194,7 +151,8 @@ bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *
         spec.plan = &plan;
         spec.inputs = &altered.inputs;
         llava_error stopped = {""};
-        llava_replay_run(&spec, short_goal(trial, span, &goal), look, &a, &stopped);
+        llava_span_goal(&spec, span, &goal);
+        llava_replay_run(&spec, &goal, look, &a, &stopped);
         /* a trial that cannot run to the target (another shape, a missing weight) explains nothing
          */
     }
@@ -269,7 +227,8 @@ static bool explained_anew(llava_trial *trial, const llava_judged *judged, const
         plan.numerics.sums_f32 = i == 1 && narrow;
         spec.plan = &plan;
         if (ok) {
-            llava_replay_run(&spec, short_goal(trial, span, &goal), capture_target, &taken[i], &e);
+            llava_span_goal(&spec, span, &goal);
+            llava_replay_run(&spec, &goal, capture_target, &taken[i], &e);
         }
         ok = ok && taken[i].data != NULL;
     }
@@ -285,57 +244,6 @@ static bool explained_anew(llava_trial *trial, const llava_judged *judged, const
     free(taken[0].data);
     free(taken[1].data);
     return ok && llava_explained(cause->error, cause->error_max, &anew);
-}
-
-/* ---- all taps at once
- * --------------------------------------------------------------------------------- */
-
-typedef struct {
-    llava_trial *trial;
-    const llava_judged *taps;
-    size_t count, at;
-    llava_remains *remains;
-} survey;
-
-static bool look_at_all(void *self, const llava_tap *tap, const llava_port_tensor *tensor,
-                        llava_error *e)
-{
-    survey *s = self;
-    size_t i = s->at; /* both run in the order of the flow */
-    while (i < s->count && strcmp(s->taps[i].name, tap->name) != 0) {
-        i++;
-    }
-    if (i == s->count) {
-        return true;
-    }
-    s->at = i + 1;
-    return remaining(s->trial, tap, tensor, &s->remains[i].error, &s->remains[i].error_max, e);
-}
-
-bool llava_trial_survey(llava_trial *trial, const llava_cause *cause, const llava_judged *taps,
-                        size_t count, llava_remains *remains, llava_error *e)
-{
-    llava_choices choices = choices_of(trial, cause);
-    llava_plan plan;
-    llava_error refused;
-    survey s = {trial, taps, count, 0, remains};
-    for (size_t i = 0; i < count; i++) {
-        remains[i] = (llava_remains){(double)INFINITY, (double)INFINITY};
-    }
-    if (!llava_plan_make(&plan, &trial->spec.session->config, &choices, LLAVA_F64, false,
-                         &refused)) {
-        return true;
-    }
-    llava_altered altered;
-    bool made, ok = llava_altered_make(&altered, trial, &choices, cause, &made, e);
-    if (ok && made) {
-        llava_replay_spec spec = trial->spec;
-        spec.plan = &plan;
-        spec.inputs = &altered.inputs;
-        llava_replay_run(&spec, NULL, look_at_all, &s, &refused);
-    }
-    llava_altered_free(&altered);
-    return ok;
 }
 
 /* ---- the search

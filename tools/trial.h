@@ -16,6 +16,9 @@ typedef struct {
 /* Is an error no more than honest rounding? At most 4 times the noise in L2, 8 times in max. */
 bool llava_explained(double error, double error_max, const llava_judged *judged);
 
+/* Does any of a cause's decisions act in the span? */
+bool llava_cause_acts(const llava_span *span, const llava_cause *cause);
+
 /* What a step that ends in float16 adds to the noise of such a tap: a value near the middle of two
  * goes either way as the last bits before it fall, so let one in 4096 be a unit off. 0 where these
  * choices have no such step there. */
@@ -45,14 +48,6 @@ typedef struct {
 bool llava_altered_make(llava_altered *altered, llava_trial *trial, const llava_choices *choices,
                         const llava_cause *cause, bool *made, llava_error *e);
 void llava_altered_free(llava_altered *altered);
-
-/* With a cause's decisions, in one replay: errors of all judged taps behind the inputs, into
- * remains[i] (of taps[i]); infinity where the tap is not reached. */
-typedef struct {
-    double error, error_max;
-} llava_remains;
-bool llava_trial_survey(llava_trial *trial, const llava_cause *cause, const llava_judged *taps,
-                        size_t count, llava_remains *remains, llava_error *e);
 
 /* Tries every decision that acts in the finding's span, in every value, then pairs; fills causes,
  * cause_count and confidence. */

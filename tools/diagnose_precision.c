@@ -1,0 +1,178 @@
+/* Diagnosis, causes held against the whole port: a rounding that it has everywhere is its
+ * precision, and of several likely causes those remain that spoil no right span. */
+#include "tools/diagnoser.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_rounding(llava_decision_id id)
+{
+    return strncmp(llava_decision_at(id)->name, "numerics.", 9) == 0;
+}
+
+/* What a cause does to the taps that do not share it as their finding. */
+typedef struct {
+    size_t mended, broken; /* wrong taps that it explains, right ones that it spoils */
+    double left;           /* sum of squares of what remains in the mended ones */
+} effect_on_all;
+
+/* Taps of one kind, right ones and wrong ones apart, that a cause is tried on: layers are alike,
+ * and a whole pass for every cause would cost more than everything else. */
+enum { ENOUGH = 2 };
+
+typedef struct {
+    size_t tried[LLAVA_SPAN_KINDS][2];
+} sampled;
+
+static bool sample(sampled *s, const llava_judged *j)
+{
+    llava_tap_place place;
+    return llava_tap_find(j->name, &place) && s->tried[place.kind][j->wrong]++ < ENOUGH;
+}
+
+/* Tries a cause on one judged tap, if it acts in the span that leads there. */
+static bool add_effect(llava_diagnoser *d, const llava_judged *j, const llava_cause *cause,
+                       sampled *s, effect_on_all *on, llava_error *e)
+{
+    llava_span span;
+    llava_cause trial = *cause;
+    if (!llava_span_find(&span, j->name, d->port, &d->session.plan, e)) {
+        return false;
+    }
+    bool acts = llava_cause_acts(&span, cause) && sample(s, j);
+    bool ok = !acts || llava_trial_cause(&d->trial, &span, &trial, e);
+    llava_span_free(&span);
+    if (ok && acts) {
+        bool explained = llava_explained(trial.error, trial.error_max, j);
+        bool table = cause->id[0] == LLAVA_NUMERICS_WEIGHTS && llava_reads_table(j);
+        on->mended += j->wrong && explained;
+        on->broken += !j->wrong && !explained && !table;
+        on->left += j->wrong && explained ? trial.error * trial.error : 0;
+    }
+    return ok;
+}
+
+static bool survey(llava_diagnoser *d, const llava_cause *cause, effect_on_all *on, llava_error *e)
+{
+    const llava_diagnosis *r = &d->result;
+    sampled s = {{{0}}};
+    *on = (effect_on_all){0};
+    for (size_t i = 0; i < r->count; i++) {
+        bool picture = i < d->inputs_judged && strstr(r->taps[i].name, "_ids") == NULL;
+        if (!picture && !add_effect(d, &r->taps[i], cause, &s, on, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is the one better than the other as an account of the whole port? What remains must be half as
+ * large to count: below that it is luck. */
+static bool accounts_better(const effect_on_all *a, const effect_on_all *b)
+{
+    if (a->broken != b->broken) {
+        return a->broken < b->broken;
+    }
+    return a->mended != b->mended ? a->mended > b->mended : a->left < b->left / 4;
+}
+
+/* Are all decisions of all causes of a finding roundings? */
+static bool all_roundings(const llava_finding *f)
+{
+    bool all = f->cause_count > 0;
+    for (size_t c = 0; c < f->cause_count; c++) {
+        for (size_t k = 0; k < f->causes[c].count; k++) {
+            all &= is_rounding(f->causes[c].id[k]);
+        }
+    }
+    return all;
+}
+
+bool llava_adopt_rounding(llava_diagnoser *d, bool *moved, llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    effect_on_all best = {0};
+    llava_cause adopted = {.count = 0};
+    *moved = false;
+    for (size_t i = 0; i < r->finding_count; i++) {
+        const llava_finding *f = &r->findings[i];
+        for (size_t c = 0; all_roundings(f) && c < f->cause_count; c++) {
+            for (size_t k = 0; k < f->causes[c].count; k++) {
+                llava_cause one = {.id = {f->causes[c].id[k]}, .value = {f->causes[c].value[k]}};
+                effect_on_all on;
+                one.count = 1;
+                one.error = f->causes[c].error;
+                if (!survey(d, &one, &on, e)) {
+                    return false;
+                }
+                if (on.broken == 0 && (adopted.count == 0 || accounts_better(&on, &best))) {
+                    adopted = one;
+                    best = on;
+                }
+            }
+        }
+    }
+    if (adopted.count > 0 && r->rounding_count < 16) {
+        *moved = true;
+        d->base.value[adopted.id[0]] = adopted.value[0];
+        r->rounding[r->rounding_count++] = adopted;
+    }
+    return true;
+}
+
+/* Of several likely causes, those remain that account best for the whole port: a decision is taken
+ * once, so one that would spoil right taps elsewhere is not it. */
+static bool narrow_causes(llava_diagnoser *d, llava_finding *f, llava_error *e)
+{
+    effect_on_all on[LLAVA_MOST_CAUSES];
+    size_t best = 0, count = 0;
+    for (size_t c = 0; c < f->cause_count; c++) {
+        if (!survey(d, &f->causes[c], &on[c], e)) {
+            return false;
+        }
+        best = accounts_better(&on[c], &on[best]) ? c : best;
+    }
+    llava_cause left[LLAVA_MOST_CAUSES];
+    left[count++] = f->causes[best];
+    for (size_t c = 0; c < f->cause_count; c++) {
+        if (c != best && on[c].broken == on[best].broken && on[c].mended == on[best].mended) {
+            left[count++] = f->causes[c];
+        }
+    }
+    memcpy(f->causes, left, count * sizeof *left);
+    f->cause_count = count;
+    f->confidence = count == 1 ? LLAVA_CERTAIN : LLAVA_LIKELY;
+    return true;
+}
+
+bool llava_narrow_causes(llava_diagnoser *d, llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    for (size_t i = 0; i < r->finding_count; i++) {
+        if (r->findings[i].cause_count > 1 && !narrow_causes(d, &r->findings[i], e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool llava_take_other_convention(llava_diagnoser *d)
+{
+    const llava_diagnosis *r = &d->result;
+    if (d->positions_given || d->session.convention == LLAVA_POSITIONS_GENERATE ||
+        d->inputs.position_ids != NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < r->finding_count; i++) {
+        for (size_t c = 0; c < r->findings[i].cause_count; c++) {
+            const llava_cause *one = &r->findings[i].causes[c];
+            if (one->count == 1 && one->id[0] == LLAVA_TEXT_POSITIONS &&
+                one->value[0] == LLAVA_TEXT_POSITIONS_MASK_CUMULATIVE) {
+                d->session.convention = LLAVA_POSITIONS_GENERATE;
+                return true;
+            }
+        }
+    }
+    return false;
+}

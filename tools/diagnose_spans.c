@@ -1,0 +1,311 @@
+/* Diagnosis, the spans: the model replayed from the port's own tensors, in float64 and in the
+ * port's own type with its roundings. The first tells the error made in each span (local), the
+ * second how much of it honest rounding explains (noise). */
+#include "tools/diagnoser.h"
+
+#include "tools/span_goal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+llava_judged *llava_add_judged(llava_diagnoser *d, const char *name, int rank, const size_t *shape,
+                               llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    llava_judged *grown = llava_realloc(e, r->taps, r->count + 1, sizeof *grown);
+    if (grown == NULL) {
+        return NULL;
+    }
+    r->taps = grown;
+    llava_judged *j = &grown[r->count];
+    *j = (llava_judged){.rank = rank, .total = -1};
+    memcpy(j->shape, shape, (size_t)rank * sizeof *shape);
+    j->name = llava_text(e, name, strlen(name));
+    r->count += j->name != NULL;
+    return j->name == NULL ? NULL : j;
+}
+
+bool llava_diagnose_types(llava_diagnoser *d, llava_error *e)
+{
+    llava_port_votes votes;
+    if (!llava_count_votes(d->port, &votes, e)) {
+        return false;
+    }
+    d->result.type = llava_most_votes(&votes, 2);
+    for (int part = 0; part < 2; part++) {
+        llava_dtype most = llava_most_votes(&votes, part);
+        bool silent = votes.votes[part][most] == 0; /* nothing supplied: as the other part */
+        d->types[part] = silent ? d->result.type : most;
+    }
+    d->result.islands = d->result.type == LLAVA_F64 && llava_votes_for_islands(&votes);
+    d->shows_islands = votes.tables > 0;
+    return true;
+}
+
+/* The plan of the port itself: its type, and with the islands and float32 sums that an honest port
+ * of such a type has. */
+static bool typed_plan(const llava_diagnoser *d, llava_dtype type, llava_plan *plan, llava_error *e)
+{
+    bool narrow = type != LLAVA_F64;
+    bool ok =
+        llava_plan_make(plan, &d->session.config, &d->base, type, narrow || d->result.islands, e);
+    plan->numerics.sums_f32 = narrow;
+    return ok;
+}
+
+/* Where both are NaN, computed from the port's own tensors, the NaN came from before. */
+static void forgive_nan(double *mine, double *typed, double *theirs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (theirs[i] != theirs[i] && (mine[i] != mine[i] || typed[i] != typed[i])) {
+            mine[i] = typed[i] = theirs[i] = 0;
+        }
+    }
+}
+
+/* How far honest rounding in the port's type is from the truth in this span. */
+static bool measure_noise(const llava_diagnoser *d, const llava_tap *mine, const llava_tap *typed,
+                          llava_judged *j, llava_error *e)
+{
+    llava_comparison noise;
+    if (!llava_compare(&d->counting, mine->name, mine->rank, mine->shape, mine->data, typed->data,
+                       &noise, e)) {
+        return false;
+    }
+    /* The tensor's own rounding is always there; the floor in float64 is a sum's usual error. In
+     * float32, and where transformers' float32 islands change anything, one unit: a norm's or a
+     * softmax's divisor is itself a float32 number, off for a whole row at once, and the emulation
+     * may by luck not be (torch's float32 LayerNorm is 1.4 units off: docs/tolerances.md). */
+    bool island = d->result.islands && noise.rel_l2 > 2.5e-13;
+    double own = j->type == LLAVA_F32   ? llava_unit(LLAVA_F32)
+                 : j->type != LLAVA_F64 ? 0.5 * llava_unit(j->type)
+                 : island               ? llava_unit(LLAVA_F32)
+                                        : 2.5e-13;
+    double ties = llava_half_ties(&d->base, mine->name);
+    j->noise = fmax(fmax(own, noise.rel_l2), ties);
+    j->noise_max = fmax(fmax(4 * own, noise.rel_max), 8 * ties);
+    return true;
+}
+
+/* 0: tower and projector; 1: the language model, and what is of neither (a step's positions). */
+static size_t part_of(const char *name)
+{
+    return llava_part_of_tap(name) == 0 ? 0 : 1;
+}
+
+/* One tap of both replays against the port's. */
+static bool judge_tap(llava_diagnoser *d, const llava_tap *mine, const llava_tap *typed,
+                      llava_error *e)
+{
+    const llava_port_tensor *t = llava_port_find(d->port, mine->name);
+    llava_judged *j = llava_add_judged(d, mine->name, t->rank, t->shape, e);
+    double *theirs;
+    if (j != NULL && !llava_replay_same_shape(mine, t)) {
+        j->wrong = j->other_shape = true;
+        j->model_rank = mine->rank;
+        memcpy(j->model_shape, mine->shape, (size_t)mine->rank * sizeof *mine->shape);
+        j->local.rel_l2 = j->local.rel_max = (double)INFINITY;
+        j->type = d->result.type;
+        return measure_noise(d, mine, typed, j, e);
+    }
+    if (j == NULL || !llava_port_load(d->port, t, &theirs, e)) {
+        return false;
+    }
+    forgive_nan(mine->data, typed->data, theirs, t->count);
+    j->type = llava_narrowest(theirs, t->count);
+    llava_dtype usual = d->types[part_of(mine->name)];
+    if (llava_unit(j->type) > llava_unit(usual)) {
+        j->type = usual; /* one narrow tensor among wider ones is a step to be explained */
+    }
+    bool ok = llava_compare_only(&d->counting, t, mine->data, theirs, &j->local, e) &&
+              measure_noise(d, mine, typed, j, e);
+    free(theirs);
+    j->exact = !t->floating;
+    if (j->exact) { /* positions of a step */
+        j->noise = j->noise_max = 0;
+    }
+    j->wrong = j->local.mismatched > 0 || !llava_explained(j->local.rel_l2, j->local.rel_max, j);
+    return ok;
+}
+
+/* The replay in float64 runs here, the one in the port's type beside it in a child, one after the
+ * other where the parts of the port have two types. */
+typedef struct {
+    llava_diagnoser *d;
+    const llava_goal *goal;
+    llava_plan plan; /* of the child */
+    llava_replay *typed;
+    size_t part; /* whose type it has */
+} replaying;
+
+static bool start_typed(replaying *r, size_t part, llava_error *e)
+{
+    llava_replay_spec spec = r->d->trial.spec;
+    spec.plan = &r->plan;
+    r->part = part;
+    return typed_plan(r->d, r->d->types[part], &r->plan, e) &&
+           llava_replay_start(&r->typed, &spec, r->goal, e);
+}
+
+static bool judge_next(void *self, const llava_tap *mine, const llava_port_tensor *tensor,
+                       llava_error *e)
+{
+    replaying *r = self;
+    const llava_dtype *types = r->d->types;
+    size_t part = part_of(mine->name);
+    llava_tap typed;
+    (void)tensor;
+    if (r->goal != NULL && llava_goal_begins_with(r->goal, mine->name)) {
+        return true;
+    }
+    if (r->typed == NULL || (r->part != part && types[0] != types[1])) {
+        llava_replay_stop(r->typed);
+        r->typed = NULL;
+        if (!start_typed(r, part, e)) {
+            return false;
+        }
+    }
+    do { /* one that was started late passes what was judged before */
+        bool end;
+        if (!llava_replay_next(r->typed, &typed, &end, e)) {
+            return false;
+        }
+        if (end) {
+            return llava_fail(e, "%s: not reached in the port's type", mine->name);
+        }
+    } while (strcmp(typed.name, mine->name) != 0);
+    return judge_tap(r->d, mine, &typed, e);
+}
+
+static bool replay_goal(llava_diagnoser *d, const llava_goal *goal, llava_error *e)
+{
+    llava_plan plan;
+    replaying r = {.d = d, .goal = goal};
+    llava_replay_spec spec = d->trial.spec;
+    spec.plan = &plan;
+    bool ok = llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, false, e) &&
+              llava_replay_run(&spec, goal, judge_next, &r, e);
+    llava_replay_stop(r.typed);
+    return ok;
+}
+
+/* Local errors and noise of every span, in the order of the flow: of the whole, or, where the ids
+ * do not go with the pictures, of the tower and of the language model behind the merge. */
+static bool replay(llava_diagnoser *d, llava_error *e)
+{
+    llava_forget_taps(&d->result, d->inputs_judged);
+    if (d->inputs_fit) {
+        return replay_goal(d, NULL, e);
+    }
+    llava_replay_spec spec = d->trial.spec;
+    spec.plan = &d->session.plan;
+    for (int part = 0; part < (d->ids_fit ? 2 : 1); part++) {
+        llava_goal goal;
+        if (llava_part_goal(&spec, part, &goal) && !replay_goal(d, &goal, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- totals */
+
+typedef struct {
+    llava_diagnoser *d;
+    size_t at, first; /* the judged tap that comes next; the first wrong one */
+} totalling;
+
+static bool total_one(void *self, const llava_tap *tap, const llava_port_tensor *t, llava_error *e)
+{
+    totalling *m = self;
+    llava_diagnosis *r = &m->d->result;
+    size_t i = m->at;
+    double *theirs;
+    llava_comparison total;
+    while (i < r->count && strcmp(r->taps[i].name, tap->name) != 0) {
+        i++;
+    }
+    if (i == r->count || !llava_replay_same_shape(tap, t)) {
+        return true;
+    }
+    m->at = i + 1;
+    if (i < m->first) { /* right: what follows goes on from the port's */
+        return t->partial || llava_port_read(m->d->port, t, 0, t->count, tap->data, e);
+    }
+    if (!llava_port_load(m->d->port, t, &theirs, e)) {
+        return false;
+    }
+    bool ok = llava_compare_only(&m->d->counting, t, tap->data, theirs, &total, e);
+    r->taps[i].total = total.mismatched > 0 ? (double)INFINITY : total.rel_l2;
+    free(theirs);
+    return ok;
+}
+
+bool llava_diagnose_totals(llava_diagnoser *d, llava_error *e)
+{
+    llava_plan plan;
+    llava_choices right = {0};
+    llava_goal goal;
+    llava_replay_spec spec = d->trial.spec;
+    const llava_diagnosis *r = &d->result;
+    bool same =
+        d->inputs.batch == d->session.inputs.batch && d->inputs.length == d->session.inputs.length;
+    if (r->finding_count == 0 || !same) {
+        return true;
+    }
+    if (!llava_plan_make(&plan, &d->session.config, &right, LLAVA_F64, false, e)) {
+        return false;
+    }
+    llava_inputs in = d->session.inputs;
+    in.answer = d->inputs.answer;
+    in.answer_length = d->inputs.answer_length;
+    spec.plan = &plan;
+    spec.inputs = &in;
+    spec.forced = false;
+    totalling m = {.d = d, .first = r->findings[0].judged};
+    bool input = m.first < d->inputs_judged;
+    if (input) {
+        m.first = 0;
+    } else {
+        llava_span_goal_onward(&spec, &r->findings[0].span, &goal);
+    }
+    return llava_replay_run(&spec, input ? NULL : &goal, total_one, &m, e);
+}
+
+void llava_forget_taps(llava_diagnosis *r, size_t keep)
+{
+    while (r->count > keep) {
+        free(r->taps[--r->count].name);
+    }
+}
+
+static size_t count_wrong(const llava_diagnosis *r, size_t from)
+{
+    size_t wrong = 0;
+    for (size_t i = from; i < r->count; i++) {
+        wrong += r->taps[i].wrong;
+    }
+    return wrong;
+}
+
+bool llava_diagnose_spans(llava_diagnoser *d, llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    if (!replay(d, e)) {
+        return false;
+    }
+    size_t without = count_wrong(r, d->inputs_judged);
+    if (r->type != LLAVA_F64 || r->islands || d->shows_islands || without == 0) {
+        return true;
+    }
+    r->islands = true;
+    if (!replay(d, e)) {
+        return false;
+    }
+    if (count_wrong(r, d->inputs_judged) >= without) {
+        r->islands = false;
+        return replay(d, e);
+    }
+    return true;
+}

@@ -1,0 +1,79 @@
+/* A diagnosis at work: what its parts share, diagnose_*.c, one file each. */
+#ifndef LLAVA_DIAGNOSER_H
+#define LLAVA_DIAGNOSER_H
+
+#include "tools/diagnose.h"
+#include "tools/trial.h"
+
+typedef struct {
+    llava_session session;
+    llava_port *port;
+    llava_inputs inputs; /* the session's, the port's own in their place where it supplies them */
+    llava_counting counting;
+    llava_choices base;   /* the roundings found to hold everywhere */
+    llava_dtype types[2]; /* of the tower and projector, and of the language model */
+    bool shows_islands;   /* are there probabilities or rotary tables to recognise islands by? */
+    bool positions_given; /* --positions: only that convention is right */
+    /* The port's ids and pictures go together; if not, its ids alone do for the language model. */
+    bool inputs_fit, ids_fit;
+    size_t inputs_judged; /* taps of the result that are no part of the replay */
+    llava_trial trial;
+    llava_diagnosis result;
+} llava_diagnoser;
+
+/* ---- diagnose_inputs.c */
+
+/* Judges what the port supplies of ids, mask, positions, pictures and pixel values, and puts it
+ * into inputs, with what follows from it. */
+bool llava_diagnose_inputs(llava_diagnoser *d, llava_error *e);
+
+/* ---- diagnose_spans.c */
+
+/* A new tap behind the others, nothing known of it yet; NULL: no memory. */
+llava_judged *llava_add_judged(llava_diagnoser *d, const char *name, int rank, const size_t *shape,
+                               llava_error *e);
+
+/* The types that most of the port's tensors were computed in. */
+bool llava_diagnose_types(llava_diagnoser *d, llava_error *e);
+
+/* Local errors and noise of every span, in the order of the flow, behind the inputs; what was
+ * judged there before is forgotten. Where a float64 port supplies nothing to recognise float32
+ * islands by, they are assumed if with them fewer spans are wrong. */
+bool llava_diagnose_spans(llava_diagnoser *d, llava_error *e);
+void llava_forget_taps(llava_diagnosis *r, size_t keep);
+
+/* Total errors from the first wrong tap on: the port against a reference that goes on from what was
+ * right before it. */
+bool llava_diagnose_totals(llava_diagnoser *d, llava_error *e);
+
+/* ---- diagnose_findings.c */
+
+/* A finding for every wrong tap that no earlier finding's cause explains. */
+bool llava_diagnose_causes(llava_diagnoser *d, llava_error *e);
+void llava_forget_findings(llava_diagnosis *r);
+
+/* Is this tap read off a table of the weights? Ports that keep their matrices in a narrow type may
+ * or may not keep the tables of tokens and positions so: either is the same rounding. */
+bool llava_reads_table(const llava_judged *j);
+
+/* ---- diagnose_precision.c */
+
+/* Moves the rounding among the findings' causes that holds in every span, and explains most, into
+ * the base that the port is held against; *moved says whether there was one. A rounding that acts
+ * in one layer and not in the others stays a finding. */
+bool llava_adopt_rounding(llava_diagnoser *d, bool *moved, llava_error *e);
+
+/* Of each finding's likely causes, those remain that account best for the whole port: a decision
+ * is taken once, so one that would spoil right taps elsewhere is not it. */
+bool llava_narrow_causes(llava_diagnoser *d, llava_error *e);
+
+/* Where neither the port's positions nor --positions are there, both conventions are honest: a
+ * finding that the other one explains is none. Says whether the convention has changed so. */
+bool llava_take_other_convention(llava_diagnoser *d);
+
+/* ---- diagnose_view.c */
+
+/* The result as a page, with pictures of the first wrong tap. */
+bool llava_diagnose_page(llava_diagnoser *d, const char *path, llava_error *e);
+
+#endif
