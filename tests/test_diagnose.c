@@ -6,6 +6,9 @@
 #include "tests/program.h"
 #include "tests/tiny.h"
 #include "tools/command.h"
+#include "tools/dump_writer.h"
+#include "tools/session.h"
+#include "tools/sinks.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -503,7 +506,42 @@ static void test_three_faults_in_the_picture_stage(void **state)
 /* ---- damage that no decision explains
  * --------------------------------------------------------------- */
 
-typedef enum { HALVE_ROW, NAN_ROW, BF16_ROWS } damage;
+typedef enum { HALVE_ROW, NAN_ROW, BF16_ROWS, INT8_ROWS, INT8_MATRIX } damage;
+
+/* x as int8 holds it beside one step for `most`, the largest of the row or of the matrix. */
+static float as_int8(float x, float most)
+{
+    float step = most / 127;
+    return step > 0 ? rintf(x / step) * step : 0;
+}
+
+static float largest(const uint8_t *bytes, size_t count)
+{
+    float most = 0;
+    for (size_t i = 0; i < count; i++) {
+        float x;
+        memcpy(&x, bytes + 4 * i, 4);
+        most = fabsf(x) > most ? fabsf(x) : most;
+    }
+    return most;
+}
+
+static float damaged(damage kind, size_t row, float x, float most_of_row, float most_of_all)
+{
+    switch (kind) {
+    case HALVE_ROW:
+        return row == 3 ? x / 2 : x;
+    case NAN_ROW:
+        return row == 3 ? NAN : x;
+    case BF16_ROWS:
+        return (float)llava_round(LLAVA_BF16, x);
+    case INT8_ROWS:
+        return as_int8(x, most_of_row);
+    case INT8_MATRIX:
+        return as_int8(x, most_of_all);
+    }
+    return x;
+}
 
 /* A copy of golden/plain's model with rows of one float32 matrix damaged. */
 static void damage_model(bench *b, const char *weight, damage kind)
@@ -523,14 +561,12 @@ static void damage_model(bench *b, const char *weight, damage kind)
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape");
     size_t at = 8 + header + (size_t)offsets->child->valuedouble;
     size_t rows = (size_t)shape->child->valueint, width = (size_t)shape->child->next->valueint;
+    float of_all = largest(bytes + at, rows * width);
     for (size_t r = 0; r < rows; r++) {
-        float row[256];
+        float row[256], of_row = largest(bytes + at + r * width * 4, width);
         memcpy(row, bytes + at + r * width * 4, width * 4);
         for (size_t i = 0; i < width; i++) {
-            row[i] = kind == BF16_ROWS ? (float)llava_round(LLAVA_BF16, row[i])
-                     : r != 3          ? row[i]
-                     : kind == NAN_ROW ? NAN
-                                       : row[i] / 2;
+            row[i] = damaged(kind, r, row[i], of_row, of_all);
         }
         memcpy(bytes + at + r * width * 4, row, width * 4);
     }
@@ -574,6 +610,116 @@ static void test_damage_is_located_and_not_guessed_at(void **state)
     check_damage(Q1, HALVE_ROW, "", "text.layers.1.attn.q", NULL);
     check_damage(Q1, HALVE_ROW, "--dtype bf16 --numerics hf", "text.layers.1.attn.q", NULL);
     check_damage(DOWN, HALVE_ROW, "--taps " SPARSE, "text.layers.0.output", NULL);
+    /* int8 with one step for the whole matrix is no rounding that we know; with one a row it is,
+     * and in one matrix only a finding */
+    check_damage(Q1, INT8_MATRIX, "", "text.layers.1.attn.q", NULL);
+    check_damage(DOWN, INT8_MATRIX, "--taps " SPARSE, "text.layers.0.output", NULL);
+    check_damage(Q1, INT8_ROWS, "--dtype f32 --numerics hf", "text.layers.1.attn.q",
+                 "numerics.weights=int8");
+}
+
+/* ---- damage on the way: a sink that changes tensors, and no decision
+ * -------------------------------- */
+
+typedef enum { ZERO_HEAD, DROP_RESIDUAL } spoiling;
+
+typedef struct {
+    spoiling kind;
+    llava_dump_writer *writer;
+    llava_globs globs;
+    double *entering; /* the hidden state that enters layer 1 */
+} spoiler;
+
+static bool spoiler_wants(void *self, const char *name)
+{
+    (void)self;
+    return strncmp(name, "image.", 6) != 0;
+}
+
+static bool spoiler_take(void *self, const llava_tap *tap, llava_error *e)
+{
+    enum { HEAD = 1 };
+    spoiler *s = self;
+    size_t count = llava_tap_count(tap), width = tap->rank > 0 ? tap->shape[tap->rank - 1] : 1;
+    double *x = tap->data;
+    if (s->kind == ZERO_HEAD && strcmp(tap->name, "text.layers.1.attn.context") == 0) {
+        for (size_t i = 0; i < count; i++) {
+            x[i] = i % width / (width / 4) == HEAD ? 0 : x[i];
+        }
+    } else if (s->kind == DROP_RESIDUAL && strcmp(tap->name, "text.layers.0.output") == 0) {
+        s->entering = malloc(count * sizeof *x);
+        assert_non_null(s->entering);
+        memcpy(s->entering, x, count * sizeof *x);
+    } else if (s->kind == DROP_RESIDUAL && strcmp(tap->name, "text.layers.1.resid1") == 0) {
+        for (size_t i = 0; i < count; i++) {
+            x[i] -= s->entering[i];
+        }
+    }
+    return !llava_globs_match(&s->globs, tap->name) || llava_dump_writer_put(s->writer, tap, e);
+}
+
+/* A dump of golden/plain, float64, spoilt on the way. */
+static void dump_spoilt(const char *to, spoiling kind, const char *taps)
+{
+    llava_error e = {""};
+    llava_request request = {.model = "golden/plain/model", .inputs = "golden/plain/inputs.npz"};
+    llava_session session;
+    spoiler s = {.kind = kind};
+    llava_sink sink = {spoiler_wants, spoiler_take, &s};
+    llava_goal goal = {0}, step = {0};
+    llava_outputs out;
+    assert_true(llava_session_open(&session, &request, &e) && llava_session_weights(&session, &e) &&
+                llava_globs_parse(&s.globs, taps, &e) &&
+                llava_dump_writer_open(&s.writer, to, false, NULL, &e));
+    llava_tap_sizes sizes = llava_session_sizes(&session, true);
+    llava_taps_goal(&session.plan, &sizes, &sink, &goal, &step);
+    int64_t *positions = malloc(sizes.batch * sizes.length * sizeof *positions);
+    assert_non_null(positions);
+    llava_positions(&session.plan, &session.inputs, session.convention, positions);
+    llava_run run = {.weights = session.weights,
+                     .plan = &session.plan,
+                     .sink = &sink,
+                     .prefix = "",
+                     .error = &e};
+    if (!llava_forward(&run, &goal, &session.inputs, positions, NULL, &out)) {
+        fail_msg("%s", e.text);
+    }
+    assert_true(llava_dump_writer_commit(s.writer, &e));
+    llava_outputs_free(&out);
+    llava_globs_free(&s.globs);
+    llava_session_close(&session);
+    free(positions);
+    free(s.entering);
+}
+
+static void check_spoilt(spoiling kind, const char *taps, const char *tap)
+{
+    bench b = open_bench();
+    char path[512];
+    snprintf(path, sizeof path, "%s", support_path(&b.folder, "port.npz"));
+    dump_spoilt(path, kind, taps);
+    diagnose(&b, "plain", path, "");
+    const cJSON *f = finding(&b, 0);
+    if (b.status != 1 || finding_count(&b) != 1 || strcmp(text_of(f, "tap"), tap) != 0 ||
+        strcmp(text_of(f, "confidence"), "unknown") != 0 ||
+        cJSON_GetArraySize(list_of(f, "causes")) != 0) {
+        fail_msg("%s: %s", taps, shown(&b));
+    }
+    close_bench(&b);
+}
+
+static void test_a_zeroed_head_is_located_and_unknown(void **state)
+{
+    (void)state;
+    check_spoilt(ZERO_HEAD, "*", "text.layers.1.attn.context");
+    check_spoilt(ZERO_HEAD, SPARSE, "text.layers.1.output");
+}
+
+static void test_a_dropped_residual_is_located_and_unknown(void **state)
+{
+    (void)state;
+    check_spoilt(DROP_RESIDUAL, "*", "text.layers.1.resid1");
+    check_spoilt(DROP_RESIDUAL, SPARSE, "text.layers.1.output");
 }
 
 /* A NaN is found where the port makes it; what comes after has it from there. */
@@ -650,6 +796,49 @@ static void test_honest_runs_pass(void **state)
     }
 }
 
+/* All of golden/plain but for its ids: image tokens that do not go with the
+ * picture stop neither the tower nor the language model from being judged. */
+static void test_ids_that_do_not_fit_the_picture_stop_nothing_else(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    char folder[512], path[640];
+    snprintf(folder, sizeof folder, "%s", support_path(&b.folder, "port"));
+    snprintf(path, sizeof path, "%s/", folder);
+    assert_true(
+        dump(&b, "plain", NULL, "--set text.rope_theta=1e6 --set vision.act=gelu", "port/"));
+    snprintf(path, sizeof path, "%s/input_ids.npy", folder);
+    llava_file file;
+    llava_error e;
+    assert_true(llava_file_map(&file, path, &e));
+    uint8_t *bytes = malloc(file.size);
+    assert_non_null(bytes);
+    memcpy(bytes, file.bytes, file.size);
+    assert_int_equal(bytes[128 + 8 * 4], 57); /* an image token less */
+    bytes[128 + 8 * 4] = 7;
+    FILE *to = fopen(path, "wb");
+    size_t size = file.size;
+    assert_non_null(to);
+    assert_int_equal(fwrite(bytes, 1, size, to), size);
+    fclose(to);
+    llava_file_unmap(&file);
+    free(bytes);
+    snprintf(path, sizeof path, "%s/text.embed.npy", folder); /* of the ids before */
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/", folder);
+    diagnose(&b, "plain", path, "");
+    bool right = b.status == 1 && finding_count(&b) == 3 &&
+                 strcmp(text_of(finding(&b, 0), "tap"), "input_ids") == 0 &&
+                 strcmp(cause(finding(&b, 1), 0), "vision.act=gelu") == 0 &&
+                 strcmp(cause(finding(&b, 2), 0), "text.rope_theta=1e6") == 0;
+    if (!right) {
+        fail_msg("%s", shown(&b));
+    }
+    snprintf(path, sizeof path, "rm -r '%s'", folder);
+    assert_int_equal(system(path), 0);
+    close_bench(&b);
+}
+
 static void test_a_dump_without_taps_cannot_be_judged(void **state)
 {
     (void)state;
@@ -671,10 +860,13 @@ int main(void)
         cmocka_unit_test(test_two_faults_in_one_span_are_a_pair),
         cmocka_unit_test(test_three_faults_in_the_picture_stage),
         cmocka_unit_test(test_damage_is_located_and_not_guessed_at),
+        cmocka_unit_test(test_a_zeroed_head_is_located_and_unknown),
+        cmocka_unit_test(test_a_dropped_residual_is_located_and_unknown),
         cmocka_unit_test(test_a_nan_is_found_where_it_is_made),
         cmocka_unit_test(test_a_rounding_in_one_layer_only_is_a_finding),
         cmocka_unit_test(test_every_golden_passes),
         cmocka_unit_test(test_honest_runs_pass),
+        cmocka_unit_test(test_ids_that_do_not_fit_the_picture_stop_nothing_else),
         cmocka_unit_test(test_a_dump_without_taps_cannot_be_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
