@@ -88,7 +88,8 @@ bool llava_tokenizer_is_special(const llava_tokenizer *tokenizer, int64_t id);
 int64_t llava_tokenizer_size(const llava_tokenizer *tokenizer);
 /* tokenizer_config.json's image_token, which wins over the processor's (spec 6.1), or NULL. */
 const char *llava_tokenizer_image_token(const llava_tokenizer *tokenizer);
-/* tokenizer_config.json's bos_token and eos_token, or NULL. */
+/* bos_token and eos_token of special_tokens_map.json, where that counts, or tokenizer_config.json;
+ * or NULL. */
 const char *llava_tokenizer_bos_token(const llava_tokenizer *tokenizer);
 const char *llava_tokenizer_eos_token(const llava_tokenizer *tokenizer);
 /* The ids that the template puts in front of a text (<s>). */

@@ -188,7 +188,8 @@ static bool read_extra_tokens(requests *all, const cJSON *config)
     return true;
 }
 
-/* The text of a named special token, in new memory; *text stays NULL where there is none. */
+/* Puts the text of a named special token into *text, in new memory; where there is none, *text
+ * stays as it is. */
 static bool keep_named(const char *name, const cJSON *config, const char *key, char **text,
                        llava_error *e)
 {
@@ -203,8 +204,17 @@ static bool keep_named(const char *name, const cJSON *config, const char *key, c
     if (!cJSON_IsString(item)) {
         return true;
     }
+    free(*text);
     *text = llava_text(e, item->valuestring, strlen(item->valuestring));
     return *text != NULL || llava_fail_in(e, name);
+}
+
+static bool keep_all_named(llava_tokenizer *t, const char *name, const cJSON *config,
+                           llava_error *e)
+{
+    return keep_named(name, config, "image_token", &t->image_token, e) &&
+           keep_named(name, config, "bos_token", &t->bos_token, e) &&
+           keep_named(name, config, "eos_token", &t->eos_token, e);
 }
 
 /* ---- What comes of it ---- */
@@ -441,10 +451,7 @@ bool llava_tokenizer_read_added(llava_tokenizer *t, const cJSON *root, const cha
     if (good && config != NULL) {
         all.name = config_name;
         good = read_decoder_tokens(&all, config) && read_named_tokens(&all, config) &&
-               read_extra_tokens(&all, config) &&
-               keep_named(config_name, config, "image_token", &t->image_token, e) &&
-               keep_named(config_name, config, "bos_token", &t->bos_token, e) &&
-               keep_named(config_name, config, "eos_token", &t->eos_token, e);
+               read_extra_tokens(&all, config) && keep_all_named(t, config_name, config, e);
     }
     good = good && make_slots(&all, &slots, &count) && apply(t, &all, slots) &&
            keep_added(t, slots, count, e) && make_patterns(t, slots, count, e);
@@ -457,8 +464,9 @@ bool llava_tokenizer_read_added(llava_tokenizer *t, const cJSON *root, const cha
 
 /* Every text in FOLDER/NAME (special_tokens_map.json: values; added_tokens.json: keys) must be an
  * added token already. transformers reads these files where tokenizer_config.json has no
- * added_tokens_decoder, and would add the tokens that are missing. */
-static bool check_legacy(const llava_tokenizer *t, const char *folder, const char *file, bool keys,
+ * added_tokens_decoder, and would add the tokens that are missing; the named tokens of the first
+ * win over tokenizer_config.json's (measured). */
+static bool check_legacy(llava_tokenizer *t, const char *folder, const char *file, bool keys,
                          llava_error *e)
 {
     char *path = llava_path(e, folder, file);
@@ -480,12 +488,13 @@ static bool check_legacy(const llava_tokenizer *t, const char *folder, const cha
                               path, text);
         }
     }
+    good = good && (keys || root == NULL || keep_all_named(t, path, root, e));
     cJSON_Delete(root);
     free(path);
     return good;
 }
 
-bool llava_tokenizer_check_legacy(const llava_tokenizer *t, const char *folder, llava_error *e)
+bool llava_tokenizer_check_legacy(llava_tokenizer *t, const char *folder, llava_error *e)
 {
     return check_legacy(t, folder, "added_tokens.json", true, e) &&
            check_legacy(t, folder, "special_tokens_map.json", false, e);

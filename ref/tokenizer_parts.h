@@ -84,8 +84,9 @@ bool llava_tokenizer_read(llava_tokenizer *t, const char *folder, llava_error *e
 bool llava_tokenizer_read_added(llava_tokenizer *t, const cJSON *root, const char *config_name,
                                 const cJSON *config, llava_error *e);
 
-/* Refuses added_tokens.json and special_tokens_map.json if they ask for tokens that are new. */
-bool llava_tokenizer_check_legacy(const llava_tokenizer *t, const char *folder, llava_error *e);
+/* Refuses added_tokens.json and special_tokens_map.json if they ask for tokens that are new; takes
+ * the latter's named tokens. */
+bool llava_tokenizer_check_legacy(llava_tokenizer *t, const char *folder, llava_error *e);
 
 /* Appends the text with every pattern replaced, from the left, not overlapping. */
 bool llava_replace(const char *text, size_t n, const char *pattern, size_t pattern_n,

@@ -534,6 +534,41 @@ static void older_files_that_add_tokens_are_refused(void **state)
     }
 }
 
+static void named_tokens_come_from_the_file_that_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *map, *bos;
+    } rows[] = {
+        {"{}", NULL, NULL},
+        {"{\"bos_token\":\"<a>\"}", NULL, "<a>"},
+        {"{\"bos_token\":{\"content\":\"<a>\"}}", "{\"eos_token\":\"<b>\"}", "<a>"},
+        {"{\"bos_token\":\"<a>\"}", "{\"bos_token\":\"<b>\"}", "<b>"},
+        {"{\"bos_token\":\"<a>\",\"added_tokens_decoder\":{}}", "{\"bos_token\":\"<b>\"}", "<a>"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        support_folder folder = support_folder_new();
+        support_write_text(&folder, "tokenizer.json",
+                           "{\"added_tokens\":[" ADDED(0, "<a>") "," ADDED(
+                               1, "<b>") "],"
+                                         "\"model\":{\"vocab\":{},\"merges\":[]}}");
+        support_write_text(&folder, "tokenizer_config.json", rows[i].config);
+        if (rows[i].map != NULL) {
+            support_write_text(&folder, "special_tokens_map.json", rows[i].map);
+        }
+        llava_tokenizer *t;
+        llava_error e;
+        assert_true(llava_tokenizer_open(&t, folder.path, &e));
+        const char *bos = llava_tokenizer_bos_token(t);
+        assert_true((bos == NULL) == (rows[i].bos == NULL));
+        if (bos != NULL) {
+            assert_string_equal(bos, rows[i].bos);
+        }
+        llava_tokenizer_close(t);
+        support_folder_remove(&folder);
+    }
+}
+
 static void cannot_encode(const llava_tokenizer *t, const char *text, size_t n, const char *message)
 {
     int64_t *ids;
@@ -644,6 +679,7 @@ int main(void)
         cmocka_unit_test(broken_vocabularies_and_merges_are_refused),
         cmocka_unit_test(broken_templates_and_added_tokens_are_refused),
         cmocka_unit_test(older_files_that_add_tokens_are_refused),
+        cmocka_unit_test(named_tokens_come_from_the_file_that_counts),
         cmocka_unit_test(texts_that_are_not_utf8_or_too_long_are_refused),
         cmocka_unit_test(hostile_tokens_cost_no_more_than_their_length),
         cmocka_unit_test(word_characters_are_unicodes),
