@@ -293,8 +293,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .name = "tokens.prefix_space",
             .values = {"config", "never", "every-segment", NULL},
             .acts = (const char *const[]){"input_ids", NULL},
-            .what = "The space that SentencePiece puts before a text. never: before none; "
-                    "every-segment: before each text behind an added token as well.",
+            .what = "The space that SentencePiece, or ByteLevel, puts before a text. never: before "
+                    "none; every-segment: before each text, behind an added token as well.",
             .source = "spec 7.1, 7.2: tokenizer.json, normalizer and pre_tokenizer",
             .ports = "transformers tokenizers: slow and fast ones disagree behind added tokens (R "
                      "82) https://github.com/huggingface/transformers/issues/29774; "
