@@ -230,6 +230,16 @@ static void find_heads(llava_comparer *c, const char *name, int rank, const size
     c->per_head = scores ? shape[2] : 1;
 }
 
+static void free_comparer(llava_comparer *c)
+{
+    free(c->expected);
+    free(c->actual);
+    free(c->head);
+    free(c->sampled);
+    free(c->bits);
+    free(c);
+}
+
 bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counting,
                          const char *name, int rank, const size_t *shape, llava_error *e)
 {
@@ -251,7 +261,7 @@ bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counti
     c->bits = llava_alloc(e, SAMPLE, sizeof(double));
     if (c->expected == NULL || c->actual == NULL || c->head == NULL || c->sampled == NULL ||
         c->bits == NULL) {
-        llava_comparer_close(c);
+        free_comparer(c);
         *comparer = NULL;
         return false;
     }
@@ -313,31 +323,21 @@ static void finish_samples(llava_comparer *c)
 
 llava_comparison llava_comparer_close(llava_comparer *c)
 {
+    finish_samples(c);
     llava_comparison r = c->result;
-    if (c->bits != NULL) {
-        finish_samples(c);
-        r = c->result;
-        r.norm = sqrt(c->all.ee);
-        r.rel_l2 = c->all.dd == 0  ? 0
-                   : c->all.ee > 0 ? sqrt(c->all.dd / c->all.ee)
-                                   : (double)INFINITY;
-        double norms = sqrt(c->all.ee) * sqrt(c->all.aa);
-        r.cosine = norms > 0 ? c->all.ea / norms : c->all.dd == 0 ? 1 : 0;
-        for (size_t h = 0; h < c->heads; h++) {
-            const sums *s = &c->head[h];
-            double l2 = s->dd == 0 ? 0 : s->ee > 0 ? sqrt(s->dd / s->ee) : (double)INFINITY;
-            if (l2 > r.worst_head_l2) {
-                r.worst_head_l2 = l2;
-                r.worst_head = h;
-            }
+    r.norm = sqrt(c->all.ee);
+    r.rel_l2 = c->all.dd == 0 ? 0 : c->all.ee > 0 ? sqrt(c->all.dd / c->all.ee) : (double)INFINITY;
+    double norms = sqrt(c->all.ee) * sqrt(c->all.aa);
+    r.cosine = norms > 0 ? c->all.ea / norms : c->all.dd == 0 ? 1 : 0;
+    for (size_t h = 0; h < c->heads; h++) {
+        const sums *s = &c->head[h];
+        double l2 = s->dd == 0 ? 0 : s->ee > 0 ? sqrt(s->dd / s->ee) : (double)INFINITY;
+        if (l2 > r.worst_head_l2) {
+            r.worst_head_l2 = l2;
+            r.worst_head = h;
         }
     }
-    free(c->expected);
-    free(c->actual);
-    free(c->head);
-    free(c->sampled);
-    free(c->bits);
-    free(c);
+    free_comparer(c);
     return r;
 }
 

@@ -221,15 +221,16 @@ static bool add_index(cJSON *object, const char *key, const llava_diff_tensor *t
 {
     size_t at[LLAVA_ARRAY_RANK] = {0};
     cJSON *list = cJSON_AddArrayToObject(object, key);
+    bool ok = list != NULL;
     for (int i = t->rank - 1; i >= 0; i--) {
         size_t extent = t->shape[i] == 0 ? 1 : t->shape[i];
         at[i] = flat % extent;
         flat /= extent;
     }
-    for (int i = 0; list != NULL && i < t->rank; i++) {
-        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)at[i]));
+    for (int i = 0; ok && i < t->rank; i++) {
+        ok = cJSON_AddItemToArray(list, cJSON_CreateNumber((double)at[i]));
     }
-    return list != NULL;
+    return ok;
 }
 
 static bool add_quantiles(cJSON *object, const llava_comparison *c)
@@ -258,8 +259,9 @@ static bool add_tensor(cJSON *list, const llava_diff_tensor *t)
     for (int i = 0; ok && i < t->rank; i++) {
         ok = cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape[i]));
     }
-    cJSON *other = ok && t->other_shape ? cJSON_AddArrayToObject(o, "actual_shape") : NULL;
-    for (int i = 0; other != NULL && i < t->actual_rank; i++) {
+    cJSON *other = NULL;
+    ok = ok && (!t->other_shape || (other = cJSON_AddArrayToObject(o, "actual_shape")) != NULL);
+    for (int i = 0; ok && t->other_shape && i < t->actual_rank; i++) {
         ok = cJSON_AddItemToArray(other, cJSON_CreateNumber((double)t->actual_shape[i]));
     }
     /* sums over what is left beside a NaN would read as agreement */
@@ -307,10 +309,11 @@ static bool add_flip(cJSON *list, const llava_flip *x)
 static bool add_names(cJSON *object, const char *key, char **names, size_t count)
 {
     cJSON *list = cJSON_AddArrayToObject(object, key);
-    for (size_t i = 0; list != NULL && i < count; i++) {
-        cJSON_AddItemToArray(list, cJSON_CreateString(names[i]));
+    bool ok = list != NULL;
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = cJSON_AddItemToArray(list, cJSON_CreateString(names[i]));
     }
-    return list != NULL;
+    return ok;
 }
 
 static bool add_effect(cJSON *list, const llava_effect *x)
@@ -339,13 +342,13 @@ cJSON *llava_diff_json(const llava_diff *r)
     for (size_t i = 0; ok && i < r->count; i++) {
         ok = add_tensor(list, &r->tensors[i]);
     }
-    cJSON *flips = ok && r->flips.count > 0 ? cJSON_AddArrayToObject(root, "flips") : NULL;
-    for (size_t i = 0; flips != NULL && i < r->flips.count; i++) {
-        ok = ok && add_flip(flips, &r->flips.flips[i]);
+    ok = ok && (r->flips.count == 0 || (list = cJSON_AddArrayToObject(root, "flips")) != NULL);
+    for (size_t i = 0; ok && i < r->flips.count; i++) {
+        ok = add_flip(list, &r->flips.flips[i]);
     }
-    cJSON *effects = ok && r->effect_count > 0 ? cJSON_AddArrayToObject(root, "effects") : NULL;
-    for (size_t i = 0; effects != NULL && i < r->effect_count; i++) {
-        ok = ok && add_effect(effects, &r->effects[i]);
+    ok = ok && (r->effect_count == 0 || (list = cJSON_AddArrayToObject(root, "effects")) != NULL);
+    for (size_t i = 0; ok && i < r->effect_count; i++) {
+        ok = add_effect(list, &r->effects[i]);
     }
     ok = ok && add_names(root, "missing", r->missing, r->missing_count) &&
          add_names(root, "extra", r->extra, r->extra_count);

@@ -68,12 +68,16 @@ static void put_head(llava_inspection *of, cJSON *object, const llava_dump_entry
 /* The run's description, one line for each key. Text that is no JSON object is shown as it is. */
 static void show_meta(llava_inspection *of, const char *meta)
 {
-    llava_error ignored;
-    cJSON *json = llava_json_parse(LLAVA_DUMP_META, meta, strlen(meta), &ignored);
+    llava_error why;
+    cJSON *json = llava_json_parse(LLAVA_DUMP_META, meta, strlen(meta), &why);
+    if (json == NULL) {
+        llava_warn(why.text);
+    }
     fputs(LLAVA_DUMP_META "\n", of->table);
     for (const cJSON *item = cJSON_IsObject(json) ? json->child : NULL; item != NULL;
          item = item->next) {
         char *text = cJSON_IsString(item) ? NULL : cJSON_PrintUnformatted(item);
+        of->out_of_memory = of->out_of_memory || (text == NULL && !cJSON_IsString(item));
         fputs("  ", of->table);
         size_t used = 2 + llava_inspect_text(of->table, item->string, 30);
         used += (size_t)fprintf(of->table, "%*s", used < 14 ? (int)(14 - used) : 1, "");

@@ -37,6 +37,7 @@ typedef struct {
     llava_fan fan;
     bool listens; /* is any sink there? */
     llava_sink sink;
+    llava_error no_weights; /* why they could not be opened for __meta__; empty where they were */
 } running;
 
 /* ---- what is asked for -------------------------------------------------------------------------
@@ -427,9 +428,14 @@ static bool run_model(running *r, llava_error *e)
     llava_goal goal = {.last_logits = answers, .loss = answers && !generates && sizes.labels};
     llava_goal step = {0};
     llava_taps_goal(&s->plan, &sizes, r->listens ? &r->sink : NULL, &goal, &step);
-    if (reads_weights(&goal) &&
-        !(llava_session_weights(s, e) && llava_session_check_weights(s, &goal, e))) {
-        return false;
+    if (reads_weights(&goal)) {
+        if (r->no_weights.text[0] != '\0') {
+            *e = r->no_weights;
+            return false;
+        }
+        if (!llava_session_weights(s, e) || !llava_session_check_weights(s, &goal, e)) {
+            return false;
+        }
     }
     if (!llava_session_put_pictures(s, r->listens ? &r->sink : NULL, e)) {
         return false;
@@ -451,11 +457,12 @@ static bool run_model(running *r, llava_error *e)
  */
 static bool open_weights_for_meta(running *r, llava_error *e)
 {
-    llava_error ignored;
     if (r->options.taps == NULL) {
         return llava_session_weights(&r->session, e);
     }
-    llava_session_weights(&r->session, &ignored);
+    if (llava_session_weights(&r->session, &r->no_weights)) {
+        r->no_weights.text[0] = '\0';
+    }
     return true;
 }
 

@@ -1,0 +1,130 @@
+"""Every call that can fail, failed once: the n-th allocation, open, read, write, mapping, rename or pipe of every command.
+
+    python tools/check_faults.py [--program build/llava-ref] [--most 150] [--command NAME]
+
+tests/faults/shim.c is compiled and set before the C library. For each command the calls are counted, then the n-th of
+each kind fails, for every n, or --most of them, spread evenly. Each time the program must end with status 2 and
+one line, leaving nothing (no output file in part, no temporary one, an old file as it was); or it did not need the call, and
+then its status and everything it writes is what it is without the fault, or a further warning says what is not there.
+A crash, a hang, another word is a failure.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+GOLDEN = pathlib.Path("golden").resolve()
+PLAIN = ["--model", f"{GOLDEN}/plain/model", "--inputs", f"{GOLDEN}/plain/inputs.npz"]
+COMMANDS = {
+    "run": ["run", *PLAIN],
+    "run --dump": ["run", *PLAIN, "--dump", "out.npz", "--taps", "vision.features,logits"],
+    "run --dump, deflated": ["run", *PLAIN, "--dump", "out.npz", "--taps", "logits", "--compress"],
+    "run --dump, a folder": ["run", *PLAIN, "--dump", "out/", "--taps", "projector.*"],
+    "run --hash": ["run", *PLAIN, "--hash", "out.txt", "--taps", "text.norm"],
+    "run, a picture": ["run", "--model", f"{GOLDEN}/picture-chat/model", "--image", f"{GOLDEN}/picture-chat/p.png",
+                       "--chat", "What?", "--generate", "2"],
+    "run, shards": ["run", "--model", f"{GOLDEN}/sharded/model", "--inputs", f"{GOLDEN}/sharded/inputs.npz"],
+    "diff": ["diff", f"{GOLDEN}/plain/true.npz", f"{GOLDEN}/plain/f32.npz", "--json", "out.json", "--html", "out.html",
+             "--junit", "out.xml"],
+    "diff, a model": ["diff", f"{GOLDEN}/plain/true.npz", f"{GOLDEN}/plain/f32.npz", "--model", f"{GOLDEN}/plain/model"],
+    "diagnose": ["diagnose", *PLAIN, "--dump", f"{GOLDEN}/plain/f32.npz", "--json", "out.json", "--html", "out.html"],
+    "inspect, a model": ["inspect", f"{GOLDEN}/plain/model"],
+    "inspect, a dump": ["inspect", f"{GOLDEN}/plain/f32.npz"],
+    "inspect, a tensor": ["inspect", f"{GOLDEN}/plain/f32.npz", "logits"],
+}  # fmt: skip
+STALE = b"an older file"
+
+
+def build(folder):
+    shim = pathlib.Path(folder) / "shim.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-fno-builtin", "-o", str(shim),
+                    "tests/faults/shim.c"], check=True)  # fmt: skip
+    return shim
+
+
+def contents(folder):
+    """What stands in the folder afterwards: names and bytes; times of the pages left out."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def run(program, words, shim, fault=None, counts=None, old=None):
+    """(status, stdout, stderr, files)"""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="llava-faults-"))
+    for name in old or []:
+        (folder / name).write_bytes(STALE)
+    environment = os.environ | {"LD_PRELOAD": str(shim)}
+    environment |= {"LLAVA_FAULT": fault} if fault else {}
+    environment |= {"LLAVA_FAULT_COUNTS": str(counts)} if counts else {}
+    try:
+        done = subprocess.run([program, *words], cwd=folder, env=environment, capture_output=True, timeout=120)
+        return done.returncode, done.stdout, done.stderr, contents(folder)
+    except subprocess.TimeoutExpired:
+        return "hangs", b"", b"", {}
+    finally:
+        shutil.rmtree(folder)
+
+
+def what_is_wrong(result, usual, old):
+    """A line, or None."""
+    status, out, err, files = result
+    if status == 2:
+        lines = err.decode(errors="replace").splitlines()
+        rest = [line for line in lines if not line.startswith("llava-ref: warning: ")]
+        if len(rest) != 1 or not re.match(r"llava-ref: .", rest[0]) or not err.endswith(b"\n"):
+            return f"not one line: {err[:300]!r}"
+        # Of several outputs one may be whole already; none is ever in part, or under another name.
+        whole = {name for name in old if files.get(name) in (STALE, usual[3][name])}
+        if set(files) != whole or (len(old) == 1 and files[old[0]] != STALE):
+            return f"left behind: {sorted(files)}"
+        return None
+    if status != usual[0]:
+        return f"status {status}: {err[:200]!r}"
+    warned = err.count(b"llava-ref: warning: ") > usual[2].count(b"llava-ref: warning: ")
+    if (out, files) != (usual[1], usual[3]) and not warned:
+        return "another result, and no word of it"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--program", default="build/llava-ref")
+    parser.add_argument("--most", type=int, default=150, help="calls of a kind that are failed, per command")
+    parser.add_argument("--command", choices=COMMANDS, help="this one alone")
+    options = parser.parse_args()
+    program = str(pathlib.Path(options.program).resolve())
+    failures = 0
+    with tempfile.TemporaryDirectory() as work:
+        shim = build(work)
+        for name in [options.command] if options.command else COMMANDS:
+            words, counts = COMMANDS[name], pathlib.Path(work) / "counts"
+            usual = run(program, words, shim, counts=counts)
+            if usual[0] not in (0, 1) or not counts.exists():
+                sys.exit(f"check_faults: {name}: does not run as it is: {usual[2]!r}")
+            old = [file for file in usual[3] if "/" not in file]  # written over an older file
+            tried, refused = 0, 0
+            for line in counts.read_text().splitlines():
+                kind, count = line.split()[0], int(line.split()[1])
+                step = max(1, -(-count // options.most))
+                faults = [f"{kind}:{n}" for n in range(1, count + 1, step)]
+                faults += [f"{kind}+:{n}" for n in (1, count // 2) if n > 0]
+                for fault in faults:
+                    result = run(program, words, shim, fault, old=old)
+                    tried, refused = tried + 1, refused + (result[0] == 2)
+                    wrong = what_is_wrong(result, usual, old)
+                    if wrong:
+                        failures += 1
+                        print(f"{name}: {fault}: {wrong}", flush=True)
+            print(f"{name:24} {tried:5} faults, {refused:5} refused, the others made no difference", flush=True)
+            if not refused:
+                sys.exit(f"check_faults: {name}: no fault was seen at all")
+    print(f"check_faults: {failures} failures")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
