@@ -27,6 +27,11 @@ bool llava_fail_in(llava_error *e, const char *prefix)
     return llava_fail(e, "%s: %s", prefix, inner.text);
 }
 
+bool llava_out_of_memory(const llava_error *e)
+{
+    return strstr(e->text, "out of memory") != NULL;
+}
+
 bool llava_mul(size_t a, size_t b, size_t *product)
 {
     if (b != 0 && a > SIZE_MAX / b) {

@@ -25,6 +25,10 @@ bool llava_fail(llava_error *e, const char *format, ...) LLAVA_PRINTF(2, 3);
 /* Puts "prefix: " in front of the message that e already holds; returns false. */
 bool llava_fail_in(llava_error *e, const char *prefix);
 
+/* Does the message say that memory was out? Every such message here does, and a caller that goes on
+ * after other failures (a trial that can't run shows nothing) must not go on after this one. */
+bool llava_out_of_memory(const llava_error *e);
+
 /* *product = a * b, *sum = a + b; false where it does not fit a size_t. */
 bool llava_mul(size_t a, size_t b, size_t *product);
 bool llava_add(size_t a, size_t b, size_t *sum);

@@ -155,6 +155,10 @@ bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *
         llava_replay_run(&spec, &goal, look, &a, &stopped);
         /* a trial that cannot run to the target (another shape, a missing weight) explains nothing
          */
+        if (llava_out_of_memory(&stopped)) {
+            *e = stopped;
+            ok = false;
+        }
     }
     llava_altered_free(&altered);
     return ok;
