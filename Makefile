@@ -144,7 +144,7 @@ docs-check: all $(VENV)/ready
 	$(VENV)/bin/python tools/check_docs.py --binary $(BUILD)/llava-ref
 
 format:
-	clang-format -i ref/*.[ch] ref/ops/*.[ch] ref/fast/*.[ch] tools/*.[ch] tests/*.[ch] tests/fuzz/*.[ch]
+	clang-format -i ref/*.[ch] ref/ops/*.[ch] ref/fast/*.[ch] tools/*.[ch] tests/*.[ch] tests/fuzz/*.[ch] tests/faults/*.c
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin

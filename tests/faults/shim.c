@@ -1,5 +1,5 @@
-/* A library that stands before the C library (LD_PRELOAD) and makes the n-th call of one kind fail, as
- * a full memory or a broken disk would. tools/check_faults.py drives it.
+/* A library that stands before the C library (LD_PRELOAD) and makes the n-th call of one kind fail,
+ * as a full memory or a broken disk would. tools/check_faults.py drives it.
  *
  *   LLAVA_FAULT=KIND:N      the N-th call of that kind fails (1: the first); KIND+:N all from it on
  *   LLAVA_FAULT_COUNTS=FILE the number of calls of each kind, a line each, when the process ends
