@@ -203,7 +203,7 @@ static bool some_heads(llava_run *r, const llava_attention_of *a, size_t first, 
     return true;
 }
 
-bool llava_attention(llava_run *r, const llava_attention_of *a, double *context)
+static bool all_heads(llava_run *r, const llava_attention_of *a, double *context)
 {
     llava_scratch_block *mark = llava_scratch_mark(r);
     size_t heads = a->batch * a->heads, square;
@@ -220,9 +220,24 @@ bool llava_attention(llava_run *r, const llava_attention_of *a, double *context)
     for (size_t h = 0; ok && h < heads; h += at_once) {
         ok = some_heads(r, a, h, at_once, scores, probs, context);
     }
-    ok = ok &&
-         llava_put(r, context, (llava_shape){3, {a->batch, a->queries, a->heads * a->head_dim}},
-                   "%s.layers.%zu.attn.context", a->name, a->layer);
     llava_scratch_release(r, mark);
     return ok;
+}
+
+bool llava_attention(llava_run *r, const llava_attention_of *a, double *context)
+{
+    bool ok = a->runs != NULL || all_heads(r, a, context);
+    size_t first = 0; /* of a run's positions */
+    for (size_t i = 0; ok && i < a->run_count; i++) {
+        llava_attention_of run = *a;
+        run.queries = run.keys = run.kv_rows = a->runs[i];
+        run.q += first * a->heads * a->head_dim;
+        run.k += first * a->kv_heads * a->head_dim;
+        run.v += first * a->kv_heads * a->head_dim;
+        ok = all_heads(r, &run, context + first * a->heads * a->head_dim);
+        first += a->runs[i];
+    }
+    return ok &&
+           llava_put(r, context, (llava_shape){3, {a->batch, a->queries, a->heads * a->head_dim}},
+                     "%s.layers.%zu.attn.context", a->name, a->layer);
 }

@@ -89,6 +89,29 @@ static bool rope(llava_tower_pass *t)
            llava_put(r, t->sine, shape, "vision.rope.sin");
 }
 
+/* Does anyone look at the scores or probabilities of these layers? */
+static bool scores_wanted(const llava_tower_pass *t, size_t layers)
+{
+    for (size_t i = 0; i < layers; i++) {
+        if (llava_wanted(t->r, "vision.layers.%zu.attn.scores", i) ||
+            llava_wanted(t->r, "vision.layers.%zu.attn.probs", i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* runs[i]: the patches of picture i. */
+static bool part(llava_tower_pass *t)
+{
+    t->runs = llava_alloc(t->r->error, t->in->pictures, sizeof *t->runs);
+    for (size_t i = 0; t->runs != NULL && i < t->in->pictures; i++) {
+        llava_grid grid = llava_grid_of(t->r->plan, t->in, i);
+        t->runs[i] = grid.rows * grid.columns;
+    }
+    return t->runs != NULL;
+}
+
 /* visible[s, k]: do patches s and k lie in the same picture (and not behind s, for a mask that some
  * port left causal)? */
 static bool see(llava_tower_pass *t)
@@ -110,9 +133,19 @@ static bool see(llava_tower_pass *t)
     return t->visible != NULL;
 }
 
-bool llava_pixtral_prepare(llava_tower_pass *t)
+bool llava_pixtral_prepare(llava_tower_pass *t, size_t layers)
 {
-    return rope(t) && see(t);
+    const llava_vision_plan *v = &t->r->plan->vision;
+    bool apart = v->pictures_apart && t->in->pictures > 1;
+    if (!rope(t)) {
+        return false;
+    }
+    if (!apart && !v->causal) {
+        return true;
+    }
+    /* under islands a NaN goes through the mask, as 0 times NaN does in transformers */
+    bool whole = v->causal || t->r->plan->numerics.islands || scores_wanted(t, layers);
+    return whole ? see(t) : part(t);
 }
 
 bool llava_pixtral_mlp(const llava_tower_pass *t, size_t i, const double *m, double *out)

@@ -80,6 +80,12 @@ typedef struct {
     size_t kv_rows;         /* rows between two samples of k and v */
     const uint8_t *visible; /* [B, S, S'], NULL: every key is seen */
     const double *bias;     /* [B, S, S'], added to the scores of seen keys; NULL: nothing */
+    /* A sample whose positions lie in runs that see only each other: their lengths. Each run is
+     * then computed by itself, in the square of its own length: the same bits, as keys behind a
+     * mask add exact zeros. NULL: one run of all. With visible NULL, one sample, and no tap of
+     * scores. */
+    const size_t *runs;
+    size_t run_count;
 } llava_attention_of;
 
 /* context[b,s,h,:] = sum over t of softmax(scale q k^T)[b,h,s,t] v[b,t,h',:], heads concatenated.

@@ -273,6 +273,8 @@ static bool attend(const llava_tower_pass *t, size_t i, const double *a, double 
         .v = values,
         .kv_rows = t->of.rows,
         .visible = t->visible,
+        .runs = t->runs,
+        .run_count = t->runs == NULL ? 0 : t->in->pictures,
     };
     bool ok =
         q != NULL && k != NULL && values != NULL && context != NULL && heads_of(t, i, "q", a, q) &&
@@ -386,11 +388,11 @@ static bool see_causally(llava_tower_pass *t)
     return t->visible != NULL;
 }
 
-/* What all layers share: Pixtral's rotary tables, and a mask where there is one. */
-static bool prepare(llava_tower_pass *t)
+/* What the layers 0 .. layers - 1 share: Pixtral's rotary tables, and a mask where there is one. */
+static bool prepare(llava_tower_pass *t, size_t layers)
 {
     const llava_vision_plan *v = &t->r->plan->vision;
-    return v->tower == LLAVA_TOWER_PIXTRAL ? llava_pixtral_prepare(t)
+    return v->tower == LLAVA_TOWER_PIXTRAL ? llava_pixtral_prepare(t, layers)
                                            : !v->causal || see_causally(t);
 }
 
@@ -435,11 +437,11 @@ bool llava_vision(llava_run *r, const llava_goal *goal, const llava_inputs *in, 
     if (ok && first == 0) {
         ok = patch_embed(&t, patches) && embed(&t, patches, h);
     }
-    ok = ok && prepare(&t);
     size_t last = goal->vision_layers;
     if (goal->features && last < v->layers_needed) {
         last = v->layers_needed;
     }
+    ok = ok && prepare(&t, last);
     for (size_t index = 0; ok && index <= last; index++) {
         if (index > first) {
             ok = r->fast != NULL
@@ -453,6 +455,7 @@ bool llava_vision(llava_run *r, const llava_goal *goal, const llava_inputs *in, 
         }
     }
     free(t.visible);
+    free(t.runs);
     llava_scratch_release(r, mark);
     llava_shape shape = {3, {t.of.sequences, t.of.feature_rows, v->feature_width}};
     return ok && (!goal->features || llava_put(r, *features, shape, "vision.features"));

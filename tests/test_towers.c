@@ -26,10 +26,19 @@ static bool wants_features(void *self, const char *name)
     return strcmp(name, "vision.features") == 0;
 }
 
+/* Scores too: then they are computed for the whole sequence, and masked. */
+static bool wants_scores(void *self, const char *name)
+{
+    return wants_features(self, name) || strcmp(name, "vision.layers.1.attn.scores") == 0;
+}
+
 static bool keep_features(void *self, const llava_tap *tap, llava_error *e)
 {
     features *f = self;
     size_t count = llava_tap_count(tap);
+    if (tap->rank == 4) {
+        return true;
+    }
     f->rows = tap->shape[0] * tap->shape[1];
     f->width = tap->shape[2];
     f->values = llava_alloc(e, count, sizeof(double));
@@ -38,11 +47,12 @@ static bool keep_features(void *self, const llava_tap *tap, llava_error *e)
     return true;
 }
 
-static features run_tower(const llava_session *s, const llava_inputs *in)
+static features run_with(const llava_session *s, const llava_inputs *in,
+                         bool (*wants)(void *self, const char *name))
 {
     features f = {0};
     llava_error e = {""};
-    llava_sink sink = {wants_features, keep_features, &f};
+    llava_sink sink = {wants, keep_features, &f};
     llava_goal goal = {.vision = true, .features = true};
     llava_run run = {
         .weights = s->weights, .plan = &s->plan, .sink = &sink, .prefix = "", .error = &e};
@@ -52,6 +62,11 @@ static features run_tower(const llava_session *s, const llava_inputs *in)
     }
     llava_scratch_release(&run, NULL);
     return f;
+}
+
+static features run_tower(const llava_session *s, const llava_inputs *in)
+{
+    return run_with(s, in, wants_features);
 }
 
 static llava_request request;
@@ -103,6 +118,30 @@ static void a_picture_alone_equals_its_rows_among_others(void **state)
     assert_int_equal(first, all.rows);
     free(all.values);
     llava_session_close(&s);
+}
+
+/* Without anyone looking, each picture's scores are computed by themselves; with, all are, and
+ * those between pictures masked. */
+static void a_look_at_the_scores_changes_no_bit(void **state)
+{
+    (void)state;
+    static const llava_dtype types[] = {LLAVA_F64, LLAVA_F32, LLAVA_F16, LLAVA_BF16};
+    static const char *const settings[] = {NULL, "numerics.attn_accumulate=f16",
+                                           "numerics.attn_accumulate=flash-f16"};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        llava_session s;
+        open_case(&s, "pixtral", settings[i]);
+        for (size_t k = 0; k < sizeof types / sizeof *types; k++) {
+            s.plan.numerics.storage = types[k];
+            features apart = run_tower(&s, &s.inputs);
+            features whole = run_with(&s, &s.inputs, wants_scores);
+            assert_int_equal(apart.rows, whole.rows);
+            assert_same_rows(&apart, 0, &whole, whole.rows);
+            free(apart.values);
+            free(whole.values);
+        }
+        llava_session_close(&s);
+    }
 }
 
 /* The padding of the smaller pictures, and what is left over beside the last whole patch. */
@@ -290,6 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_picture_alone_equals_its_rows_among_others),
+        cmocka_unit_test(a_look_at_the_scores_changes_no_bit),
         cmocka_unit_test(pixels_outside_a_pictures_patches_are_never_read),
         cmocka_unit_test(a_nan_stays_in_its_picture),
         cmocka_unit_test(no_sizes_mean_all_of_the_pixels),

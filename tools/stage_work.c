@@ -77,10 +77,14 @@ static void count_vision(llava_stage_work *work, const llava_plan *plan,
     work[LLAVA_BENCH_VISION_LINEAR] =
         plus(product(weights, pictures * (double)of.patches, 1, patches),
              product(weights, pictures * (double)of.rows, v->layers_needed, layers));
-    work[LLAVA_BENCH_VISION] =
-        plus(work[LLAVA_BENCH_VISION_LINEAR],
-             attention(pictures, (double)of.rows, (double)of.rows, (double)v->heads,
-                       (double)v->heads, (double)v->head_dim, (double)v->layers_needed));
+    work[LLAVA_BENCH_VISION] = work[LLAVA_BENCH_VISION_LINEAR];
+    for (size_t i = 0; i < in->pictures; i++) { /* a picture's rows see each other, and no others */
+        llava_grid grid = llava_grid_of(plan, in, i);
+        double rows = (double)(grid.rows * grid.columns + v->class_rows), heads = (double)v->heads;
+        work[LLAVA_BENCH_VISION] = plus(
+            work[LLAVA_BENCH_VISION],
+            attention(1, rows, rows, heads, heads, (double)v->head_dim, (double)v->layers_needed));
+    }
     work[LLAVA_BENCH_PROJECTOR] =
         product(weights, pictures * (double)of.feature_rows, 1, projector);
 }
