@@ -350,6 +350,37 @@ static void ratios_need_the_same_measurement(void **unused)
     support_folder_remove(&folder);
 }
 
+/* The fast path names itself, marks every stage, and is not compared with the plain one. */
+static void the_fast_path_has_every_stage_and_its_own_peak(void **unused)
+{
+    (void)unused;
+    support_folder folder = support_folder_new();
+    llava_error e;
+    char path[512];
+    snprintf(path, sizeof path, "%s", support_path(&folder, "json"));
+    const char *words[] = {"--model",    GENERATE "/model",
+                           "--inputs",   GENERATE "/inputs.npz",
+                           "--path",     "fast",
+                           "--dtype",    "bf16",
+                           "--runs",     "1",
+                           "--json",     path,
+                           "--generate", "3",
+                           NULL};
+    assert_int_equal(bench(&folder, words, &e), LLAVA_DONE);
+    cJSON *json = read_json(&folder, "json");
+    for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
+        stage(json, i, true);
+    }
+    assert_string_equal(member(json, "path")->valuestring, "fast");
+    const char *of = member(member(json, "machine"), "peak_of")->valuestring;
+    assert_true(strstr(of, "float32") != NULL);
+    cJSON_Delete(json);
+    words[5] = "plain", words[10] = "--compare";
+    assert_int_equal(bench(&folder, words, &e), LLAVA_CANNOT);
+    support_says(&e, "path: 'fast' there, 'plain' here: not comparable");
+    support_folder_remove(&folder);
+}
+
 static void what_cannot_be_measured_is_refused(void **unused)
 {
     (void)unused;
@@ -380,6 +411,7 @@ int main(void)
         cmocka_unit_test(the_work_is_what_the_sizes_say),
         cmocka_unit_test(a_generation_has_every_stage_and_compares_with_itself),
         cmocka_unit_test(ratios_need_the_same_measurement),
+        cmocka_unit_test(the_fast_path_has_every_stage_and_its_own_peak),
         cmocka_unit_test(what_cannot_be_measured_is_refused),
     };
     return cmocka_run_group_tests_name("bench", tests, NULL, NULL);

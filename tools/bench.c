@@ -358,10 +358,10 @@ static void print_table(const bench *b, FILE *to)
     fprintf(to, "machine: ");
     llava_print_escaped(to, b->machine);
     fprintf(to,
-            "\none core: %.1f Gflop/s (float64, multiply and add apart, %zu lanes), reads %.1f "
+            "\none core: %.1f Gflop/s (%s, %zu lanes), reads %.1f "
             "GB/s\npath %s, dtype %s, 1 thread, least of %zu runs\n\n",
-            b->peak.gflops, b->peak.lanes, b->peak.gbps, path_name(b),
-            llava_dtype_name((llava_dtype)q->dtype), b->options.runs);
+            b->peak.gflops, llava_peak_about(&b->peak.best), b->peak.best.lanes, b->peak.gbps,
+            path_name(b), llava_dtype_name((llava_dtype)q->dtype), b->options.runs);
     fprintf(to, "%-15s%12s%12s%10s%9s%9s%s\n", "stage", "CPU s", "wall s", "Gflop/s", "of peak",
             "GB/s", b->earlier == NULL ? "" : "    ratio");
     for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
@@ -424,7 +424,8 @@ static cJSON *make_json(const bench *b)
     ok = machine != NULL && cJSON_AddStringToObject(machine, "name", b->machine) &&
          cJSON_AddNumberToObject(machine, "peak_gflops", b->peak.gflops) &&
          cJSON_AddNumberToObject(machine, "read_gbps", b->peak.gbps) &&
-         cJSON_AddNumberToObject(machine, "lanes", (double)b->peak.lanes);
+         cJSON_AddStringToObject(machine, "peak_of", llava_peak_about(&b->peak.best)) &&
+         cJSON_AddNumberToObject(machine, "lanes", (double)b->peak.best.lanes);
     cJSON *stages = ok ? cJSON_AddArrayToObject(json, "stages") : NULL;
     ok = stages != NULL;
     for (size_t i = 0; ok && i < LLAVA_BENCH_STAGES; i++) {
@@ -463,7 +464,11 @@ static bool measure(bench *b, llava_error *e)
             return false;
         }
     }
-    return llava_peak_measure(&b->peak, e) && write_results(b, e);
+    const llava_request *q = &b->options.request;
+    llava_peak_kind kind = q->path == 0             ? LLAVA_PEAK_F64
+                           : q->dtype == LLAVA_BF16 ? LLAVA_PEAK_BF16
+                                                    : LLAVA_PEAK_F32;
+    return llava_peak_measure(&b->peak, kind, e) && write_results(b, e);
 }
 
 static int run_bench(int argc, char **argv, llava_error *e)
@@ -482,13 +487,15 @@ const llava_command llava_command_bench = {
     "  --runs R                runs, of which the least time of each stage counts (3)\n"
     "  --generate N            also decode, at most N tokens; the stage `decode` is one token\n"
     "  --dtype f64|f32|bf16|f16  as for run, and so the other options that choose what is run\n"
+    "  --path plain|fast       the fast path: --dtype f32 (its default) or bf16\n"
     "  --json FILE             the table for programs (llava-ref.bench/1); - for stdout\n"
     "  --compare FILE          ratio of each stage's seconds to those of an earlier --json;\n"
     "                          another machine, model or input: refused\n"
     "\n"
     "Seconds are CPU seconds of the process. Gflop/s counts 2 for each multiply and add of a\n"
-    "product; `of peak` divides by what one core reaches with separate multiplies and adds in\n"
-    "float64, which is what the plain path computes with. GB/s counts each weight once, as it\n"
+    "product; `of peak` divides by what one core reaches: with separate multiplies and adds in\n"
+    "float64, which is what the plain path computes with; on the fast path with fused float32\n"
+    "ones, or bfloat16 pairs. GB/s counts each weight once, as it\n"
     "lies in the file. docs/performance.md says what each stage takes in.\n"
     "\n"
     "example:\n"

@@ -1,53 +1,114 @@
 #include "tools/peak.h"
 
+#include "ref/number.h"
 #include "tools/stage_clock.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define PEAK_NAME  peak_2
-#define PEAK_LANES 2
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define PEAK_NAME   f64_2
+#define PEAK_NUMBER double
+#define PEAK_LANES  2
 #define PEAK_TARGET
+#define PEAK_FACTOR(x)     (x)
+#define PEAK_STEP(s, m, t) (s) * (m) + (t)
 #include "tools/peak_block.h"
-#undef PEAK_NAME
-#undef PEAK_LANES
-#undef PEAK_TARGET
+
+#define PEAK_NAME   f32_4
+#define PEAK_NUMBER float
+#define PEAK_LANES  4
+#define PEAK_TARGET
+#define PEAK_FACTOR(x)     (float)(x)
+#define PEAK_STEP(s, m, t) (s) * (m) + (t)
+#include "tools/peak_block.h"
 
 #if defined(__x86_64__)
-#define PEAK_NAME   peak_4
-#define PEAK_LANES  4
-#define PEAK_TARGET __attribute__((target("avx2")))
+#define PEAK_NAME          f64_4
+#define PEAK_NUMBER        double
+#define PEAK_LANES         4
+#define PEAK_TARGET        __attribute__((target("avx2")))
+#define PEAK_FACTOR(x)     (x)
+#define PEAK_STEP(s, m, t) (s) * (m) + (t)
 #include "tools/peak_block.h"
-#undef PEAK_NAME
-#undef PEAK_LANES
-#undef PEAK_TARGET
 
-#define PEAK_NAME   peak_8
-#define PEAK_LANES  8
-#define PEAK_TARGET __attribute__((target("avx512f")))
+#define PEAK_NAME          f64_8
+#define PEAK_NUMBER        double
+#define PEAK_LANES         8
+#define PEAK_TARGET        __attribute__((target("avx512f")))
+#define PEAK_FACTOR(x)     (x)
+#define PEAK_STEP(s, m, t) (s) * (m) + (t)
 #include "tools/peak_block.h"
-#undef PEAK_NAME
-#undef PEAK_LANES
-#undef PEAK_TARGET
+
+#define PEAK_NAME          f32_8
+#define PEAK_NUMBER        float
+#define PEAK_LANES         8
+#define PEAK_TARGET        __attribute__((target("avx2,fma")))
+#define PEAK_FACTOR(x)     (float)(x)
+#define PEAK_STEP(s, m, t) (vec) _mm256_fmadd_ps((__m256)(s), (__m256)(m), (__m256)(t))
+#include "tools/peak_block.h"
+
+#define PEAK_NAME          f32_16
+#define PEAK_NUMBER        float
+#define PEAK_LANES         16
+#define PEAK_TARGET        __attribute__((target("avx512f")))
+#define PEAK_FACTOR(x)     (float)(x)
+#define PEAK_STEP(s, m, t) (vec) _mm512_fmadd_ps((__m512)(s), (__m512)(m), (__m512)(t))
+#include "tools/peak_block.h"
+
+/* Two bfloat16 side by side, as the bits of a float. */
+static float pair_of(double x)
+{
+    uint32_t bits = llava_encode_bf16(x) * UINT32_C(0x10001);
+    float pair;
+    memcpy(&pair, &bits, sizeof pair);
+    return pair;
+}
+
+#define PEAK_NAME          pairs_16
+#define PEAK_NUMBER        float
+#define PEAK_LANES         16
+#define PEAK_TARGET        __attribute__((target("avx512f,avx512bf16")))
+#define PEAK_FACTOR(x)     pair_of(x)
+#define PEAK_STEP(s, m, t) (vec) _mm512_dpbf16_ps((__m512)(s), (__m512bh)(m), (__m512bh)(t))
+#include "tools/peak_block.h"
 #endif
 
 enum { STEPS = 200000, COMPUTE_TRIES = 8, READ_TRIES = 3 };
 
-size_t llava_peak_all(llava_peak_block blocks[4])
+size_t llava_peak_all(llava_peak_kind kind, llava_peak_block blocks[LLAVA_PEAK_BLOCKS])
 {
     size_t count = 0;
-    blocks[count++] = (llava_peak_block){2, peak_2};
+    bool f64 = kind == LLAVA_PEAK_F64;
+    blocks[count++] = f64 ? (llava_peak_block){2, 8, false, false, f64_2}
+                          : (llava_peak_block){4, 4, false, false, f32_4};
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2")) {
-        blocks[count++] = (llava_peak_block){4, peak_4};
+    if (__builtin_cpu_supports("avx2") && (f64 || __builtin_cpu_supports("fma"))) {
+        blocks[count++] = f64 ? (llava_peak_block){4, 8, false, false, f64_4}
+                              : (llava_peak_block){8, 4, true, false, f32_8};
     }
     if (__builtin_cpu_supports("avx512f")) {
-        blocks[count++] = (llava_peak_block){8, peak_8};
+        blocks[count++] = f64 ? (llava_peak_block){8, 8, false, false, f64_8}
+                              : (llava_peak_block){16, 4, true, false, f32_16};
+    }
+    if (kind == LLAVA_PEAK_BF16 && __builtin_cpu_supports("avx512bf16")) {
+        blocks[count++] = (llava_peak_block){16, 4, true, true, pairs_16};
     }
 #endif
     return count;
+}
+
+const char *llava_peak_about(const llava_peak_block *block)
+{
+    return block->size == 8 ? "float64, multiply and add apart"
+           : block->pairs   ? "bfloat16 pairs into float32"
+           : block->fused   ? "float32, multiply-add in one"
+                            : "float32, multiply and add apart";
 }
 
 uint64_t llava_peak_sum(const uint64_t *x, size_t n)
@@ -68,7 +129,8 @@ uint64_t llava_peak_sum(const uint64_t *x, size_t n)
 static double compute_rate(llava_peak_block block)
 {
     double state[LLAVA_PEAK_CHAINS * 8] = {0};
-    double operations = 2.0 * LLAVA_PEAK_CHAINS * (double)block.lanes * STEPS, best = 0;
+    double each = block.pairs ? 4 : 2, best = 0;
+    double operations = each * LLAVA_PEAK_CHAINS * (double)block.lanes * STEPS;
     for (int i = 0; i < COMPUTE_TRIES; i++) {
         llava_instant from = llava_instant_now();
         block.run(state, 0.5, 1, STEPS);
@@ -115,16 +177,16 @@ static bool read_rate(llava_peak *peak, llava_error *e)
     return true;
 }
 
-bool llava_peak_measure(llava_peak *peak, llava_error *e)
+bool llava_peak_measure(llava_peak *peak, llava_peak_kind kind, llava_error *e)
 {
-    llava_peak_block blocks[4];
-    size_t count = llava_peak_all(blocks);
+    llava_peak_block blocks[LLAVA_PEAK_BLOCKS];
+    size_t count = llava_peak_all(kind, blocks);
     *peak = (llava_peak){0};
     for (size_t i = 0; i < count; i++) {
         double rate = compute_rate(blocks[i]);
         if (rate > peak->gflops) {
             peak->gflops = rate;
-            peak->lanes = blocks[i].lanes;
+            peak->best = blocks[i];
         }
     }
     return read_rate(peak, e);
