@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""Times llava-ref's plain path beside torch and transformers, on one thread each.
+"""Times llava-ref's two paths beside torch and transformers, on one thread each.
 
     python tools/bench_peers.py                       # model and inputs into a temporary folder
     python tools/bench_peers.py --folder DIR          # made there, and used again the next time
-    python tools/bench_peers.py --peers float64-sdpa,bfloat16-sdpa --rounds 5
+    python tools/bench_peers.py --ours fast-bf16 --peers bfloat16-eager,bfloat16-sdpa --rounds 5
 
 The model is random but has real sizes: LLaVA-1.5's vision tower (CLIP-L/14 at 336 pixels) and a
 Llama of 6 layers, 2048 wide; bfloat16 weights, 1.4 GB; one picture, 608 tokens. Nothing of it is
 committed. Every measurement is a process of its own; the processes take turns, so that a machine
 which others use slows all of them alike; the least CPU time of the rounds counts.
 
-What is compared: llava-ref's whole process (`run`, float64, logits of the last position) with
-torch's pass alone (model(..., logits_to_keep=1), the better of two) and with torch's whole process
-(imports, loading, converting the weights, one pass). Peak memory is what /proc tells: RssAnon, the
-process's own memory, and VmHWM, that and the mapped files' pages (which the kernel takes back when
-it needs them).
+*pass* is the prefill: for llava-ref the whole process (`run`, logits of the last position), for
+torch model(..., logits_to_keep=1) alone, the better of two. *process* is the whole process: for
+torch imports, loading, converting the weights and one pass. *token* is one decoding step of a batch
+of one over the cache, the mean of eight. Peak memory is what /proc tells: RssAnon, the process's
+own memory, and VmHWM, that and the mapped files' pages (which the kernel takes back when it needs
+them).
 """
 
 import argparse
@@ -29,7 +30,8 @@ import time
 from pathlib import Path
 
 PEERS = ["float64-eager", "float64-sdpa", "float32-eager", "float32-sdpa", "bfloat16-eager", "bfloat16-sdpa"]
-USUAL = "float64-eager,float64-sdpa,float32-eager,float32-sdpa"
+OURS = {"plain-f64": "float64", "fast-f32": "float32", "fast-bf16": "bfloat16"}  # and torch's type
+STEPS = 8
 IMAGE_TOKEN, PICTURE_ROWS, TEXT_TOKENS = 32000, 576, 32
 
 
@@ -72,13 +74,21 @@ def torch_child(folder, peer):
     inputs = np.load(folder / "inputs.npz")
     ids = torch.from_numpy(inputs["input_ids"])
     pixels = torch.from_numpy(inputs["pixel_values"]).to(model.dtype)
-    seconds = []
+    seconds, tokens = [], []
     with torch.no_grad():
         for _ in range(2):
             start = time.process_time()
             logits = model(input_ids=ids, pixel_values=pixels, logits_to_keep=1).logits[0, -1].double()
             seconds.append(time.process_time() - start)
-    print(json.dumps({"pass": min(seconds), "passes": sum(seconds), "logits": logits.tolist()}))
+        begun = time.process_time()
+        out = model(input_ids=ids, pixel_values=pixels, logits_to_keep=1, use_cache=True)
+        for _ in range(STEPS):
+            start = time.process_time()
+            out = model(input_ids=out.logits[:, -1:].argmax(-1), past_key_values=out.past_key_values, use_cache=True)
+            tokens.append(time.process_time() - start)
+        decoding = time.process_time() - begun
+    print(json.dumps({"pass": min(seconds), "more": sum(seconds) - min(seconds) + decoding,
+                      "token": sum(tokens) / STEPS, "logits": logits.tolist()}))
 
 
 # ---- measuring -----------------------------------------------------------------------------------
@@ -109,19 +119,24 @@ def measure(command):
                 "anonymous": anonymous / 1024, "resident": usage.ru_maxrss / 1024}
 
 
-def measure_ours(program, folder):
-    result = measure([program, "run", "--model", str(folder / "model"), "--inputs", str(folder / "inputs.npz")])
+def measure_ours(program, name, folder):
+    path, dtype = name.split("-")
+    how = ["--path", path, "--dtype", dtype, "--model", str(folder / "model"), "--inputs", str(folder / "inputs.npz")]
+    result = measure([program, "run", *how])
     result["pass"] = result["cpu"]
     rows = re.findall(r"^\s*(\d+)\s+(\S+)", result.pop("out"), re.MULTILINE)
     result["top"] = {int(i): float(x) for i, x in rows}
+    bench = measure([program, "bench", *how, "--runs", "1", "--generate", str(STEPS + 1), "--json", "-"])
+    stages = {s["name"]: s["seconds"] for s in json.loads(bench["out"])["stages"]}
+    result["token"] = stages["decode"]
     return result
 
 
 def measure_peer(peer, folder):
     result = measure([sys.executable, __file__, "--child", peer, "--folder", str(folder)])
     child = json.loads(result.pop("out").splitlines()[-1])
-    result["cpu"] -= child["passes"] - child["pass"]  # as a process that makes one pass
-    result["pass"], result["logits"] = child["pass"], child["logits"]
+    result["cpu"] -= child["more"]  # as a process that makes one pass
+    result["pass"], result["token"], result["logits"] = child["pass"], child["token"], child["logits"]
     return result
 
 
@@ -162,30 +177,44 @@ def difference(ours, theirs):
     return max(abs(x - theirs["logits"][i]) for i, x in ours["top"].items()) / scale
 
 
+def row(name, results, ours):
+    """One line of the table; ours: (name, results) to compare with, or None for a line of our own."""
+    cells = [f"{least(results, k):.{3 if k == 'token' else 1}f}" for k in ("pass", "process", "token")]
+    cells += [f"{most(results, k):.0f}" for k in ("anonymous", "resident")]
+    if ours is None:
+        return f"| {name} | " + " | ".join(cells + [""] * 5) + " |"
+    base = ours[1]
+    cells += [f"{least(results, k) / least(base, k):.2f}" for k in ("pass", "process", "token")]
+    cells += [f"{most(base, 'resident') / most(results, 'resident'):.2f}", f"{difference(base[0], results[0]):.1e}"]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
 def report(rounds, ours, peers):
-    base = least(ours, "cpu")
     print(f"Machine: {machine()}.\n{versions()}; 1 thread, least of {rounds} rounds; load average at the "
           f"end {os.getloadavg()[0]:.1f}.\n")
-    print("| | CPU s, pass | CPU s, process | llava-ref / its pass | RssAnon MiB | VmHWM MiB | top logits differ |")
-    print("|---|---|---|---|---|---|---|")
-    print(f"| llava-ref, plain, f64 | {base:.1f} | {base:.1f} | 1 | {most(ours, 'anonymous'):.0f} | "
-          f"{most(ours, 'resident'):.0f} | |")
-    for peer, results in peers.items():
-        print(f"| torch {peer.replace('-', ', ')} | {least(results, 'pass'):.1f} | {least(results, 'cpu'):.1f} | "
-              f"{base / least(results, 'pass'):.2f} | {most(results, 'anonymous'):.0f} | "
-              f"{most(results, 'resident'):.0f} | {difference(ours[0], results[0]):.1e} |")
+    print("| | pass, CPU s | process, CPU s | token, CPU s | RssAnon MiB | VmHWM MiB | pass, times ours | "
+          "process, times ours | token, times ours | our memory (VmHWM) / its | top logits differ |")
+    print("|---" * 11 + "|")
+    for name, results in ours.items():
+        print(row(f"**llava-ref {name.replace('-', ', ')}**", results, None))
+        for peer, theirs in peers.items():
+            if peer.split("-")[0] == OURS[name]:
+                print(row(f"torch {peer.replace('-', ', ')}", theirs, (name, results)))
 
 
 def run(arguments, folder):
     make_model(folder)
-    names = [p for p in arguments.peers.split(",") if p]
-    ours, peers = [], {name: [] for name in names}
+    peers = {name: [] for name in arguments.peers.split(",") if name}
+    ours = {name: [] for name in arguments.ours.split(",") if name}
     for i in range(arguments.rounds):
-        ours.append(measure_ours(arguments.program, folder))
-        print(f"round {i + 1}: llava-ref {ours[-1]['cpu']:.1f} s", file=sys.stderr)
-        for name in names:
-            peers[name].append(measure_peer(name, folder))
-            print(f"round {i + 1}: {name} {peers[name][-1]['pass']:.1f} s", file=sys.stderr)
+        for name, results in ours.items():
+            results.append(measure_ours(arguments.program, name, folder))
+            results[-1]["process"] = results[-1]["cpu"]
+            print(f"round {i + 1}: llava-ref {name} {results[-1]['pass']:.1f} s", file=sys.stderr)
+        for name, results in peers.items():
+            results.append(measure_peer(name, folder))
+            results[-1]["process"] = results[-1]["cpu"]
+            print(f"round {i + 1}: {name} {results[-1]['pass']:.1f} s", file=sys.stderr)
     report(arguments.rounds, ours, peers)
 
 
@@ -194,12 +223,16 @@ def main():
     parser.add_argument("--program", default="build/llava-ref")
     parser.add_argument("--folder", type=Path, help="where the model lies or is to be made")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", default=USUAL, help="of " + ", ".join(PEERS) + " (default: all but bfloat16)")
+    parser.add_argument("--ours", default=",".join(OURS), help="of " + ", ".join(OURS) + " (default: all)")
+    parser.add_argument("--peers", default=",".join(PEERS), help="of " + ", ".join(PEERS) + " (default: all)")
     parser.add_argument("--child", choices=PEERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    unknown = [p for p in arguments.peers.split(",") if p and p not in PEERS]
-    if unknown or arguments.rounds < 1:
-        parser.error(f"--peers {unknown[0]}: not one of {', '.join(PEERS)}" if unknown else "--rounds: at least 1")
+    for option, words, known in (("--peers", arguments.peers, PEERS), ("--ours", arguments.ours, OURS)):
+        unknown = [w for w in words.split(",") if w and w not in known]
+        if unknown:
+            parser.error(f"{option} {unknown[0]}: not one of {', '.join(known)}")
+    if arguments.rounds < 1:
+        parser.error("--rounds: at least 1")
     if arguments.child:
         torch_child(arguments.folder, arguments.child)
     elif arguments.folder:

@@ -203,10 +203,55 @@ static void advance(const llava_tile *tile, double *y, size_t y_stride, const do
     }
 }
 
+enum { FEW_ROWS = 2, FEW_OUTPUTS = 8 };
+
+/* Continues the sums of one row and eight outputs over one block of k. Eight named accumulators:
+ * an addition waits for the one before it in its own sum only. */
+static void continue_eight(double *y, const double *x, double piece[FEW_OUTPUTS][INNER], size_t kn)
+{
+    double a = y[0], b = y[1], c = y[2], d = y[3], e = y[4], f = y[5], g = y[6], h = y[7];
+    for (size_t k = 0; k < kn; k++) {
+        a = a + piece[0][k] * x[k], b = b + piece[1][k] * x[k];
+        c = c + piece[2][k] * x[k], d = d + piece[3][k] * x[k];
+        e = e + piece[4][k] * x[k], f = f + piece[5][k] * x[k];
+        g = g + piece[6][k] * x[k], h = h + piece[7][k] * x[k];
+    }
+    y[0] = a, y[1] = b, y[2] = c, y[3] = d, y[4] = e, y[5] = f, y[6] = g, y[7] = h;
+}
+
+/* The same for a row or two, as in a decoding step: laying the weights out side by side would take
+ * longer than the sums. */
+static void product_of_few(const llava_numerics *n, double *y, size_t y_stride, const double *x,
+                           size_t x_stride, size_t rows, size_t inner, size_t outputs,
+                           const llava_factor *w)
+{
+    double piece[FEW_OUTPUTS][INNER] = {{0}};
+    for (size_t o = 0; o < outputs; o += FEW_OUTPUTS) {
+        size_t on = outputs - o < FEW_OUTPUTS ? outputs - o : FEW_OUTPUTS;
+        double sums[FEW_ROWS][FEW_OUTPUTS] = {{0}};
+        for (size_t k = 0; k < inner; k += INNER) {
+            size_t kn = inner - k < INNER ? inner - k : INNER;
+            for (size_t i = 0; i < on; i++) {
+                factor_piece(n, w, inner, o + i, k, kn, piece[i]);
+            }
+            for (size_t r = 0; r < rows; r++) {
+                continue_eight(sums[r], x + r * x_stride + k, piece, kn);
+            }
+        }
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(y + r * y_stride + o, sums[r], on * sizeof(double));
+        }
+    }
+}
+
 bool llava_product(const llava_numerics *n, double *y, size_t y_stride, const double *x,
                    size_t x_stride, size_t rows, size_t inner, size_t outputs,
                    const llava_factor *w, llava_error *e)
 {
+    if (rows <= FEW_ROWS && !n->sums_f32) {
+        product_of_few(n, y, y_stride, x, x_stride, rows, inner, outputs, w);
+        return true;
+    }
     return llava_product_with(llava_tile_best(n->sums_f32), n, y, y_stride, x, x_stride, rows,
                               inner, outputs, w, e);
 }
