@@ -433,7 +433,8 @@ FED_TAPS = ["input_ids", "pixel_values", "attention_mask", "position_ids", "text
 # type shows in its tables, a window in the probabilities.
 ROPE_TAPS = ["attention_mask", "position_ids", "text.rope.*", "text.layers.0.attn.?_rope", "text.layers.1.output",
              "logits", "generated_ids", "step.*.text.rope.*", "step.*.logits"]  # fmt: skip
-WINDOW_TAPS = ["attention_mask", "position_ids", "text.layers.*.attn.*", "text.layers.*.output", "logits"]
+WINDOW_TAPS = ["attention_mask", "position_ids", "text.layers.0.attn.[qkv]", "text.layers.*.attn.scores",
+               "text.layers.*.attn.probs", "text.layers.*.attn.context", "text.layers.*.output", "logits"]  # fmt: skip
 WINDOW_STEP_TAPS = ["generated_ids", "step.*.attn.scores", "step.*.attn.probs", "step.*.output", "step.*.logits"]
 PADDED_WINDOW_TAPS = ["attention_mask", "position_ids", "text.layers.*.attn.probs", "text.layers.*.output", "logits"]
 # One tower layer and little else but heads of width 16: pairs enough for a ramp between some of them.
@@ -503,7 +504,7 @@ def cases():
              text=SHALLOW),
         Case("labels", "the loss of one sample", layout=one, labels=True, text=SHALLOW),
         rope_case("rope-linear", "linear rotary scaling, in the old spelling", old_rope=True,
-                  parameters=dict(rope_type="linear", factor=3.0)),
+                  parameters=dict(rope_type="linear", factor=3.0), forms=("true",)),
         rope_case("rope-dynamic", "a rotary base that grows with the context, from the 16th position on",
                   parameters=dict(rope_type="dynamic", factor=2.5), text=dict(max_position_embeddings=16), forms=("true",)),
         rope_case("rope-dynamic-grows", "the same where the context outgrows it while decoding",
@@ -513,7 +514,7 @@ def cases():
                                   original_max_position_embeddings=16)),
         rope_case("rope-yarn", "yarn with its defaults: cos and sin times 0.1 ln(4) + 1", theta=1000.0,
                   parameters=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=128),
-                  text=dict(max_position_embeddings=512)),
+                  text=dict(max_position_embeddings=512), forms=("true",)),
         rope_case("rope-yarn-mscale", "yarn with its own bounds, not truncated, and mscale", theta=1000.0,
                   parameters=dict(rope_type="yarn", factor=6.0, original_max_position_embeddings=16, beta_fast=3.0,
                                   beta_slow=0.25, mscale=1.4, mscale_all_dim=0.7, truncate=False)),
@@ -538,7 +539,7 @@ def cases():
                     dict(use_sliding_window=True, sliding_window=4, num_key_value_heads=2,
                          layer_types=["sliding_attention", "full_attention"]), layout=PADDED_PAIR, forms=("true",)),
         window_case("qwen2-plain", "Qwen2 as in llava-interleave: no window, whatever sliding_window says", "qwen2",
-                    SHALLOW | dict(num_key_value_heads=2, sliding_window=3), layout=one),
+                    SHALLOW | dict(num_key_value_heads=2, sliding_window=3), layout=one, forms=("true",)),
         window_case("mistral", "Mistral: every layer slides; head width 12 is not hidden / heads; decoding crosses the "
                     "window", "mistral", dict(num_key_value_heads=1, head_dim=12, sliding_window=11),
                     layout=[[2, PICTURE, 2]], generate=5),
@@ -549,7 +550,7 @@ def cases():
                     "mistral", SHALLOW | dict(num_key_value_heads=2, sliding_window=3), layout=PADDED_PAIR,
                     forms=("true", "f32")),
         window_case("mistral-plain", "Mistral as in Pixtral: sliding_window null", "mistral",
-                    SHALLOW | dict(num_key_value_heads=1, sliding_window=None), layout=one),
+                    SHALLOW | dict(num_key_value_heads=1, sliding_window=None), layout=one, forms=("true",)),
         Case("inputs-embeds", "embeddings in place of ids; the picture goes where a row equals the image token's",
              layout=one, embeds=True, text=SHALLOW),
         Case("given-positions", "position_ids with jumps and repeats",

@@ -141,7 +141,7 @@ class Transformers(Folder):
 
     def test_windows_and_rotary_types_of_the_goldens(self):
         """These goldens hold some of the taps, those of the steps with the window's keys alone."""
-        for case in ("qwen2", "mistral", "mistral-plain", "rope-llama3", "rope-yarn", "rope-dynamic-grows",
+        for case in ("qwen2", "mistral", "rope-llama3", "rope-yarn-mscale", "rope-dynamic-grows",
                      "rope-longrope-grows"):  # fmt: skip
             with self.subTest(case):
                 taps = self.taps(*golden(case))
