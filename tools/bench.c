@@ -322,6 +322,9 @@ static bool one_run(bench *b, size_t run, llava_error *e)
     }
     bool ok = llava_session_weights(&s, e);
     llava_instant loaded = llava_instant_now();
+    if (run == 0) {
+        llava_warn_unknown_keys(&s.config, b->options.request.model);
+    }
     ok = ok && (run > 0 || identify(b, &s, e)) && timed_pass(&s, &clock, &d, e);
     if (ok) {
         clock.ran[LLAVA_BENCH_LOAD] = true;

@@ -12,6 +12,7 @@
 
 #include "tools/command.h"
 #include "tools/json_out.h"
+#include "tools/words.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -168,8 +169,11 @@ static bool needs_weights(const llava_diagnoser *d)
 static bool open_all(llava_diagnoser *d, const diagnose_options *o, llava_error *e)
 {
     d->positions_given = o->request.positions_given;
-    return llava_session_open(&d->session, &o->request, e) &&
-           llava_port_open(&d->port, o->dump, o->map, &d->session.plan, e) &&
+    if (!llava_session_open(&d->session, &o->request, e)) {
+        return false;
+    }
+    llava_warn_unknown_keys(&d->session.config, o->request.model);
+    return llava_port_open(&d->port, o->dump, o->map, &d->session.plan, e) &&
            (!needs_weights(d) || llava_session_weights(&d->session, e));
 }
 

@@ -133,7 +133,7 @@ static void shape_words(const llava_tap_kind *kind, char *out, size_t size)
         {"F", "feature rows of a picture"},
         {"C", "tower width times chosen layers"},
         {"B", "batch"},
-        {"S'", "keys, cached ones included"},
+        {"S'", "keys, cached ones included (a sliding layer's step: its window's)"},
         {"S", "sequence (new tokens alone in a step)"},
         {"H", "text width"},
         {"I", "text MLP width"},

@@ -470,8 +470,11 @@ static int run(int argc, char **argv, llava_error *e)
 {
     running r = {0};
     bool ok = read_options(&r.options, argc, argv, e) &&
-              llava_session_open(&r.session, &r.options.request, e) &&
-              open_weights_for_meta(&r, e) && open_sinks(&r, e) && run_model(&r, e);
+              llava_session_open(&r.session, &r.options.request, e);
+    if (ok) {
+        llava_warn_unknown_keys(&r.session.config, r.options.request.model);
+    }
+    ok = ok && open_weights_for_meta(&r, e) && open_sinks(&r, e) && run_model(&r, e);
     close_running(&r);
     return ok ? LLAVA_DONE : LLAVA_CANNOT;
 }

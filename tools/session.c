@@ -497,9 +497,6 @@ bool llava_session_prepare(llava_session *s, const llava_request *q, llava_error
     if (ok && s->inputs.sees != NULL) {
         ok = square_mask_goes(q, &s->inputs, e);
     }
-    if (ok) {
-        llava_warn_unknown_keys(&s->config, q->model);
-    }
     bool cumulative = q->positions_given ? q->positions == 1 : q->generate > 0;
     s->convention = cumulative ? LLAVA_POSITIONS_GENERATE : LLAVA_POSITIONS_FORWARD;
     if (!ok) {
