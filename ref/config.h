@@ -132,22 +132,45 @@ typedef enum {
     LLAVA_RESAMPLE_HAMMING = 5,
 } llava_resample;
 
-/* The image processor (spec 6.2 to 6.9) and the processor around it (6.1). */
+/* The image processor's class. */
+typedef enum {
+    LLAVA_IMAGES_CLIP,
+    LLAVA_IMAGES_LLAVA,   /* do_pad makes a picture square before the resize */
+    LLAVA_IMAGES_SIGLIP,  /* both edges to the size */
+    LLAVA_IMAGES_PIXTRAL, /* its own size for every picture, given as image_sizes */
+} llava_images;
+
+/* The class of the processor around it: how placeholders are expanded. */
+typedef enum {
+    LLAVA_PROCESSOR_UNNAMED, /* no file names one: by the vision model's family */
+    LLAVA_PROCESSOR_LLAVA,   /* one run of image tokens */
+    LLAVA_PROCESSOR_PIXTRAL, /* a row of image tokens for each row of patches, breaks between */
+} llava_processor_class;
+
+/* The image processor (spec 6.2 to 6.11) and the processor around it (6.1, 6.11). */
 typedef struct {
+    llava_images images;
+    /* do_pad: to a square first (LLaVA); to the batch's common size at last (Pixtral) */
     bool do_pad, do_resize, do_center_crop, do_rescale, do_normalize;
     /* Either shortest_edge is positive, or both sizes are. */
     size_t shortest_edge, resize_height, resize_width;
+    /* Pixtral: resize_height and resize_width are the most; a picture keeps its aspect and is
+     * rounded up to whole multiples of these. 0 otherwise. */
+    size_t grid_height, grid_width;
     size_t crop_height, crop_width;
     llava_resample resample;
     double rescale_factor;
     double mean[3], std[3];
-    /* processor_config.json; has_processor false where the folder has none, or one without a
+    /* processor_config.json; has_processor false where the folder has none, or LLaVA's without a
      * patch_size: then the counts are taken from the model's own config */
+    llava_processor_class class;
     bool has_processor;
-    size_t patch_size;
+    size_t patch_size; /* Pixtral's: times spatial_merge_size */
     llava_select select;
     size_t additional_tokens;
-    char image_token[128]; /* the placeholder's text, "<image>" */
+    /* The placeholder's text, and Pixtral's behind a row and behind the last one. "" where the file
+     * says nothing: then the class's own. */
+    char image_token[128], image_break_token[128], image_end_token[128];
 } llava_processor;
 
 /* Reads processor_config.json, and the image processor in it or else preprocessor_config.json.

@@ -125,7 +125,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .acts = (const char *const[]){"image.resized", "pixel_values", NULL},
             .what = "Where the resize rounds. pillow: weights of 22 bits and bytes after each "
                     "pass; torchvision: weights of 15 bits, and rescale and normalise as one "
-                    "step; float: nowhere; once: to bytes behind both passes only.",
+                    "step, which together is what the backend of that name computes; float: "
+                    "nowhere; once: to bytes behind both passes only.",
             .source = "spec 6.5, 6.7, 6.8: Pillow Resample.c; torch UpSampleKernel.cpp",
             .ports = "transformers fast processors: bytes of torchvision instead of Pillow's (F "
                      "18) https://github.com/huggingface/transformers/pull/46262",
@@ -158,11 +159,13 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
     [LLAVA_IMAGE_CROP_ROUNDING] =
         {
             .name = "image.crop_rounding",
-            .values = {"floor", "ceil", NULL},
+            .values = {"floor", "ceil", "trunc", NULL},
             .acts = (const char *const[]){"image.cropped", NULL},
             .what = "The first row and column of the centre crop where the spare pixels are odd: "
-                    "floor(spare / 2). ceil: one pixel further.",
-            .source = "spec 6.6: transformers image_transforms.py, center_crop",
+                    "floor(spare / 2). ceil: one pixel further; trunc: another one only where the "
+                    "picture is smaller than the crop, as torchvision's processors pad it.",
+            .source = "spec 6.6: transformers image_transforms.py, center_crop; "
+                      "image_processing_backends.py, TorchvisionBackend.center_crop",
             .ports = "candle: ceil, for the crop and for the paste (C 13)",
         },
     [LLAVA_IMAGE_PASS_ORDER] =

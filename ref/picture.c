@@ -75,6 +75,7 @@ typedef enum {
     SIZE_SHORTEST, /* the shorter edge becomes `shortest`, the other keeps the aspect */
     SIZE_EXACT,    /* target_height x target_width */
     SIZE_FIT,      /* the largest with this aspect inside target_height x target_width */
+    SIZE_GRID,     /* at most target_height x target_width, then up to whole patches */
 } size_rule;
 
 typedef struct {
@@ -85,9 +86,11 @@ typedef struct {
     bool resize;
     size_rule rule;
     size_t shortest, target_height, target_width;
+    size_t grid_height, grid_width; /* a patch, for SIZE_GRID */
     llava_size_rounding size_rounding;
     llava_resampling resampling;
-    bool crop, crop_ceil;
+    bool crop;
+    llava_crop_rounding crop_rounding;
     size_t crop_height, crop_width;
     bool swap_red_blue;
     bool rescale, normalize, fused; /* fused: torchvision's rescale and normalise in one */
@@ -126,21 +129,26 @@ static void resolve_target(const llava_processor *p, recipe *r)
     }
     r->crop_height = r->target_height;
     r->crop_width = r->target_width;
+    r->grid_height = p->grid_height;
+    r->grid_width = p->grid_width;
 }
 
 static void resolve_geometry(const llava_processor *p, llava_geometry geometry, recipe *r)
 {
+    bool squares = p->do_pad && p->images != LLAVA_IMAGES_PIXTRAL;
     resolve_target(p, r);
-    r->present[LLAVA_STAGE_PADDED] = p->do_pad || geometry == LLAVA_GEOMETRY_PAD;
+    r->present[LLAVA_STAGE_PADDED] = squares || geometry == LLAVA_GEOMETRY_PAD;
     r->present[LLAVA_STAGE_RESIZED] = p->do_resize || geometry != LLAVA_GEOMETRY_CONFIG;
     r->present[LLAVA_STAGE_CROPPED] = p->do_center_crop || geometry == LLAVA_GEOMETRY_CROP;
     r->resize = r->present[LLAVA_STAGE_RESIZED];
     switch (geometry) {
     case LLAVA_GEOMETRY_CONFIG:
-        r->pad_first = p->do_pad;
+        r->pad_first = squares;
         r->crop = p->do_center_crop;
-        r->rule = p->shortest_edge > 0 ? SIZE_SHORTEST : SIZE_EXACT;
-        if (r->rule == SIZE_EXACT) {
+        r->rule = p->shortest_edge > 0 ? SIZE_SHORTEST
+                  : p->grid_height > 0 ? SIZE_GRID
+                                       : SIZE_EXACT;
+        if (r->rule != SIZE_SHORTEST) {
             r->target_height = p->resize_height;
             r->target_width = p->resize_width;
         }
@@ -218,7 +226,7 @@ static bool resolve(const llava_processor *p, const llava_image_plan *plan, reci
     *r = (recipe){
         .pad_centered = plan->pad_align == LLAVA_PAD_CENTER,
         .size_rounding = plan->size_rounding,
-        .crop_ceil = plan->crop_rounding == LLAVA_CROP_CEIL,
+        .crop_rounding = plan->crop_rounding,
         .swap_red_blue = plan->channel_order == LLAVA_CHANNELS_BGR,
         .resampling = {.filter = resolve_filter(plan->resize_filter, p->resample),
                        .antialias = plan->antialias == LLAVA_ANTIALIAS_ON,
@@ -253,7 +261,35 @@ static size_t scaled_edge(llava_size_rounding rounding, size_t size, size_t edge
     return up ? whole + 1 : whole;
 }
 
-/* spec 6.4. Checks what it gives. */
+/* An edge shrunk by `ratio` and then made up to whole patches. Rounding is what the decision says,
+ * floor by default: int(floor(edge / ratio)). 0 where nothing is left of it. */
+static size_t patched_edge(llava_size_rounding rounding, size_t edge, double ratio, size_t patch)
+{
+    double exact = (double)edge / ratio;
+    if (rounding == LLAVA_SIZE_CEIL_F32) {
+        exact = (double)((float)edge / (float)ratio);
+    }
+    size_t whole = (size_t)exact;
+    double rest = exact - (double)whole;
+    bool up = (rounding == LLAVA_SIZE_ROUND && rest >= 0.5) ||
+              ((rounding == LLAVA_SIZE_CEIL || rounding == LLAVA_SIZE_CEIL_F32) && rest > 0.0);
+    whole += up ? 1 : 0;
+    return whole == 0 ? 0 : ((whole - 1) / patch + 1) * patch;
+}
+
+/* spec 6.11: the picture never grows but to whole patches, and its longest edge is at most the
+ * target before that. */
+static void grid_size(const recipe *r, size_t h, size_t w, size_t *height, size_t *width)
+{
+    double of_height = (double)h / (double)r->target_height;
+    double of_width = (double)w / (double)r->target_width;
+    double ratio = of_height > of_width ? of_height : of_width;
+    ratio = ratio > 1.0 ? ratio : 1.0;
+    *height = patched_edge(r->size_rounding, h, ratio, r->grid_height);
+    *width = patched_edge(r->size_rounding, w, ratio, r->grid_width);
+}
+
+/* spec 6.4, 6.11. Checks what it gives. */
 static bool resized_size(const recipe *r, size_t h, size_t w, size_t *height, size_t *width,
                          llava_error *e)
 {
@@ -269,6 +305,8 @@ static bool resized_size(const recipe *r, size_t h, size_t w, size_t *height, si
         *height = scaled_edge(r->size_rounding, r->shortest, h, w);
     } else if (r->rule == SIZE_SHORTEST) {
         *width = scaled_edge(r->size_rounding, r->shortest, w, h);
+    } else if (r->rule == SIZE_GRID) {
+        grid_size(r, h, w, height, width);
     } else if (r->rule == SIZE_FIT && *height * w <= *width * h) { /* the height is the limit */
         size_t fitting = scaled_edge(r->size_rounding, *height, w, h);
         *width = fitting < 1 ? 1 : fitting < *width ? fitting : *width;
@@ -279,14 +317,14 @@ static bool resized_size(const recipe *r, size_t h, size_t w, size_t *height, si
     return check_size(*height, *width, e);
 }
 
-/* d/2 toward minus infinity, or toward plus infinity. */
-static ptrdiff_t half_of(ptrdiff_t d, bool ceil)
+/* d/2, rounded. */
+static ptrdiff_t half_of(ptrdiff_t d, llava_crop_rounding rounding)
 {
-    ptrdiff_t half = d / 2, rest = d % 2;
-    if (ceil) {
+    ptrdiff_t half = d / 2, rest = d % 2; /* toward 0 */
+    if (rounding == LLAVA_CROP_CEIL) {
         return half + (rest > 0 ? 1 : 0);
     }
-    return half - (rest < 0 ? 1 : 0);
+    return rounding == LLAVA_CROP_FLOOR ? half - (rest < 0 ? 1 : 0) : half;
 }
 
 /* ---- steps ---- */
@@ -322,8 +360,8 @@ static bool pad(const recipe *r, const llava_plane *in, size_t height, size_t wi
 {
     ptrdiff_t top = 0, left = 0;
     if (r->pad_centered) {
-        top = half_of((ptrdiff_t)height - (ptrdiff_t)in->height, false);
-        left = half_of((ptrdiff_t)width - (ptrdiff_t)in->width, false);
+        top = half_of((ptrdiff_t)height - (ptrdiff_t)in->height, LLAVA_CROP_FLOOR);
+        left = half_of((ptrdiff_t)width - (ptrdiff_t)in->width, LLAVA_CROP_FLOOR);
     }
     return window(in, -top, -left, height, width, r->pad_color, out, e);
 }
@@ -364,8 +402,8 @@ static bool crop_step(const recipe *r, const llava_plane *in, llava_plane *out, 
     if (!check_size(height, width, e)) {
         return false;
     }
-    ptrdiff_t top = half_of((ptrdiff_t)in->height - (ptrdiff_t)height, r->crop_ceil);
-    ptrdiff_t left = half_of((ptrdiff_t)in->width - (ptrdiff_t)width, r->crop_ceil);
+    ptrdiff_t top = half_of((ptrdiff_t)in->height - (ptrdiff_t)height, r->crop_rounding);
+    ptrdiff_t left = half_of((ptrdiff_t)in->width - (ptrdiff_t)width, r->crop_rounding);
     return window(in, top, left, height, width, black, out, e);
 }
 
@@ -474,6 +512,20 @@ bool llava_picture_process(const llava_processor *processor, const llava_image_p
                            const llava_picture *rgb, llava_image_stages *stages, llava_error *e)
 {
     return llava_picture_process_from(processor, plan, LLAVA_STAGE_RGB, rgb, stages, e);
+}
+
+void llava_image_stages_put(const llava_image_stages *stages, size_t height, size_t width,
+                            double *out)
+{
+    const float *from = stages->pixel_values;
+    for (size_t c = 0; c < 3; c++) {
+        for (size_t y = 0; y < height; y++) {
+            for (size_t x = 0; x < width; x++) {
+                bool inside = y < stages->height && x < stages->width;
+                *out++ = inside ? (double)*from++ : 0.0;
+            }
+        }
+    }
 }
 
 void llava_image_stages_free(llava_image_stages *stages)

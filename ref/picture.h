@@ -3,9 +3,10 @@
  *     rgb [h, w, 3] -> (pad to a square) -> (resize) -> (centre crop) -> rescale, normalise
  *         -> pixel_values [3, height, width]
  *
- * Everything is what transformers' PIL image processors compute, to the last bit (spec 6.3 to 6.9;
- * CLIPImageProcessorPil, LlavaImageProcessorPil). Each point where ports went another way is a
- * decision of llava_image_plan, whose zero is the right way. */
+ * Everything is what transformers' PIL image processors compute, to the last bit (spec 6.3 to 6.11;
+ * CLIPImageProcessorPil, LlavaImageProcessorPil, SiglipImageProcessorPil,
+ * PixtralImageProcessorPil). Each point where ports went another way is a decision of
+ * llava_image_plan, whose zero is the right way. */
 #ifndef LLAVA_PICTURE_H
 #define LLAVA_PICTURE_H
 
@@ -96,7 +97,13 @@ typedef enum {
     LLAVA_SIZE_CEIL_F32, /* long * (size / short), both steps in float32 */
 } llava_size_rounding;
 
-typedef enum { LLAVA_CROP_FLOOR, LLAVA_CROP_CEIL } llava_crop_rounding;
+/* Half of the spare rows or columns, which are negative where the picture is smaller than the crop.
+ */
+typedef enum {
+    LLAVA_CROP_FLOOR, /* so the larger part of an odd lack comes first */
+    LLAVA_CROP_CEIL,
+    LLAVA_CROP_TRUNC, /* toward 0: torchvision's processors put the larger part of a lack last */
+} llava_crop_rounding;
 
 typedef enum {
     LLAVA_ALPHA_DROP,  /* a picture given as a file, as load_image converts it */
@@ -176,6 +183,11 @@ bool llava_picture_process(const llava_processor *processor, const llava_image_p
 bool llava_picture_process_from(const llava_processor *processor, const llava_image_plan *plan,
                                 llava_image_stage from, const llava_picture *picture,
                                 llava_image_stages *stages, llava_error *e);
+
+/* pixel_values into out [3, height, width], at least as large: zeros right of them and below, as
+ * PixtralImageProcessorPil pads a batch after it has normalised. */
+void llava_image_stages_put(const llava_image_stages *stages, size_t height, size_t width,
+                            double *out);
 
 void llava_image_stages_free(llava_image_stages *stages);
 

@@ -7,27 +7,60 @@
 #include <stdlib.h>
 #include <string.h>
 
+llava_processor_class llava_processor_class_of(const llava_processor *processor,
+                                               const llava_config *config)
+{
+    if (processor->class != LLAVA_PROCESSOR_UNNAMED) {
+        return processor->class;
+    }
+    return config->vision.tower == LLAVA_TOWER_PIXTRAL ? LLAVA_PROCESSOR_PIXTRAL
+                                                       : LLAVA_PROCESSOR_LLAVA;
+}
+
+const char *llava_image_text(const llava_processor *processor, const llava_config *config,
+                             const llava_tokenizer *tokenizer)
+{
+    const char *given = processor->image_token[0] != '\0' ? processor->image_token : NULL;
+    if (llava_processor_class_of(processor, config) == LLAVA_PROCESSOR_PIXTRAL) {
+        return given != NULL ? given : "[IMG]";
+    }
+    const char *own = llava_tokenizer_image_token(tokenizer);
+    return own != NULL ? own : given;
+}
+
+/* LlavaProcessor's count before any decision; false where it is none. */
+static bool plain_count(const llava_processor *p, const llava_config *config, size_t patches,
+                        size_t *count)
+{
+    bool class_token = config->vision.tower == LLAVA_TOWER_CLIP;
+    size_t additional = p->has_processor ? p->additional_tokens : class_token ? 1 : 0;
+    llava_select select = p->has_processor ? p->select : config->select;
+    size_t dropped = select == LLAVA_SELECT_DEFAULT ? 1 : 0, n;
+    if (!llava_add(patches, additional, &n) || n <= dropped) {
+        return false;
+    }
+    *count = n - dropped;
+    return true;
+}
+
 bool llava_image_token_count(const llava_processor *processor, const llava_config *config,
-                             size_t height, size_t width, llava_image_count decision, size_t *count,
-                             llava_error *e)
+                             size_t height, size_t width, llava_image_count decision,
+                             llava_image_run *run, llava_error *e)
 {
     bool own = processor->has_processor;
+    bool rows = llava_processor_class_of(processor, config) == LLAVA_PROCESSOR_PIXTRAL;
     size_t patch = own ? processor->patch_size : config->vision.patch_size;
-    size_t additional = own ? processor->additional_tokens : 1;
-    llava_select select = own ? processor->select : config->select;
     if (patch == 0) {
         return llava_fail(e, "processor_config.json: patch_size is missing");
     }
     size_t n;
-    if (!llava_mul(height / patch, width / patch, &n) || !llava_add(n, additional, &n)) {
+    if (!llava_mul(height / patch, width / patch, &n) || n == SIZE_MAX) {
         return llava_fail(e, "a picture of %zu x %zu is too large", height, width);
     }
-    size_t dropped = select == LLAVA_SELECT_DEFAULT ? 1 : 0;
-    if (n <= dropped) {
+    if (!(rows ? n > 0 : plain_count(processor, config, n, &n))) {
         return llava_fail(e, "a picture of %zu x %zu has no patch of %zu x %zu", height, width,
                           patch, patch);
     }
-    n -= dropped;
     switch (decision) {
     case LLAVA_COUNT_EXACT:
         break;
@@ -35,13 +68,13 @@ bool llava_image_token_count(const llava_processor *processor, const llava_confi
         n -= 1;
         break;
     case LLAVA_COUNT_ONE_MORE:
-        n += n < SIZE_MAX ? 1 : 0;
+        n += 1;
         break;
     case LLAVA_COUNT_SINGLE:
         n = 1;
         break;
     }
-    *count = n;
+    *run = (llava_image_run){n, rows ? width / patch : 0};
     return true;
 }
 
@@ -74,6 +107,20 @@ static bool put(llava_bytes *out, const char *text, size_t n, llava_error *e)
     return llava_bytes_put(out, text, n, LLAVA_TEXT_LIMIT, e);
 }
 
+/* What stands for one picture: its placeholders, Pixtral's in rows. */
+static bool put_run(const llava_prompt *prompt, const llava_image_run *run, const char *image_text,
+                    llava_bytes *out, llava_error *e)
+{
+    for (size_t i = 0; i < run->count; i++) {
+        bool row_ends = run->columns > 0 && (i + 1) % run->columns == 0 && i + 1 < run->count;
+        if (!put(out, image_text, strlen(image_text), e) ||
+            (row_ends && !put(out, prompt->break_text, strlen(prompt->break_text), e))) {
+            return false;
+        }
+    }
+    return run->columns == 0 || put(out, prompt->end_text, strlen(prompt->end_text), e);
+}
+
 /* The prompt with every placeholder repeated, in the model's own spelling. */
 static bool expand(const llava_prompt *prompt, const char *image_text, llava_bytes *out,
                    llava_error *e)
@@ -89,11 +136,10 @@ static bool expand(const llava_prompt *prompt, const char *image_text, llava_byt
         if (!put(out, done, (size_t)(at - done), e)) {
             return false;
         }
-        size_t times = prompt->pictures == 0 ? 1 : prompt->counts[picture++];
-        for (size_t i = 0; i < times; i++) {
-            if (!put(out, image_text, strlen(image_text), e)) {
-                return false;
-            }
+        static const llava_image_run itself = {.count = 1};
+        const llava_image_run *run = prompt->pictures == 0 ? &itself : &prompt->runs[picture++];
+        if (!put_run(prompt, run, image_text, out, e)) {
+            return false;
         }
         at += length;
         done = at;
@@ -132,13 +178,33 @@ static bool check_count(const llava_prompt *prompt, const int64_t *ids, size_t n
 {
     size_t wanted = 0, found = 0;
     for (size_t i = 0; i < prompt->pictures; i++) {
-        wanted += prompt->counts[i]; /* each was put into a bounded text */
+        wanted += prompt->runs[i].count; /* each was put into a bounded text */
     }
     for (size_t i = 0; i < n; i++) {
         found += ids[i] == prompt->image_id;
     }
     return prompt->pictures == 0 || wanted == found ||
            llava_fail(e, "the prompt gives %zu image tokens, the pictures need %zu", found, wanted);
+}
+
+/* Breaks that the tokenizer does not know as one token would be torn apart silently. */
+static bool check_breaks(const llava_tokenizer *tokenizer, const llava_prompt *prompt,
+                         llava_error *e)
+{
+    bool rows = false;
+    for (size_t i = 0; i < prompt->pictures; i++) {
+        rows = rows || prompt->runs[i].columns > 0;
+    }
+    const char *texts[] = {prompt->break_text, prompt->end_text};
+    for (size_t i = 0; rows && i < 2; i++) {
+        if (llava_tokenizer_id_of(tokenizer, texts[i]) < 0) {
+            return llava_fail(e,
+                              "tokenizer.json: there is no token %.60s, which ends a row of a "
+                              "picture's patches",
+                              texts[i]);
+        }
+    }
+    return true;
 }
 
 /* Pictures and placeholders must match, and so must the image token's id. */
@@ -157,7 +223,7 @@ static bool check_prompt(const llava_tokenizer *tokenizer, const llava_prompt *p
                           "says %lld (image_token_index)",
                           image_text, (long long)id, (long long)prompt->image_id);
     }
-    return true;
+    return check_breaks(tokenizer, prompt, e);
 }
 
 bool llava_prompt_encode(const llava_tokenizer *tokenizer, const llava_token_plan *plan,

@@ -1,6 +1,8 @@
-/* A prompt with pictures to token ids (spec 6.1; transformers LlavaProcessor).
+/* A prompt with pictures to token ids (spec 6.1, 6.11; transformers LlavaProcessor,
+ * PixtralProcessor).
  *
  *   "USER: <image>\nWhat?"  ->  "USER: <image><image>...<image>\nWhat?"  ->  ids
+ *   "[INST][IMG]What?[/INST]"  ->  "[INST][IMG][IMG][IMG_BREAK][IMG][IMG][IMG_END]What?[/INST]"
  *
  * The placeholder's text is repeated once per row that the picture will fill, and the longer text
  * is what the tokenizer sees. */
@@ -13,21 +15,39 @@
 /* The placeholder that stands for a picture with any model. */
 #define LLAVA_PLACEHOLDER "<image>"
 
-/* How many placeholders a picture of height x width (of the processed pixels) gets:
- *   (height / patch) * (width / patch) + additional - (1 if the strategy is "default"),
+/* The class that expands the placeholders: the one that a file names, else PixtralProcessor for a
+ * Pixtral tower and LlavaProcessor for any other. */
+llava_processor_class llava_processor_class_of(const llava_processor *processor,
+                                               const llava_config *config);
+
+/* The model's placeholder: Pixtral's from its processor; LLaVA's from the tokenizer, else from the
+ * processor, else NULL. */
+const char *llava_image_text(const llava_processor *processor, const llava_config *config,
+                             const llava_tokenizer *tokenizer);
+
+/* What stands for one picture. */
+typedef struct {
+    size_t count;   /* placeholders: rows that the picture fills in the language model */
+    size_t columns; /* Pixtral: after so many comes a break, after the last the end; else 0 */
+} llava_image_run;
+
+/* How many placeholders a picture of height x width (of the processed pixels) gets.
+ *   LlavaProcessor: (height / patch) * (width / patch) + additional - (1 if strategy "default"),
  * patch, additional and strategy from the processor's config; without a processor_config.json from
- * the model's: its patch size and strategy, and additional = 1 for the class token. Refused: a
- * patch size of 0, no placeholder at all. one-less of 1 is 0. */
+ * the model's: its patch size and strategy, and additional = 1 for a CLIP tower's class token.
+ *   PixtralProcessor: height / patch rows of width / patch.
+ * Refused: a patch size of 0, no placeholder at all. one-less of 1 is 0. */
 bool llava_image_token_count(const llava_processor *processor, const llava_config *config,
-                             size_t height, size_t width, llava_image_count decision, size_t *count,
-                             llava_error *e);
+                             size_t height, size_t width, llava_image_count decision,
+                             llava_image_run *run, llava_error *e);
 
 typedef struct {
-    const char *text;       /* the prompt, NUL-terminated */
-    const char *image_text; /* the model's placeholder; NULL for LLAVA_PLACEHOLDER alone */
-    int64_t image_id;       /* the model's image_token_index */
-    const size_t *counts;   /* one per picture, from llava_image_token_count */
+    const char *text;            /* the prompt, NUL-terminated */
+    const char *image_text;      /* the model's placeholder; NULL for LLAVA_PLACEHOLDER alone */
+    int64_t image_id;            /* the model's image_token_index */
+    const llava_image_run *runs; /* one per picture, from llava_image_token_count */
     size_t pictures;
+    const char *break_text, *end_text; /* Pixtral's; may be NULL where no run has columns */
 } llava_prompt;
 
 /* How many placeholders (image_text or LLAVA_PLACEHOLDER) the prompt holds. */

@@ -852,7 +852,9 @@ static void missing_keys_of_an_image_processor_have_clips_defaults(void **state)
         assert_true(p.mean[0] == 0.48145466 && p.mean[2] == 0.40821073);
         assert_true(p.std[0] == 0.26862954 && p.std[2] == 0.27577711);
         assert_false(p.has_processor);
-        assert_string_equal(p.image_token, "<image>");
+        assert_string_equal(p.image_token, "");
+        assert_int_equal(p.class, LLAVA_PROCESSOR_UNNAMED);
+        assert_int_equal(p.grid_height, 0);
     }
 }
 
@@ -870,6 +872,75 @@ static void sizes_come_in_four_forms(void **state)
     assert_true(p.shortest_edge == 0 && p.resize_height == 3 && p.resize_width == 4);
     p = processor_of(NULL, "{\"size\":9,\"default_to_square\":true}");
     assert_true(p.shortest_edge == 0 && p.resize_height == 9 && p.resize_width == 9);
+}
+
+static void siglips_processor_takes_both_edges(void **state)
+{
+    (void)state;
+    /* as llava-interleave's folder has it */
+    llava_processor p = processor_of(
+        NULL,
+        "{\"do_convert_rgb\":null,\"do_normalize\":true,\"do_rescale\":true,\"do_resize\":true,"
+        "\"image_mean\":[0.5,0.5,0.5],\"image_processor_type\":\"SiglipImageProcessor\","
+        "\"image_std\":[0.5,0.5,0.5],\"processor_class\":\"LlavaProcessor\",\"resample\":3,"
+        "\"rescale_factor\":0.00392156862745098,\"size\":{\"height\":384,\"width\":384}}");
+    assert_int_equal(p.images, LLAVA_IMAGES_SIGLIP);
+    assert_int_equal(p.class, LLAVA_PROCESSOR_LLAVA);
+    assert_true(p.do_resize && !p.do_center_crop && !p.do_pad);
+    assert_true(p.shortest_edge == 0 && p.resize_height == 384 && p.resize_width == 384);
+    p = processor_of(NULL, "{\"image_processor_type\":\"SiglipImageProcessorFast\"}");
+    assert_true(p.resize_height == 224 && p.resize_width == 224 && p.crop_height == 0);
+    assert_true(p.mean[0] == 0.5 && p.mean[2] == 0.5 && p.std[0] == 0.5 && p.std[2] == 0.5);
+    p = processor_of(NULL, "{\"image_processor_type\":\"SiglipImageProcessor\",\"size\":9}");
+    assert_true(p.shortest_edge == 9 && p.resize_height == 0); /* default_to_square is false */
+}
+
+static void pixtrals_processor_takes_whole_patches(void **state)
+{
+    (void)state;
+    /* as pixtral-12b's folder has it */
+    llava_processor p = processor_of(
+        "{\"image_break_token\":\"[IMG_BREAK]\",\"image_end_token\":\"[IMG_END]\","
+        "\"image_token\":\"[IMG]\",\"patch_size\":16,\"processor_class\":\"PixtralProcessor\"}",
+        "{\"do_convert_rgb\":true,\"do_normalize\":true,\"do_rescale\":true,\"do_resize\":true,"
+        "\"image_mean\":[0.48145466,0.4578275,0.40821073],\"image_processor_type\":"
+        "\"PixtralImageProcessor\",\"image_std\":[0.26862954,0.26130258,0.27577711],"
+        "\"patch_size\":{\"height\":14,\"width\":14},\"processor_class\":\"PixtralProcessor\","
+        "\"resample\":3,\"rescale_factor\":0.00392156862745098,\"size\":{\"longest_edge\":1024}}");
+    assert_int_equal(p.images, LLAVA_IMAGES_PIXTRAL);
+    assert_int_equal(p.class, LLAVA_PROCESSOR_PIXTRAL);
+    assert_true(p.do_pad && !p.do_center_crop);
+    assert_true(p.resize_height == 1024 && p.resize_width == 1024 && p.shortest_edge == 0);
+    assert_true(p.grid_height == 16 && p.grid_width == 16); /* the processor's wins */
+    assert_true(p.has_processor && p.patch_size == 16);
+    assert_string_equal(p.image_token, "[IMG]");
+    assert_string_equal(p.image_end_token, "[IMG_END]");
+    const char *bare = "{\"image_processor_type\":\"PixtralImageProcessor\"}";
+    p = processor_of("{\"processor_class\":\"PixtralProcessor\",\"patch_size\":14,"
+                     "\"spatial_merge_size\":2}",
+                     bare);
+    assert_true(p.patch_size == 28 && p.grid_width == 28);
+    p = processor_of("{\"processor_class\":\"PixtralProcessor\"}", bare);
+    assert_true(p.has_processor && p.patch_size == 16 && p.grid_height == 16);
+    p = processor_of(NULL, "{\"image_processor_type\":\"PixtralImageProcessor\",\"size\":64,"
+                           "\"patch_size\":8}");
+    assert_true(p.class == LLAVA_PROCESSOR_UNNAMED && !p.has_processor);
+    assert_true(p.resize_height == 64 && p.resize_width == 64 && p.grid_height == 8);
+    p = processor_of("{\"processor_class\":\"LlavaProcessor\",\"patch_size\":4}", bare);
+    assert_true(p.patch_size == 4 && p.grid_height == 16);
+}
+
+/* A folder may have taken the processor of another model along with its image processor. */
+static void a_class_beside_the_image_processor_counts_if_it_is_known(void **state)
+{
+    (void)state;
+    llava_processor p = processor_of(NULL, "{\"processor_class\":\"CLIPProcessor\"}");
+    assert_int_equal(p.class, LLAVA_PROCESSOR_UNNAMED);
+    p = processor_of("{\"patch_size\":3}", "{\"processor_class\":\"LlavaProcessor\"}");
+    assert_int_equal(p.class, LLAVA_PROCESSOR_LLAVA);
+    p = processor_of("{\"processor_class\":\"LlavaProcessor\"}",
+                     "{\"processor_class\":\"PixtralProcessor\"}");
+    assert_int_equal(p.class, LLAVA_PROCESSOR_LLAVA);
 }
 
 static void steps_and_numbers_are_read(void **state)
@@ -932,18 +1003,24 @@ static void the_processors_counts_are_read(void **state)
 static void image_processors_that_are_not_supported_are_named(void **state)
 {
     (void)state;
-    const char *types[] = {"SiglipImageProcessor", "PixtralImageProcessor",
-                           "LlavaNextImageProcessor", "CLIPImageProcessorX", ""};
+    const char *types[] = {"ViTImageProcessor", "LlavaNextImageProcessor", "CLIPImageProcessorX",
+                           "SiglipFeatureExtractor", ""};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         char json[100], message[100];
         snprintf(json, sizeof json, "{\"image_processor_type\":\"%s\"}", types[i]);
-        snprintf(message, sizeof message, "image_processor_type: '%s' is not supported yet",
+        snprintf(message, sizeof message, "image_processor_type: '%s' is not supported (",
                  types[i]);
         refused_image(json, message);
     }
+    refused_image("{\"image_processor_type\":\"X\"}",
+                  "(supported: CLIPImageProcessor, LlavaImageProcessor, SiglipImageProcessor, "
+                  "PixtralImageProcessor)");
     refused_image("{\"feature_extractor_type\":\"ViTFeatureExtractor\"}", "feature_extractor_type");
+    refused_processor("{\"processor_class\":\"LlavaNextProcessor\"}",
+                      "/processor_config.json: processor_class: 'LlavaNextProcessor' is not "
+                      "supported (supported: LlavaProcessor, PixtralProcessor)");
     refused_processor("{\"processor_class\":\"PixtralProcessor\"}",
-                      "/processor_config.json: processor_class: 'PixtralProcessor'");
+                      "PixtralProcessor needs a PixtralImageProcessor");
 }
 
 static void image_processor_values_that_cannot_be_are_refused(void **state)
@@ -968,10 +1045,18 @@ static void image_processor_values_that_cannot_be_are_refused(void **state)
         {"{\"image_mean\":[1,2,\"3\"]}", "image_mean: must hold numbers"},
         {"{\"image_std\":[1,0,1]}", "image_std: must hold positive numbers"},
         {"{\"do_resize\":1}", "do_resize: must be true or false"},
-        {"{\"do_convert_rgb\":false}", "do_convert_rgb: false is not supported yet"},
+        {"{\"image_processor_type\":\"PixtralImageProcessor\",\"size\":{\"shortest_edge\":3}}",
+         "size: must hold longest_edge, or height and width"},
+        {"{\"size\":{\"longest_edge\":3}}", "longest_edge is for PixtralImageProcessor only"},
+        {"{\"image_processor_type\":\"PixtralImageProcessor\",\"patch_size\":0}",
+         "patch_size: must be from 1"},
+        {"{\"image_processor_type\":\"PixtralImageProcessor\",\"patch_size\":{\"height\":2}}",
+         "patch_size: must hold"},
+        {"{\"image_processor_type\":\"SiglipImageProcessor\",\"do_center_crop\":true}",
+         "crop_size: is missing, and do_center_crop is true"},
         {"{\"use_square_size\":true}", "use_square_size: true is not supported yet"},
         {"{\"image_processor_type\":\"CLIPImageProcessor\",\"do_pad\":true}",
-         "do_pad: is supported in LlavaImageProcessor only"},
+         "do_pad: is supported in LlavaImageProcessor and PixtralImageProcessor"},
         {"[]", "must be an object"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -988,6 +1073,9 @@ static void processor_values_that_cannot_be_are_refused(void **state)
     refused_processor("{\"num_additional_image_tokens\":1000000}", "must be at most 16384");
     refused_processor("{\"vision_feature_select_strategy\":\"cls\"}",
                       "vision_feature_select_strategy: must be 'default' or 'full'");
+    refused_processor("{\"image_break_token\":\"\"}", "image_break_token: must have 1 to 127");
+    refused_processor("{\"processor_class\":\"PixtralProcessor\",\"spatial_merge_size\":0}",
+                      "spatial_merge_size: must be from 1 to 16384");
     refused_processor("{\"image_token\":\"\"}", "image_token: must have 1 to 127 bytes");
     char json[400];
     snprintf(json, sizeof json, "{\"image_token\":\"%0128d\"}", 0);
@@ -1045,6 +1133,9 @@ int main(void)
         cmocka_unit_test(keys_that_change_greedy_decoding_are_reported),
         cmocka_unit_test(missing_keys_of_an_image_processor_have_clips_defaults),
         cmocka_unit_test(sizes_come_in_four_forms),
+        cmocka_unit_test(siglips_processor_takes_both_edges),
+        cmocka_unit_test(pixtrals_processor_takes_whole_patches),
+        cmocka_unit_test(a_class_beside_the_image_processor_counts_if_it_is_known),
         cmocka_unit_test(steps_and_numbers_are_read),
         cmocka_unit_test(null_is_a_value_in_an_image_processor),
         cmocka_unit_test(the_nested_image_processor_wins),

@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "picture_vectors.h"
+#include "support.h"
+#include "torchvision_vectors.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
@@ -75,11 +77,10 @@ static void the_rows_of_the_specification(void **state)
     check_row(ends, COUNT(ends), ends_to_3, COUNT(ends_to_3));
 }
 
-static void every_filter_resizes_to_the_bytes_of_pillow_and_torch(void **state)
+static void check_resizes(const resize_vector *vectors, size_t n)
 {
-    (void)state;
-    for (size_t i = 0; i < COUNT(resize_vectors); i++) {
-        const resize_vector *v = &resize_vectors[i];
+    for (size_t i = 0; i < n; i++) {
+        const resize_vector *v = &vectors[i];
         llava_picture picture = picture_of(v->height, v->width);
         llava_resampling how = bicubic;
         how.filter = v->filter;
@@ -91,6 +92,13 @@ static void every_filter_resizes_to_the_bytes_of_pillow_and_torch(void **state)
         llava_plane_free(&out);
         llava_picture_free(&picture);
     }
+}
+
+static void every_filter_resizes_to_the_bytes_of_pillow_and_torch(void **state)
+{
+    (void)state;
+    check_resizes(resize_vectors, COUNT(resize_vectors));
+    check_resizes(torchvision_resizes, COUNT(torchvision_resizes));
 }
 
 /* The planted errors that the vectors above must be able to see. */
@@ -168,23 +176,69 @@ static llava_image_stages processed(const llava_processor *processor, llava_imag
     return stages;
 }
 
+static llava_processor processor_of(const char *json)
+{
+    support_folder folder = support_folder_new();
+    support_write_text(&folder, "preprocessor_config.json", json);
+    llava_processor p;
+    llava_error e;
+    if (!llava_processor_read(&p, folder.path, &e)) {
+        fail_msg("%s", e.text);
+    }
+    support_folder_remove(&folder);
+    return p;
+}
+
+/* Whether the vector's picture gives its bits under this plan. */
+static bool gives_bits(const value_vector *v, llava_image_plan plan)
+{
+    llava_processor p = processor_of(v->processor);
+    llava_picture picture = picture_of(v->height, v->width);
+    llava_image_stages stages = processed(&p, plan, &picture);
+    bool same =
+        stages.height == v->new_height && stages.width == v->new_width &&
+        memcmp(stages.pixel_values, v->bits, 3 * v->new_height * v->new_width * sizeof(float)) == 0;
+    bool squares = p.do_pad && p.images == LLAVA_IMAGES_LLAVA;
+    assert_int_equal(stages.stage[LLAVA_STAGE_PADDED].rgb != NULL, squares);
+    assert_int_equal(stages.stage[LLAVA_STAGE_RESIZED].rgb != NULL, p.do_resize);
+    assert_int_equal(stages.stage[LLAVA_STAGE_CROPPED].rgb != NULL, p.do_center_crop);
+    llava_image_stages_free(&stages);
+    llava_picture_free(&picture);
+    return same;
+}
+
+static const llava_image_plan fast = {.resize_rounding = LLAVA_RESIZE_TORCHVISION,
+                                      .crop_rounding = LLAVA_CROP_TRUNC};
+
 static void pixel_values_are_those_of_transformers_to_the_last_bit(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(value_vectors); i++) {
-        const value_vector *v = &value_vectors[i];
-        llava_processor p = clip_of(v->shortest_edge, v->crop_height, v->crop_width);
-        p.do_pad = v->pad;
-        llava_picture picture = picture_of(v->height, v->width);
-        llava_image_stages stages = processed(&p, (llava_image_plan){0}, &picture);
-        assert_int_equal(stages.height, v->crop_height);
-        assert_int_equal(stages.width, v->crop_width);
-        assert_memory_equal(stages.pixel_values, v->bits,
-                            3 * v->crop_height * v->crop_width * sizeof(float));
-        assert_int_equal(stages.stage[LLAVA_STAGE_PADDED].rgb != NULL, v->pad);
-        llava_image_stages_free(&stages);
-        llava_picture_free(&picture);
+    assert_int_equal(COUNT(pil_vectors), COUNT(torchvision_vectors));
+    for (size_t i = 0; i < COUNT(pil_vectors); i++) {
+        if (!gives_bits(&pil_vectors[i], (llava_image_plan){0})) {
+            fail_msg("%s: other bits", pil_vectors[i].name);
+        }
+        if (!gives_bits(&torchvision_vectors[i], fast)) {
+            fail_msg("%s: other bits", torchvision_vectors[i].name);
+        }
     }
+}
+
+/* Both backends differ in every processor, if only in the last bits, and trunc is needed where the
+ * picture is smaller than the crop. */
+static void the_backends_are_told_apart(void **state)
+{
+    (void)state;
+    size_t cropped_otherwise = 0;
+    for (size_t i = 0; i < COUNT(pil_vectors); i++) {
+        if (gives_bits(&torchvision_vectors[i], (llava_image_plan){0}) !=
+            (strstr(torchvision_vectors[i].name, "not_scaled") != NULL)) {
+            fail_msg("%s: not told apart", torchvision_vectors[i].name);
+        }
+        llava_image_plan floor = {.resize_rounding = LLAVA_RESIZE_TORCHVISION};
+        cropped_otherwise += !gives_bits(&torchvision_vectors[i], floor);
+    }
+    assert_int_equal(cropped_otherwise, 1);
 }
 
 static bool same_values(const llava_image_stages *a, const llava_image_stages *b)
@@ -472,6 +526,7 @@ int main(void)
         cmocka_unit_test(every_filter_resizes_to_the_bytes_of_pillow_and_torch),
         cmocka_unit_test(the_vectors_see_a_wrong_filter_rounding_or_pass_order),
         cmocka_unit_test(pixel_values_are_those_of_transformers_to_the_last_bit),
+        cmocka_unit_test(the_backends_are_told_apart),
         cmocka_unit_test(every_wrong_decision_changes_the_values),
         cmocka_unit_test(the_longer_edge_is_cut_off_or_rounded),
         cmocka_unit_test(padding_puts_the_spare_row_behind_and_cropping_before),

@@ -14,7 +14,9 @@
 /* Characters as tokens, <s> in front, a blank in front of every segment: ids are easy to read. */
 static const char tokenizer_json[] =
     "{\"added_tokens\":[{\"id\":1,\"content\":\"<s>\",\"special\":true},{\"id\":7,\"content\":"
-    "\"<image>\",\"special\":true},{\"id\":8,\"content\":\"[IMG]\",\"special\":true}],"
+    "\"<image>\",\"special\":true},{\"id\":8,\"content\":\"[IMG]\",\"special\":true},{\"id\":9,"
+    "\"content\":\"[BREAK]\",\"special\":true},"
+    "{\"id\":10,\"content\":\"[END]\",\"special\":true}],"
     "\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\" \"},\"post_processor\":{\"type\":"
     "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":"
     "\"A\"}}],\"special_tokens\":{\"<s>\":{\"ids\":[1]}}},\"model\":{\"vocab\":{\"<unk>\":0,"
@@ -72,22 +74,23 @@ static void placeholders_become_as_many_as_the_picture_has_rows(void **state)
 {
     (void)state;
     const llava_token_plan plan = {.bos = LLAVA_BOS_CONFIG};
-    const size_t counts[] = {3, 1};
-    llava_prompt prompt = {"a<image>b<image>", "<image>", 7, counts, 2};
+    const llava_image_run counts[] = {{3, 0}, {1, 0}};
+    llava_prompt prompt = {"a<image>b<image>", "<image>", 7, counts, 2, NULL, NULL};
     assert_int_equal(llava_prompt_placeholders(&prompt), 2);
     gives(&plan, &prompt, IDS(1, 2, 3, 7, 7, 7, 2, 4, 7));
-    gives(&plan, &(llava_prompt){"ab", NULL, 7, NULL, 0}, IDS(1, 2, 3, 4));
-    gives(&plan, &(llava_prompt){"", NULL, 7, NULL, 0}, IDS(1));
+    gives(&plan, &(llava_prompt){"ab", NULL, 7, NULL, 0, NULL, NULL}, IDS(1, 2, 3, 4));
+    gives(&plan, &(llava_prompt){"", NULL, 7, NULL, 0, NULL, NULL}, IDS(1));
 }
 
 static void the_general_placeholder_works_for_any_model(void **state)
 {
     (void)state;
     const llava_token_plan plan = {.bos = LLAVA_BOS_CONFIG};
-    const size_t counts[] = {2, 1};
-    gives(&plan, &(llava_prompt){"<image>a[IMG]", "[IMG]", 8, counts, 2}, IDS(1, 8, 8, 2, 3, 8));
+    const llava_image_run counts[] = {{2, 0}, {1, 0}};
+    gives(&plan, &(llava_prompt){"<image>a[IMG]", "[IMG]", 8, counts, 2, NULL, NULL},
+          IDS(1, 8, 8, 2, 3, 8));
     /* without pictures nothing is expanded, and the model's own token is what stands there */
-    llava_prompt bare = {"<image>a", "[IMG]", 8, NULL, 0};
+    llava_prompt bare = {"<image>a", "[IMG]", 8, NULL, 0, NULL, NULL};
     gives(&plan, &bare, IDS(1, 8, 2, 3));
     assert_int_equal(llava_prompt_placeholders(&bare), 1);
 }
@@ -96,42 +99,46 @@ static void bos_in_every_segment_follows_each_picture(void **state)
 {
     (void)state;
     const llava_token_plan plan = {.bos = LLAVA_BOS_EVERY_SEGMENT}, none = {.bos = LLAVA_BOS_NONE};
-    const size_t counts[] = {2, 1, 1};
-    gives(&plan, &(llava_prompt){"a<image><image>b<image>", NULL, 7, counts, 3},
+    const llava_image_run counts[] = {{2, 0}, {1, 0}, {1, 0}};
+    gives(&plan, &(llava_prompt){"a<image><image>b<image>", NULL, 7, counts, 3, NULL, NULL},
           IDS(1, 2, 3, 7, 7, 7, 1, 2, 4, 7));
-    gives(&plan, &(llava_prompt){"<image>b", NULL, 7, counts + 1, 1}, IDS(1, 7, 1, 2, 4));
-    gives(&none, &(llava_prompt){"a<image>b", NULL, 7, counts, 1}, IDS(2, 3, 7, 7, 2, 4));
+    gives(&plan, &(llava_prompt){"<image>b", NULL, 7, counts + 1, 1, NULL, NULL},
+          IDS(1, 7, 1, 2, 4));
+    gives(&none, &(llava_prompt){"a<image>b", NULL, 7, counts, 1, NULL, NULL},
+          IDS(2, 3, 7, 7, 2, 4));
 }
 
 static void other_numbers_of_pictures_are_refused_with_both(void **state)
 {
     (void)state;
-    const size_t counts[] = {1, 1, 1};
-    refused(&(llava_prompt){"a<image>", NULL, 7, counts, 3}, "1 placeholders (<image>) for 3");
-    refused(&(llava_prompt){"<image><image>", NULL, 7, counts, 1},
+    const llava_image_run counts[] = {{1, 0}, {1, 0}, {1, 0}};
+    refused(&(llava_prompt){"a<image>", NULL, 7, counts, 3, NULL, NULL},
+            "1 placeholders (<image>) for 3");
+    refused(&(llava_prompt){"<image><image>", NULL, 7, counts, 1, NULL, NULL},
             "2 placeholders (<image>) for 1");
-    refused(&(llava_prompt){"a", NULL, 7, counts, 1}, "0 placeholders (<image>) for 1");
+    refused(&(llava_prompt){"a", NULL, 7, counts, 1, NULL, NULL}, "0 placeholders (<image>) for 1");
 }
 
 static void an_image_token_with_another_id_is_refused(void **state)
 {
     (void)state;
-    const size_t counts[] = {1}, huge[] = {(size_t)1 << 40};
-    refused(&(llava_prompt){"a<image>", NULL, 99, counts, 1},
+    const llava_image_run counts[] = {{1, 0}}, huge[] = {{(size_t)1 << 40, 0}};
+    refused(&(llava_prompt){"a<image>", NULL, 99, counts, 1, NULL, NULL},
             "has the id 7, but config.json says 99");
-    refused(&(llava_prompt){"a<image>", "<img>", 7, counts, 1}, "has the id -1");
-    refused(&(llava_prompt){"a<image>", "d", 6, huge, 1}, "grows beyond the limit");
+    refused(&(llava_prompt){"a<image>", "<img>", 7, counts, 1, NULL, NULL}, "has the id -1");
+    refused(&(llava_prompt){"a<image>", "d", 6, huge, 1, NULL, NULL}, "grows beyond the limit");
     /* a literal <s><image> would be fine; the general placeholder inside of a longer one is not cut
      */
-    refused(&(llava_prompt){"<image>", "", 7, counts, 1}, "has the id -1");
+    refused(&(llava_prompt){"<image>", "", 7, counts, 1, NULL, NULL}, "has the id -1");
 }
 
 static void image_tokens_outside_of_placeholders_are_refused(void **state)
 {
     (void)state;
-    const size_t counts[] = {1};
+    const llava_image_run counts[] = {{1, 0}};
     /* "d" is the image token here: no placeholder text can be told from it, all three count */
-    refused(&(llava_prompt){"d<image>d", "d", 6, counts, 1}, "3 placeholders (d) for 1");
+    refused(&(llava_prompt){"d<image>d", "d", 6, counts, 1, NULL, NULL},
+            "3 placeholders (d) for 1");
 }
 
 /* ---- Counts ---- */
@@ -140,10 +147,11 @@ static size_t counted(const llava_processor *p, size_t height, size_t width,
                       llava_image_count decision)
 {
     llava_config config = {.vision = {.patch_size = 14}, .select = LLAVA_SELECT_DEFAULT};
-    size_t n;
+    llava_image_run run;
     llava_error e;
-    assert_true(llava_image_token_count(p, &config, height, width, decision, &n, &e));
-    return n;
+    assert_true(llava_image_token_count(p, &config, height, width, decision, &run, &e));
+    assert_int_equal(run.columns, 0);
+    return run.count;
 }
 
 static void counts_are_those_of_the_processor(void **state)
@@ -167,12 +175,59 @@ static void counts_are_those_of_the_processor(void **state)
     assert_int_equal(counted(&none, 336, 336, LLAVA_COUNT_EXACT), 576);
 }
 
+static void without_a_processor_file_the_tower_decides(void **state)
+{
+    (void)state;
+    llava_processor none = {0};
+    llava_config c = {.vision = {.patch_size = 14, .tower = LLAVA_TOWER_SIGLIP},
+                      .select = LLAVA_SELECT_FULL};
+    llava_image_run run;
+    llava_error e;
+    assert_true(llava_image_token_count(&none, &c, 384, 384, LLAVA_COUNT_EXACT, &run, &e));
+    assert_true(run.count == 729 && run.columns == 0); /* no class token to add */
+    c.vision.tower = LLAVA_TOWER_PIXTRAL;
+    c.vision.patch_size = 16;
+    assert_true(llava_image_token_count(&none, &c, 32, 48, LLAVA_COUNT_EXACT, &run, &e));
+    assert_true(run.count == 6 && run.columns == 3);
+    none.class = LLAVA_PROCESSOR_LLAVA; /* named after all */
+    assert_true(llava_image_token_count(&none, &c, 32, 48, LLAVA_COUNT_EXACT, &run, &e));
+    assert_true(run.count == 6 && run.columns == 0);
+}
+
+/* JoyCaption's folder adds 1 and takes it away again, on a tower without a class token. */
+static void additional_tokens_and_strategy_are_taken_as_written(void **state)
+{
+    (void)state;
+    llava_processor p = {.has_processor = true,
+                         .class = LLAVA_PROCESSOR_LLAVA,
+                         .patch_size = 14,
+                         .additional_tokens = 1,
+                         .select = LLAVA_SELECT_DEFAULT};
+    assert_int_equal(counted(&p, 384, 384, LLAVA_COUNT_EXACT), 729);
+}
+
+static void pixtral_breaks_rows_and_ends_the_picture(void **state)
+{
+    (void)state;
+    const llava_token_plan plan = {.bos = LLAVA_BOS_CONFIG};
+    const llava_image_run runs[] = {{6, 3}, {1, 1}, {2, 1}};
+    llava_prompt prompt = {"[IMG]d[IMG][IMG]", "[IMG]", 8, runs, 3, "[BREAK]", "[END]"};
+    gives(&plan, &prompt, IDS(1, 8, 8, 8, 9, 8, 8, 8, 10, 2, 6, 8, 10, 8, 9, 8, 10));
+    const llava_image_run wrong[] = {{5, 3}, {7, 3}};
+    gives(&plan, &(llava_prompt){"[IMG]", "[IMG]", 8, wrong, 1, "[BREAK]", "[END]"},
+          IDS(1, 8, 8, 8, 9, 8, 8, 10));
+    gives(&plan, &(llava_prompt){"[IMG]", "[IMG]", 8, wrong + 1, 1, "[BREAK]", "[END]"},
+          IDS(1, 8, 8, 8, 9, 8, 8, 8, 9, 8, 10));
+    refused(&(llava_prompt){"[IMG]", "[IMG]", 8, runs, 1, "[BRK]", "[END]"},
+            "tokenizer.json: there is no token [BRK]");
+}
+
 static void impossible_counts_are_refused(void **state)
 {
     (void)state;
     llava_processor p = {.has_processor = true, .select = LLAVA_SELECT_DEFAULT};
     llava_config config = {0};
-    size_t n;
+    llava_image_run n;
     llava_error e;
     assert_false(llava_image_token_count(&p, &config, 336, 336, LLAVA_COUNT_EXACT, &n, &e));
     support_says(&e, "patch_size is missing");
@@ -193,6 +248,9 @@ int main(void)
         cmocka_unit_test(an_image_token_with_another_id_is_refused),
         cmocka_unit_test(image_tokens_outside_of_placeholders_are_refused),
         cmocka_unit_test(counts_are_those_of_the_processor),
+        cmocka_unit_test(without_a_processor_file_the_tower_decides),
+        cmocka_unit_test(additional_tokens_and_strategy_are_taken_as_written),
+        cmocka_unit_test(pixtral_breaks_rows_and_ends_the_picture),
         cmocka_unit_test(impossible_counts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

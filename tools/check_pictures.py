@@ -4,16 +4,18 @@
     python3 tools/check_pictures.py [--cases N] [--seed S] [--cc CC]
 
 Builds ref/'s picture files into a shared library in a temporary folder, calls them through ctypes,
-and compares: every resampling filter with Pillow's Image.resize; pixel_values with transformers'
-CLIPImageProcessorPil and LlavaImageProcessorPil; torchvision's rounding with
-torch.nn.functional.interpolate on uint8 (the same kernel); PNG files of every kind with
-transformers' load_image and with Pillow. Needs Pillow, numpy, torch and transformers.
-Exits 1 when anything differs.
+and compares: every resampling filter with Pillow's Image.resize; pixel_values with the image
+processors that transformers loads for the same preprocessor_config.json; torchvision's rounding
+with torch.nn.functional.interpolate on uint8 (the same kernel); PNG and JPEG files of every kind
+with transformers' load_image and with Pillow. Needs Pillow, numpy, torch and transformers.
+Where torchvision is installed, too, `--only torchvision` compares its processors with
+image.resize_rounding=torchvision. Exits 1 when anything differs.
 """
 
 import argparse
 import ctypes
 import io
+import json
 import pathlib
 import random
 import struct
@@ -29,8 +31,8 @@ from PIL import Image
 import jpeg_files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SOURCES = ["error", "file", "elementary", "exif", "png", "jpeg", "picture", "picture_file",
-           "resample"]
+SOURCES = ["error", "file", "elementary", "exif", "json", "png", "jpeg", "picture", "picture_file",
+           "processor_config", "resample"]
 
 
 class Picture(ctypes.Structure):
@@ -48,21 +50,25 @@ class Resampling(ctypes.Structure):
 
 
 class Processor(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_bool) for n in
+    _fields_ = [("images", ctypes.c_int)] + \
+               [(n, ctypes.c_bool) for n in
                 ("do_pad", "do_resize", "do_center_crop", "do_rescale", "do_normalize")] + \
                [(n, ctypes.c_size_t) for n in
-                ("shortest_edge", "resize_height", "resize_width", "crop_height", "crop_width")] + \
+                ("shortest_edge", "resize_height", "resize_width", "grid_height", "grid_width",
+                 "crop_height", "crop_width")] + \
                [("resample", ctypes.c_int), ("rescale_factor", ctypes.c_double),
                 ("mean", ctypes.c_double * 3), ("std", ctypes.c_double * 3),
-                ("has_processor", ctypes.c_bool), ("patch_size", ctypes.c_size_t),
-                ("select", ctypes.c_int), ("additional_tokens", ctypes.c_size_t),
-                ("image_token", ctypes.c_char * 128)]
+                ("processor_class", ctypes.c_int), ("has_processor", ctypes.c_bool),
+                ("patch_size", ctypes.c_size_t), ("select", ctypes.c_int),
+                ("additional_tokens", ctypes.c_size_t), ("image_token", ctypes.c_char * 128),
+                ("image_break_token", ctypes.c_char * 128), ("image_end_token", ctypes.c_char * 128)]
 
 
 PLAN = ["channel_order", "geometry", "pad_color", "pad_align", "pad_order", "resize_filter",
         "antialias", "cubic_a", "resize_rounding", "resize_grid", "pass_order", "size_rounding", "crop_rounding",
         "alpha", "exif", "jpeg_upsampling", "jpeg_dct", "rescale", "normalize"]
 TORCHVISION, FLOAT, ONCE = 1, 2, 3
+TRUNC = 2
 
 
 class Plan(ctypes.Structure):
@@ -110,6 +116,14 @@ class Library:
             array_at(out.f64, (height, width, 3), ctypes.c_double)
         self.c.llava_plane_free(ctypes.byref(out))
         return got
+
+    def read_processor(self, folder):
+        """The image processor of a folder."""
+        processor, e = Processor(), Error()
+        if not self.c.llava_processor_read(ctypes.byref(processor), str(folder).encode(),
+                                           ctypes.byref(e)):
+            raise RuntimeError(e.text.decode())
+        return processor
 
     def process(self, processor, image, **decisions):
         image = np.ascontiguousarray(image)
@@ -224,61 +238,97 @@ def check_torch(lib, rng, cases, tally):
                      cases // 4, bad, f"(largest error {worst:.1e})")
 
 
-CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
-CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+def square(edge):
+    return {"height": edge, "width": edge}
 
 
-def processor_of(**options):
-    p = Processor(do_pad=False, do_resize=True, do_center_crop=True, do_rescale=True,
-                  do_normalize=True, resample=3, rescale_factor=0.00392156862745098)
-    p.mean[:] = options.pop("mean", CLIP_MEAN)
-    p.std[:] = options.pop("std", CLIP_STD)
-    for key, value in options.items():
-        setattr(p, key, value)
-    return p
+# preprocessor_config.json of every class; more than one size or step is of interest.
+PROCESSORS = {
+    "CLIP 56": dict(type="CLIP", size={"shortest_edge": 56}, crop_size=square(56)),
+    "CLIP 20, crop 33x28": dict(type="CLIP", size={"shortest_edge": 20},
+                                crop_size={"height": 33, "width": 28}),
+    "CLIP, crop only": dict(type="CLIP", do_resize=False, crop_size={"height": 40, "width": 31}),
+    "CLIP, no rescale": dict(type="CLIP", size={"shortest_edge": 24}, crop_size=square(24),
+                             do_rescale=False),
+    "CLIP, no normalise, bilinear": dict(type="CLIP", size={"shortest_edge": 24},
+                                         crop_size=square(24), do_normalize=False, resample=2),
+    "LLaVA, pad": dict(type="Llava", size={"shortest_edge": 56}, crop_size=square(56), do_pad=True),
+    "LLaVA, pad, both edges": dict(type="Llava", size={"height": 30, "width": 41}, do_pad=True,
+                                   do_center_crop=False),
+    "LLaVA, pad, other mean": dict(type="Llava", size={"shortest_edge": 17}, crop_size=square(15),
+                                   do_pad=True, image_mean=[0.1, 0.9, 0.999], image_std=[1, 2, 3]),
+    "LLaVA": dict(type="Llava", size=19, crop_size=17),
+    "SigLIP 42": dict(type="Siglip", size=square(42)),
+    "SigLIP 23x60, bilinear": dict(type="Siglip", size={"height": 23, "width": 60}, resample=2),
+    "SigLIP, shortest edge": dict(type="Siglip", size=31),
+    "SigLIP, crop": dict(type="Siglip", size={"shortest_edge": 31}, do_center_crop=True,
+                         crop_size=square(28)),
+    "SigLIP's default": dict(type="Siglip"),
+    "Pixtral 64": dict(type="Pixtral", size={"longest_edge": 64}, patch_size=square(16)),
+    "Pixtral 50, 7x9": dict(type="Pixtral", size={"longest_edge": 50},
+                            patch_size={"height": 7, "width": 9}),
+    "Pixtral 40x90": dict(type="Pixtral", size={"height": 40, "width": 90}, patch_size=8),
+    "Pixtral, lanczos": dict(type="Pixtral", size={"longest_edge": 33}, patch_size=4, resample=1),
+    "Pixtral, crop": dict(type="Pixtral", size={"longest_edge": 64}, patch_size=16,
+                          do_center_crop=True, crop_size=square(48)),
+}
 
 
-def check_values(lib, rng, cases, tally):
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-    from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
-    kinds = {
-        "CLIP 56": (CLIPImageProcessorPil(size={"shortest_edge": 56},
-                                          crop_size={"height": 56, "width": 56}),
-                    processor_of(shortest_edge=56, crop_height=56, crop_width=56)),
-        "CLIP 20, crop 33x28": (CLIPImageProcessorPil(size={"shortest_edge": 20},
-                                                      crop_size={"height": 33, "width": 28}),
-                                processor_of(shortest_edge=20, crop_height=33, crop_width=28)),
-        "crop only": (CLIPImageProcessorPil(do_resize=False, crop_size={"height": 40, "width": 31}),
-                      processor_of(do_resize=False, shortest_edge=224, crop_height=40,
-                                   crop_width=31)),
-        "LLaVA, pad": (LlavaImageProcessorPil(do_pad=True, size={"shortest_edge": 56},
-                                              crop_size={"height": 56, "width": 56}),
-                       processor_of(do_pad=True, shortest_edge=56, crop_height=56, crop_width=56)),
-        "SigLIP-like": (CLIPImageProcessorPil(size={"height": 42, "width": 42}, do_center_crop=False,
-                                              image_mean=[0.5] * 3, image_std=[0.5] * 3),
-                        processor_of(resize_height=42, resize_width=42, do_center_crop=False,
-                                     mean=[0.5] * 3, std=[0.5] * 3)),
-        "no rescale": (CLIPImageProcessorPil(size={"shortest_edge": 24}, do_rescale=False,
-                                             crop_size={"height": 24, "width": 24}),
-                       processor_of(shortest_edge=24, crop_height=24, crop_width=24,
-                                    do_rescale=False)),
-        "no normalise, bilinear": (CLIPImageProcessorPil(size={"shortest_edge": 24}, resample=2,
-                                                         do_normalize=False,
-                                                         crop_size={"height": 24, "width": 24}),
-                                   processor_of(shortest_edge=24, crop_height=24, crop_width=24,
-                                                do_normalize=False, resample=2)),
-    }
-    for name, (theirs, ours) in kinds.items():
-        bad = []
+def their_processor(folder, options, backend):
+    """The folder's image processor by the class that transformers loads for it."""
+    from transformers import AutoImageProcessor
+    options = dict(options)
+    options["image_processor_type"] = options.pop("type") + "ImageProcessor"
+    (pathlib.Path(folder) / "preprocessor_config.json").write_text(json.dumps(options))
+    return AutoImageProcessor.from_pretrained(folder, backend=backend)
+
+
+def one_picture(theirs, image, tensors):
+    values = theirs(images=Image.fromarray(image), return_tensors=tensors)
+    return np.asarray(values["pixel_values"])[0].astype(np.float32)
+
+
+def check_processors(lib, rng, cases, tally, folder, backend):
+    """pixel_values of one picture, to the last bit. backend: pil or torchvision."""
+    for name, options in PROCESSORS.items():
+        theirs = their_processor(folder, options, backend)
+        assert theirs.backend == backend, theirs
+        ours = lib.read_processor(folder)
+        bad, nothing = [], 0
         for _ in range(cases):
             h, w = rng.randint(1, 130), rng.randint(1, 130)
             image = random_image(rng, h, w)
-            want = theirs(images=Image.fromarray(image), return_tensors="np")["pixel_values"][0]
-            got, _ = lib.process(ours, image)
-            want = want.astype(np.float32)
+            try:
+                want = one_picture(theirs, image, "np" if backend == "pil" else "pt")
+            except (ValueError, RuntimeError):  # no pixel left, or torch's own assertion
+                nothing += 1
+                continue
+            fast = backend == "torchvision"
+            got, _ = lib.process(ours, image, resize_rounding=TORCHVISION if fast else 0,
+                                 crop_rounding=TRUNC if fast else 0)
             if got.shape != want.shape or got.tobytes() != want.tobytes():
-                bad.append(f"{h}x{w}: shapes {got.shape} {want.shape}")
-        tally.report(f"pixel_values, {name} = transformers", cases, bad)
+                far = np.abs(got - want).max() if got.shape == want.shape else None
+                bad.append(f"{h}x{w}: shapes {got.shape} {want.shape}, {far}")
+        tally.report(f"pixel_values, {name} = transformers ({backend})", cases - nothing, bad,
+                     f"({nothing} that transformers fails on)" if nothing else "")
+
+
+def check_batches(lib, rng, cases, tally, folder):
+    """Pixtral pads a batch with zeros and gives the sizes."""
+    theirs = their_processor(folder, PROCESSORS["Pixtral 50, 7x9"], "pil")
+    ours, bad = lib.read_processor(folder), []
+    for _ in range(cases):
+        images = [random_image(rng, rng.randint(9, 99), rng.randint(9, 99)) for _ in range(3)]
+        want = theirs(images=[Image.fromarray(i) for i in images], return_tensors="np")
+        values = want["pixel_values"].astype(np.float32)
+        for i, image in enumerate(images):
+            got, _ = lib.process(ours, image)
+            padded = np.zeros(values[i].shape, np.float32)
+            padded[:, :got.shape[1], :got.shape[2]] = got
+            if padded.tobytes() != values[i].tobytes() or \
+                    tuple(want["image_sizes"][i]) != got.shape[1:]:
+                bad.append(str(image.shape))
+    tally.report("Pixtral, batches of 3 = transformers", cases, bad)
 
 
 def chunk(kind, data):
@@ -532,21 +582,25 @@ def main():
     parser.add_argument("--cc", default="cc")
     parser.add_argument("--only", default="resize,torch,values,png,damaged,jpeg")
     options = parser.parse_args()
+    only = options.only.split(",")
     warnings.simplefilter("ignore")
     rng, tally = random.Random(options.seed), Tally()
     with tempfile.TemporaryDirectory() as folder:
         lib = Library(build(options.cc, folder))
-        if "resize" in options.only:
+        if "resize" in only:
             check_resize(lib, rng, options.cases, tally)
-        if "torch" in options.only:
+        if "torch" in only:
             check_torch(lib, rng, options.cases // 4, tally)
-        if "values" in options.only:
-            check_values(lib, rng, 60, tally)
-        if "png" in options.only:
+        if "values" in only:
+            check_processors(lib, rng, 60, tally, folder, "pil")
+            check_batches(lib, rng, 40, tally, folder)
+        if "torchvision" in only:
+            check_processors(lib, rng, 60, tally, folder, "torchvision")
+        if "png" in only:
             check_png(lib, rng, options.cases, tally, folder)
-        if "damaged" in options.only:
+        if "damaged" in only:
             check_damaged(lib, rng, options.cases, tally)
-        if "jpeg" in options.only:
+        if "jpeg" in only:
             check_jpeg(lib, rng, options.cases, tally)
             check_saved_jpeg(lib, rng, options.cases // 2, tally)
             check_damaged_jpeg(lib, rng, options.cases, tally)

@@ -3,15 +3,19 @@
 tests/picture_vectors.h, from Pillow, transformers and torch.
 
     python3 tools/make_test_pictures.py
+    python3 tools/make_test_pictures.py --torchvision   # where torchvision is installed, only these
 
 The files good-*.png and odd-*.png (not quite right, and read all the same) come with the RGB bytes
 that transformers' load_image gives for them; bad-*.png are to be refused.
 """
 
 import io
+import json
 import pathlib
 import random
 import struct
+import sys
+import tempfile
 import warnings
 import zlib
 
@@ -21,11 +25,10 @@ import torch
 import transformers
 from PIL import Image
 from transformers.image_utils import load_image
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 import jpeg_files
-from check_pictures import CHANNELS, FILTERS, KINDS, chunk, make_png, on_background, tiff
+from check_pictures import CHANNELS, FILTERS, KINDS, chunk, make_png, on_background, one_picture, \
+    square, their_processor, tiff
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "tests" / "data" / "png"
@@ -336,28 +339,86 @@ def resize_vectors(out):
     out.append("static const resize_vector resize_vectors[] = {\n    " + ",\n    ".join(rows) + "};")
 
 
-def value_vectors(out):
-    clip = lambda edge, crop, **more: CLIPImageProcessorPil(
-        size={"shortest_edge": edge}, crop_size={"height": crop[0], "width": crop[1]}, **more)
-    cases = [
-        ("clip", clip(5, (5, 5)), (7, 11), False, 5, 5, 5),
-        ("clip_tall", clip(4, (4, 4)), (23, 9), False, 4, 4, 4),
-        ("crop_beyond", clip(3, (6, 5)), (4, 5), False, 3, 6, 5),
-        ("pad", LlavaImageProcessorPil(do_pad=True, size={"shortest_edge": 4},
-                                       crop_size={"height": 4, "width": 4}), (6, 9), True, 4, 4, 4),
-    ]
+# preprocessor_config.json of every class, and a picture's height and width.
+VALUES = {
+    "clip": (dict(type="CLIP", size={"shortest_edge": 5}, crop_size=square(5)), (7, 11)),
+    "clip_tall": (dict(type="CLIP", size={"shortest_edge": 4}, crop_size=square(4)), (23, 9)),
+    "clip_crop_beyond": (dict(type="CLIP", size={"shortest_edge": 3},
+                              crop_size={"height": 6, "width": 6}), (4, 5)),
+    "clip_bilinear": (dict(type="CLIP", size={"shortest_edge": 5}, crop_size=square(5), resample=2),
+                      (13, 8)),
+    "clip_not_scaled": (dict(type="CLIP", size={"shortest_edge": 4}, crop_size=square(4),
+                             do_rescale=False), (6, 7)),
+    "llava": (dict(type="Llava", size={"shortest_edge": 4}, crop_size=square(4)), (6, 9)),
+    "llava_pad": (dict(type="Llava", do_pad=True, size={"shortest_edge": 4}, crop_size=square(4)),
+                  (6, 9)),
+    "llava_pad_tall": (dict(type="Llava", do_pad=True, size={"height": 7, "width": 4},
+                            do_center_crop=False), (9, 4)),
+    "siglip": (dict(type="Siglip", size=square(6)), (9, 14)),
+    "siglip_larger": (dict(type="Siglip", size={"height": 7, "width": 5}), (3, 4)),
+    "pixtral": (dict(type="Pixtral", size={"longest_edge": 12}, patch_size=square(4)), (15, 21)),
+    "pixtral_as_it_is": (dict(type="Pixtral", size={"longest_edge": 12}, patch_size=square(4)),
+                         (8, 4)),
+    "pixtral_tall": (dict(type="Pixtral", size={"longest_edge": 9},
+                          patch_size={"height": 2, "width": 3}), (31, 7)),
+}
+
+
+def value_vectors(out, backend):
     rows = []
-    for name, processor, (h, w), padded, edge, ch, cw in cases:
-        values = processor(images=Image.fromarray(formula(h, w)), return_tensors="np")
-        bits = values["pixel_values"][0].astype(np.float32).reshape(-1).view(np.uint32)
-        out.append(f"static const uint32_t values_{name}[] = {{{c_bytes(bits, '0x%08x', 8)}}};")
-        rows.append(f'{{"{name}", {h}, {w}, {"true" if padded else "false"}, {edge}, {ch}, {cw}, '
-                    f"values_{name}}}")
-    out.append("static const value_vector value_vectors[] = {\n    " + ",\n    ".join(rows) + "};")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (options, (h, w)) in VALUES.items():
+            processor = their_processor(folder, options, backend)
+            assert processor.backend == backend
+            values = one_picture(processor, formula(h, w), "np" if backend == "pil" else "pt")
+            bits = values.reshape(-1).view(np.uint32)
+            label = f"{backend}_{name}"
+            out.append(f"static const uint32_t {label}[] = {{{c_bytes(bits, '0x%08x', 8)}}};")
+            text = (pathlib.Path(folder) / "preprocessor_config.json").read_text()
+            rows.append(f'{{"{label}", {json.dumps(text)}, {h}, {w}, {values.shape[1]}, '
+                        f"{values.shape[2]}, {label}}}")
+    out.append(f"static const value_vector {backend}_vectors[] = {{\n    " +
+               ",\n    ".join(rows) + "};")
+
+
+VALUE_VECTOR = """typedef struct {
+    const char *name, *processor; /* preprocessor_config.json */
+    size_t height, width, new_height, new_width;
+    const uint32_t *bits; /* of the float32 pixel_values */
+} value_vector;"""
+
+
+def torchvision_vectors():
+    """In an environment that has torchvision: tests/torchvision_vectors.h."""
+    import torchvision
+    out = [f"""/* Written by `tools/make_test_pictures.py --torchvision` from torchvision {torchvision.__version__.split("+")[0]},
+ * torch {torch.__version__.split("+")[0]} and transformers {transformers.__version__}: what the processors of the torchvision backend
+ * give for the pictures and processors of picture_vectors.h, and torchvision's own resize. */
+/* clang-format off */"""]
+    arrays, rows = [], []
+    from torchvision.transforms.v2 import functional
+    for name in ("bicubic", "bilinear"):
+        for (h, w), (oh, ow) in SIZES:
+            tensor = torch.from_numpy(formula(h, w)).permute(2, 0, 1).contiguous()
+            mode = functional.InterpolationMode(name)
+            pixels = functional.resize(tensor, [oh, ow], interpolation=mode, antialias=True)
+            label = f"torchvision_{name}_{h}x{w}_{oh}x{ow}"
+            pixels = pixels.permute(1, 2, 0).numpy()
+            arrays.append(f"static const uint8_t {label}[] = {{{c_bytes(pixels.reshape(-1))}}};")
+            rows.append(f"{{LLAVA_RESAMPLE_{name.upper()}, LLAVA_RESIZE_TORCHVISION, {h}, {w}, {oh}, "
+                        f"{ow}, {label}}}")
+    out += arrays
+    out.append("static const resize_vector torchvision_resizes[] = {\n    " + ",\n    ".join(rows) +
+               "};")
+    value_vectors(out, "torchvision")
+    (ROOT / "tests" / "torchvision_vectors.h").write_text("\n".join(out) + "\n")
 
 
 def main():
     warnings.simplefilter("ignore")
+    if "--torchvision" in sys.argv[1:]:
+        torchvision_vectors()
+        return
     FOLDER.mkdir(parents=True, exist_ok=True)
     out = [f"""/* Written by tools/make_test_pictures.py from Pillow {PIL.__version__}, transformers
  * {transformers.__version__} and torch {torch.__version__.split("+")[0]}. The pictures that are resized are picture_of() of
@@ -384,16 +445,10 @@ def main():
     llava_resize_rounding rounding;
     size_t height, width, new_height, new_width;
     const uint8_t *rgb;
-} resize_vector;
-typedef struct {
-    const char *name;
-    size_t height, width;
-    bool pad;
-    size_t shortest_edge, crop_height, crop_width;
-    const uint32_t *bits; /* of the float32 pixel_values */
-} value_vector;""")
+} resize_vector;""")
+    out.append(VALUE_VECTOR)
     resize_vectors(out)
-    value_vectors(out)
+    value_vectors(out, "pil")
     (ROOT / "tests" / "picture_vectors.h").write_text("\n".join(out) + "\n")
 
 

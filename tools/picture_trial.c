@@ -122,11 +122,13 @@ static bool stage_values(const llava_session *s, const llava_choices *choices, l
     return true;
 }
 
-/* pixel_values of all pictures, of the given shape [N, 3, h, w]. */
+/* pixel_values of all pictures, of the given shape [N, 3, h, w]: exactly that of each, or of the
+ * largest where Pixtral pads the rest. */
 static bool pixel_values(const llava_session *s, const llava_choices *choices, llava_port *from,
                          const size_t shape[4], double *values, bool *made, llava_error *e)
 {
-    size_t count = 3 * shape[2] * shape[3];
+    bool pads = s->processor.images == LLAVA_IMAGES_PIXTRAL && s->processor.do_pad;
+    size_t height = 0, width = 0;
     *made = shape[0] == s->image_count && shape[1] == 3;
     for (size_t i = 0; *made && i < shape[0]; i++) {
         llava_image_stages stages;
@@ -136,12 +138,17 @@ static bool pixel_values(const llava_session *s, const llava_choices *choices, l
         if (!*made) {
             break;
         }
-        *made = stages.height == shape[2] && stages.width == shape[3];
-        for (size_t k = 0; *made && k < count; k++) {
-            values[i * count + k] = (double)stages.pixel_values[k];
+        *made = stages.height <= shape[2] && stages.width <= shape[3] &&
+                (pads || (stages.height == shape[2] && stages.width == shape[3]));
+        if (*made) {
+            llava_image_stages_put(&stages, shape[2], shape[3],
+                                   values + i * 3 * shape[2] * shape[3]);
         }
+        height = stages.height > height ? stages.height : height;
+        width = stages.width > width ? stages.width : width;
         llava_image_stages_free(&stages);
     }
+    *made = *made && height == shape[2] && width == shape[3];
     return true;
 }
 

@@ -175,28 +175,56 @@ static bool read_picture(llava_session *s, size_t i, llava_sha256 *sha, llava_er
     return ok;
 }
 
-/* pixel_values [N, 3, h, w] from the processed pictures, which must be of one size. */
+/* The size that all processed pictures of the batch get: Pixtral's padding makes one of many, any
+ * other processor gives one. */
+static bool batch_size(const llava_session *s, size_t *height, size_t *width, llava_error *e)
+{
+    bool pads = s->processor.images == LLAVA_IMAGES_PIXTRAL && s->processor.do_pad;
+    const llava_image_stages *first = &s->pictures[0];
+    *height = first->height;
+    *width = first->width;
+    for (size_t i = 1; i < s->request->image_count; i++) {
+        const llava_image_stages *p = &s->pictures[i];
+        if (!pads && (p->height != *height || p->width != *width)) {
+            return llava_fail(
+                e, "%s: becomes %zux%zu pixels, but %s %zux%zu: one batch needs one size",
+                s->images[i], p->height, p->width, s->images[0], *height, *width);
+        }
+        *height = p->height > *height ? p->height : *height;
+        *width = p->width > *width ? p->width : *width;
+    }
+    return true;
+}
+
+/* pixel_values [N, 3, h, w] from the processed pictures, zeros right of and below each; Pixtral's
+ * own sizes beside them. */
 static bool stack_pictures(llava_session *s, llava_error *e)
 {
     llava_inputs *in = &s->inputs;
-    in->pictures = s->image_count;
-    in->height = s->pictures[0].height;
-    in->width = s->pictures[0].width;
-    in->pixel_type = LLAVA_F32;
-    size_t count = 3 * in->height * in->width, all;
-    if (!llava_mul(count, in->pictures, &all) ||
-        (in->pixel_values = llava_alloc(e, all, sizeof(double))) == NULL) {
+    size_t count = s->image_count, plane, all;
+    if (!batch_size(s, &in->height, &in->width, e)) {
         return false;
     }
-    for (size_t i = 0; i < in->pictures; i++) {
-        const llava_image_stages *p = &s->pictures[i];
-        if (p->height != in->height || p->width != in->width) {
-            return llava_fail(
-                e, "%s: becomes %zux%zu pixels, but %s %zux%zu: one batch needs one size",
-                s->images[i], p->height, p->width, s->images[0], in->height, in->width);
-        }
-        for (size_t j = 0; j < count; j++) {
-            in->pixel_values[i * count + j] = (double)p->pixel_values[j];
+    in->pictures = count;
+    in->pixel_type = LLAVA_F32;
+    if (!llava_mul(in->height, in->width, &plane) || !llava_mul(plane, 3 * count, &all)) {
+        return llava_fail(e, "%zu pictures of %zu x %zu are too large", count, in->height,
+                          in->width);
+    }
+    in->pixel_values = llava_alloc(e, all, sizeof(double));
+    if (s->processor.images == LLAVA_IMAGES_PIXTRAL && in->pixel_values != NULL) {
+        in->image_sizes = llava_alloc(e, 2 * count, sizeof(int64_t));
+    }
+    if (in->pixel_values == NULL ||
+        (s->processor.images == LLAVA_IMAGES_PIXTRAL && in->image_sizes == NULL)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        llava_image_stages_put(&s->pictures[i], in->height, in->width,
+                               in->pixel_values + 3 * i * plane);
+        if (in->image_sizes != NULL) {
+            in->image_sizes[2 * i] = (int64_t)s->pictures[i].height;
+            in->image_sizes[2 * i + 1] = (int64_t)s->pictures[i].width;
         }
     }
     return true;
@@ -289,13 +317,17 @@ static bool brings_bos(const llava_session *s, const char *text)
            strncmp(text, bos, strlen(bos)) == 0;
 }
 
-/* Image tokens that each picture gets, from its processed size. */
-static bool count_tokens(const llava_session *s, size_t *counts, llava_error *e)
+/* What each picture's placeholder becomes: LlavaProcessor counts in the batch's size, padding
+ * included, PixtralProcessor in the picture's own. */
+static bool count_tokens(const llava_session *s, llava_image_run *runs, llava_error *e)
 {
     llava_token_plan plan = llava_token_plan_of(&s->request->choices);
+    bool own = llava_processor_class_of(&s->processor, &s->config) == LLAVA_PROCESSOR_PIXTRAL;
     for (size_t i = 0; i < s->image_count; i++) {
-        if (!llava_image_token_count(&s->processor, &s->config, s->pictures[i].height,
-                                     s->pictures[i].width, plan.image_count, &counts[i], e)) {
+        const llava_image_stages *p = &s->pictures[i];
+        if (!llava_image_token_count(&s->processor, &s->config, own ? p->height : s->inputs.height,
+                                     own ? p->width : s->inputs.width, plan.image_count, &runs[i],
+                                     e)) {
             return false;
         }
     }
@@ -338,31 +370,31 @@ static bool check_token_choices(const llava_session *s, const llava_token_plan *
 static bool read_text(llava_session *s, llava_error *e)
 {
     const llava_request *q = s->request;
+    const llava_processor *p = &s->processor;
     llava_token_plan plan = llava_token_plan_of(&q->choices);
-    size_t *counts = llava_alloc(e, s->image_count, sizeof *counts);
+    llava_image_run *runs = llava_alloc(e, s->image_count, sizeof *runs);
     llava_chat chat = LLAVA_CHAT_COUNT; /* not asked for with --prompt */
-    bool ok = counts != NULL && (q->prompt != NULL || llava_chat_of(q->model, &chat, e)) &&
+    bool ok = runs != NULL && (q->prompt != NULL || llava_chat_of(q->model, &chat, e)) &&
               llava_session_tokenizer(s, e);
     char *text = ok ? prompt_text(s, chat, e) : NULL;
     plan.no_template = text != NULL && brings_bos(s, text);
-    ok = text != NULL && check_token_choices(s, &plan, e) && count_tokens(s, counts, e);
+    ok = text != NULL && check_token_choices(s, &plan, e) && count_tokens(s, runs, e);
     if (ok) {
-        const char *own = llava_tokenizer_image_token(s->tokenizer);
         bool cut = plan.no_template && plan.bos == LLAVA_BOS_NONE;
         llava_prompt prompt = {
             .text = text + (cut ? strlen(llava_tokenizer_bos_token(s->tokenizer)) : 0),
-            .image_text = own != NULL                  ? own
-                          : s->processor.has_processor ? s->processor.image_token
-                                                       : NULL,
+            .image_text = llava_image_text(p, &s->config, s->tokenizer),
             .image_id = s->config.image_token,
-            .counts = counts,
+            .runs = runs,
             .pictures = s->image_count,
+            .break_text = p->image_break_token[0] != '\0' ? p->image_break_token : "[IMG_BREAK]",
+            .end_text = p->image_end_token[0] != '\0' ? p->image_end_token : "[IMG_END]",
         };
         ok = llava_prompt_encode(s->tokenizer, &plan, &prompt, &s->inputs.input_ids,
                                  &s->inputs.length, e);
         s->inputs.batch = 1;
     }
-    free(counts);
+    free(runs);
     free(text);
     return ok;
 }
