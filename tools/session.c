@@ -183,7 +183,7 @@ static bool batch_size(const llava_session *s, size_t *height, size_t *width, ll
     const llava_image_stages *first = &s->pictures[0];
     *height = first->height;
     *width = first->width;
-    for (size_t i = 1; i < s->request->image_count; i++) {
+    for (size_t i = 1; i < s->image_count; i++) {
         const llava_image_stages *p = &s->pictures[i];
         if (!pads && (p->height != *height || p->width != *width)) {
             return llava_fail(
