@@ -139,7 +139,8 @@ def with_paths(case, folder):
 
 def through_processor(case, folder, model_folder):
     """The processor as transformers builds it, with Pillow: (inputs, image taps, processor)."""
-    processor = LlavaProcessor.from_pretrained(model_folder, backend="pil")
+    kind = models.PixtralProcessor if case.processor_kind == "pixtral" else LlavaProcessor
+    processor = kind.from_pretrained(model_folder, backend="pil")
     if processor.image_processor.backend != "pil":
         fail("the image processor is not Pillow's")
     stages = record_stages(processor.image_processor)
@@ -160,7 +161,7 @@ def through_processor(case, folder, model_folder):
     else:
         made = processor(images=paths or None, text=text, return_tensors="pt")
     inputs = {name: value.numpy() for name, value in made.items()}
-    known = {"input_ids", "attention_mask", "pixel_values"}
+    known = {"input_ids", "attention_mask", "pixel_values", "image_sizes"}
     if set(inputs) - known:
         fail(f"{case.name}: the processor made {set(inputs) - known}")
     return inputs, image_taps(stages), processor

@@ -5,13 +5,16 @@ factor (no log, no cosine: the same bits on every machine), never with torch's g
 """
 
 import json
+import io
 import os
 import struct
+import sys
 import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPVisionConfig,
@@ -28,6 +31,13 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.pixtral import image_processing_pil_pixtral
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+# PixtralProcessor's module takes one function, which it does not call here, from the torchvision
+# processor's; the Pillow one has the same function, and torchvision is not among the requirements.
+sys.modules.setdefault("transformers.models.pixtral.image_processing_pixtral", image_processing_pil_pixtral)
+from transformers.models.pixtral.processing_pixtral import PixtralProcessor  # noqa: E402
 
 from make_demo_model import CHAT_TEMPLATE, train_tokenizer
 
@@ -159,7 +169,10 @@ def make_model(case, config):
 def save_model(case, folder):
     """Writes the model folder. Cases that look at pictures only get no weights: none are read."""
     tokenizer = make_tokenizer(case.words) if case.processor else None
-    config = make_config(case, tokenizer.convert_tokens_to_ids("<image>") if tokenizer else IMAGE_TOKEN)
+    token = "[IMG]" if case.processor_kind == "pixtral" else "<image>"
+    if tokenizer and token == "[IMG]":
+        tokenizer.add_special_tokens({"additional_special_tokens": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"]})
+    config = make_config(case, tokenizer.convert_tokens_to_ids(token) if tokenizer else IMAGE_TOKEN)
     if tokenizer:
         make_processor(case, config, tokenizer, folder)
     if case.taps == IMAGE_TAPS:
@@ -220,18 +233,30 @@ def make_tokenizer(words):
     return train_tokenizer(["USER: What is it? ASSISTANT: It is a small red picture of nothing at all."] * 20)
 
 
+IMAGE_PROCESSORS = {
+    "llava": LlavaImageProcessorPil,
+    "clip": CLIPImageProcessorPil,
+    "siglip": SiglipImageProcessorPil,
+    "pixtral": image_processing_pil_pixtral.PixtralImageProcessorPil,
+}
+
+
 def make_processor(case, config, tokenizer, folder):
-    kind = {"llava": LlavaImageProcessorPil, "clip": CLIPImageProcessorPil}[case.processor_kind]
-    processor = LlavaProcessor(
-        kind(**case.processor),
-        tokenizer,
-        patch_size=config.vision_config.patch_size,
-        vision_feature_select_strategy=config.vision_feature_select_strategy,
-        chat_template=BYTE_LEVEL[case.words][1] if case.words in BYTE_LEVEL else CHAT_TEMPLATE,
-        num_additional_image_tokens=1,
-    )
+    image_processor = IMAGE_PROCESSORS[case.processor_kind](**case.processor)
+    patch = config.vision_config.patch_size
+    if case.processor_kind == "pixtral":
+        processor = PixtralProcessor(image_processor, tokenizer, patch_size=patch)
+    else:
+        processor = LlavaProcessor(
+            image_processor,
+            tokenizer,
+            patch_size=patch,
+            vision_feature_select_strategy=config.vision_feature_select_strategy,
+            chat_template=BYTE_LEVEL[case.words][1] if case.words in BYTE_LEVEL else CHAT_TEMPLATE,
+            num_additional_image_tokens=0 if case.tower == "siglip" else 1,
+        )
     processor.save_pretrained(folder)
-    if case.processor_kind == "clip":  # preprocessor_config.json, as older files have it
+    if case.processor_kind != "llava":  # preprocessor_config.json, as older files have it
         processor.image_processor.save_pretrained(folder)
 
 
@@ -397,6 +422,32 @@ def every_mode():
     }
 
 
+def jpeg(height, width, mode="RGB", turn=0, **options):
+    """Pillow's own JPEG of the scene, 4:2:0 unless told otherwise."""
+    image = Image.fromarray(scene(height, width).astype(np.uint8)).convert(mode)
+    if turn:
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        options["exif"] = exif
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=85, **options)
+    return out.getvalue()
+
+
+def every_jpeg():
+    return {
+        "0-420.jpg": jpeg(43, 61),
+        "1-422.jpg": jpeg(50, 34, subsampling=1),
+        "2-444.jpg": jpeg(31, 47, subsampling=0),
+        "3-progressive.jpg": jpeg(29, 64, progressive=True),
+        "4-grey.jpg": jpeg(33, 22, "L"),
+        "5-cmyk.jpg": jpeg(26, 31, "CMYK"),
+        "6-turned.jpg": jpeg(24, 41, turn=6),
+        "7-restart.jpg": jpeg(25, 40, restart_marker_blocks=1),
+        "8-a-png.jpg": png(scene(25, 40), 2),  # the content decides
+    }
+
+
 PICTURE_MODEL = dict(
     vision=dict(image_size=21, patch_size=6),
     text=SHALLOW | dict(vocab_size=416, hidden_size=16),
@@ -405,8 +456,14 @@ CROP = {"height": 21, "width": 21}
 IMAGE_TAPS = ["image.*", "pixel_values", "input_ids"]
 
 
-def picture_case(name, about, **changes):
-    processor = dict(size={"shortest_edge": 21}, crop_size=CROP) | changes.pop("processor", {})
+
+MODEL_TAPS = IMAGE_TAPS + ["vision.features", "projector.out", "text.inputs_embeds", "text.norm"]
+
+
+def picture_case(name, about, replace=False, **changes):
+    """replace: the processor has the given keys only."""
+    processor = {} if replace else dict(size={"shortest_edge": 21}, crop_size=CROP)
+    processor |= changes.pop("processor", {})
     return Case(name, about, processor=processor, **PICTURE_MODEL | changes)
 
 
@@ -655,6 +712,22 @@ def cases():
                      pictures={"wide.png": png(scene(30, 71), 2)}, processor_kind="clip",
                      processor=dict(size={"height": 21, "width": 21}, do_center_crop=False),
                      taps=IMAGE_TAPS, prompt="<image>"),
+        picture_case("picture-jpeg", "every kind of JPEG, one of them turned; padded to a square first",
+                     pictures=every_jpeg(), processor=dict(do_pad=True), taps=IMAGE_TAPS,
+                     prompt="<image>" * len(every_jpeg())),
+        picture_case("picture-siglip", "a JPEG and a PNG through SigLIP's processor and tower: both edges to the "
+                     "size, no crop, no class token", tower="siglip", processor_kind="siglip",
+                     pictures={"wide.jpg": jpeg(30, 52), "tall.png": png(scene(41, 23), 2)},
+                     processor=dict(size={"height": 21, "width": 21}), replace=True, forms=("true",), top=FULL, store="bf16",
+                     taps=MODEL_TAPS, prompt="USER: <image>\n<image>\nWhat is it? ASSISTANT:"),
+        picture_case("picture-pixtral", "three pictures of different sizes through Pixtral's processor and tower: rows "
+                     "of patches with breaks between them, one turned JPEG, one that is not resized", tower="pixtral",
+                     processor_kind="pixtral",
+                     pictures={"wide.jpg": jpeg(20, 52), "turned.jpg": jpeg(20, 41, turn=8),
+                               "as-it-is.png": png(scene(12, 18), 2)},
+                     processor=dict(size={"longest_edge": 26}, patch_size={"height": 6, "width": 6}), replace=True,
+                     vision=dict(image_size=48, patch_size=6, hidden_size=16, intermediate_size=18), forms=("true",), store="bf16",
+                     top=FULL, taps=MODEL_TAPS, prompt="USER: [IMG][IMG] What is it? [IMG] ASSISTANT:"),
         demo_case("demo-chat", "the demo model on a picture, asked in a conversation",
                   "0-red-triangle-red-triangle-yellow-square.png", DEMO_MORE, chat="What is in the picture?"),
         demo_case("demo-alpha", "the demo model on a picture with transparency, prompted",
