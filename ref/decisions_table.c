@@ -250,10 +250,11 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
     [LLAVA_IMAGE_NORMALIZE] =
         {
             .name = "image.normalize",
-            .values = {"config", "none", "half", "imagenet", NULL},
+            .values = {"config", "none", "half", "imagenet", "clip", NULL},
             .acts = (const char *const[]){"pixel_values", NULL},
-            .what = "(x - mean) / std with CLIP's own numbers. none: left out; half: 0.5 and 0.5 "
-                    "(SigLIP's); imagenet: 0.485 0.456 0.406 and 0.229 0.224 0.225.",
+            .what = "(x - mean) / std with the folder's numbers. none: left out; half: 0.5 and 0.5 "
+                    "(SigLIP's); imagenet: 0.485 0.456 0.406 and 0.229 0.224 0.225; clip: CLIP's "
+                    "(LLaVA's and Pixtral's) where the folder has others.",
             .source = "spec 6.2, 6.7: preprocessor_config.json, do_normalize, image_mean, "
                       "image_std",
             .ports = "no report known",
@@ -290,6 +291,18 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                      "transformers.js: 577 tokens, only the first placeholder expanded (C 64); "
                      "LLaMA-Factory: 576 against 1 (R 65) "
                      "https://github.com/hiyouga/LlamaFactory/issues/5344",
+        },
+    [LLAVA_TOKENS_IMAGE_BREAKS] =
+        {
+            .name = "tokens.image_breaks",
+            .values = {"config", "absent", "no-end", NULL},
+            .acts = (const char *const[]){"input_ids", NULL},
+            .what = "What stands between the rows of a Pixtral picture's image tokens: [IMG_BREAK] "
+                    "behind each, [IMG_END] behind the last. absent: neither; no-end: a break "
+                    "behind the last, too.",
+            .source = "spec 6.11: PixtralProcessor.replace_image_token",
+            .ports = "vLLM: break and end took the ids of another model's vocabulary (F) "
+                     "https://github.com/vllm-project/vllm/pull/11393",
         },
     [LLAVA_TOKENS_PREFIX_SPACE] =
         {

@@ -204,19 +204,20 @@ static bool resolve_pad_color(const llava_processor *p, llava_pad_color color, r
 
 static void resolve_values(const llava_processor *p, const llava_image_plan *plan, recipe *r)
 {
-    static const double imagenet_mean[3] = {0.485, 0.456, 0.406};
-    static const double imagenet_std[3] = {0.229, 0.224, 0.225};
+    static const double numbers[][2][3] = {
+        [LLAVA_NORMALIZE_HALF] = {{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}},
+        [LLAVA_NORMALIZE_IMAGENET] = {{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}},
+        [LLAVA_NORMALIZE_CLIP] = {{0.48145466, 0.4578275, 0.40821073},
+                                  {0.26862954, 0.26130258, 0.27577711}},
+    };
+    bool config = plan->normalize == LLAVA_NORMALIZE_CONFIG;
     r->rescale = p->do_rescale && plan->rescale == LLAVA_RESCALE_CONFIG;
     r->factor = p->rescale_factor;
-    r->normalize = plan->normalize == LLAVA_NORMALIZE_CONFIG
-                       ? p->do_normalize
-                       : plan->normalize != LLAVA_NORMALIZE_NONE;
+    r->normalize = config ? p->do_normalize : plan->normalize != LLAVA_NORMALIZE_NONE;
     r->fused = plan->resize_rounding == LLAVA_RESIZE_TORCHVISION;
     for (int c = 0; c < 3; c++) {
-        bool half = plan->normalize == LLAVA_NORMALIZE_HALF;
-        bool imagenet = plan->normalize == LLAVA_NORMALIZE_IMAGENET;
-        r->mean[c] = half ? 0.5 : imagenet ? imagenet_mean[c] : p->mean[c];
-        r->std[c] = half ? 0.5 : imagenet ? imagenet_std[c] : p->std[c];
+        r->mean[c] = config ? p->mean[c] : numbers[plan->normalize][0][c];
+        r->std[c] = config ? p->std[c] : numbers[plan->normalize][1][c];
     }
 }
 

@@ -129,6 +129,7 @@ typedef enum {
     LLAVA_NORMALIZE_NONE,
     LLAVA_NORMALIZE_HALF,     /* mean and std 0.5 */
     LLAVA_NORMALIZE_IMAGENET, /* mean 0.485 0.456 0.406, std 0.229 0.224 0.225 */
+    LLAVA_NORMALIZE_CLIP,     /* where the folder has other numbers */
 } llava_normalize;
 
 typedef struct {

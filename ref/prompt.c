@@ -109,21 +109,23 @@ static bool put(llava_bytes *out, const char *text, size_t n, llava_error *e)
 
 /* What stands for one picture: its placeholders, Pixtral's in rows. */
 static bool put_run(const llava_prompt *prompt, const llava_image_run *run, const char *image_text,
-                    llava_bytes *out, llava_error *e)
+                    llava_image_breaks breaks, llava_bytes *out, llava_error *e)
 {
+    bool rows = run->columns > 0 && breaks != LLAVA_BREAKS_ABSENT;
     for (size_t i = 0; i < run->count; i++) {
-        bool row_ends = run->columns > 0 && (i + 1) % run->columns == 0 && i + 1 < run->count;
+        bool row_ends = rows && (i + 1) % run->columns == 0 && i + 1 < run->count;
         if (!put(out, image_text, strlen(image_text), e) ||
             (row_ends && !put(out, prompt->break_text, strlen(prompt->break_text), e))) {
             return false;
         }
     }
-    return run->columns == 0 || put(out, prompt->end_text, strlen(prompt->end_text), e);
+    const char *end = breaks == LLAVA_BREAKS_NO_END ? prompt->break_text : prompt->end_text;
+    return !rows || put(out, end, strlen(end), e);
 }
 
 /* The prompt with every placeholder repeated, in the model's own spelling. */
-static bool expand(const llava_prompt *prompt, const char *image_text, llava_bytes *out,
-                   llava_error *e)
+static bool expand(const llava_prompt *prompt, const char *image_text, llava_image_breaks breaks,
+                   llava_bytes *out, llava_error *e)
 {
     size_t picture = 0;
     const char *done = prompt->text, *at = prompt->text;
@@ -138,7 +140,7 @@ static bool expand(const llava_prompt *prompt, const char *image_text, llava_byt
         }
         static const llava_image_run itself = {.count = 1};
         const llava_image_run *run = prompt->pictures == 0 ? &itself : &prompt->runs[picture++];
-        if (!put_run(prompt, run, image_text, out, e)) {
+        if (!put_run(prompt, run, image_text, breaks, out, e)) {
             return false;
         }
         at += length;
@@ -147,16 +149,26 @@ static bool expand(const llava_prompt *prompt, const char *image_text, llava_byt
     return put(out, done, (size_t)(at - done), e);
 }
 
-/* Puts the front ids before the text behind every run of image tokens. */
-static bool front_every_segment(const llava_tokenizer *tokenizer, int64_t image_id, int64_t **ids,
-                                size_t *n, llava_error *e)
+/* An image token, or one that ends a row of them. */
+static bool of_picture(const llava_tokenizer *tokenizer, const llava_prompt *prompt, int64_t id)
+{
+    return id == prompt->image_id ||
+           (prompt->break_text != NULL &&
+            id == llava_tokenizer_id_of(tokenizer, prompt->break_text)) ||
+           (prompt->end_text != NULL && id == llava_tokenizer_id_of(tokenizer, prompt->end_text));
+}
+
+/* Puts the front ids before the text behind every picture. */
+static bool front_every_segment(const llava_tokenizer *tokenizer, const llava_prompt *prompt,
+                                int64_t **ids, size_t *n, llava_error *e)
 {
     size_t front_n;
     const int64_t *front = llava_tokenizer_front(tokenizer, &front_n);
     llava_ids out = {0};
     bool good = true;
     for (size_t i = 0; i < *n && good; i++) {
-        bool begins = i > 0 && (*ids)[i - 1] == image_id && (*ids)[i] != image_id;
+        bool begins = i > 0 && of_picture(tokenizer, prompt, (*ids)[i - 1]) &&
+                      !of_picture(tokenizer, prompt, (*ids)[i]);
         for (size_t k = 0; begins && k < front_n && good; k++) {
             good = llava_ids_put(&out, front[k], e);
         }
@@ -233,12 +245,12 @@ bool llava_prompt_encode(const llava_tokenizer *tokenizer, const llava_token_pla
     llava_bytes text = {0};
     *ids = NULL;
     *n = 0;
-    bool good = check_prompt(tokenizer, prompt, image_text, e) &&
-                expand(prompt, image_text, &text, e) &&
-                llava_tokenizer_encode(tokenizer, plan, text.at, text.n, ids, n, e) &&
-                check_count(prompt, *ids, *n, e) &&
-                (plan->bos != LLAVA_BOS_EVERY_SEGMENT ||
-                 front_every_segment(tokenizer, prompt->image_id, ids, n, e));
+    bool good =
+        check_prompt(tokenizer, prompt, image_text, e) &&
+        expand(prompt, image_text, plan->image_breaks, &text, e) &&
+        llava_tokenizer_encode(tokenizer, plan, text.at, text.n, ids, n, e) &&
+        check_count(prompt, *ids, *n, e) &&
+        (plan->bos != LLAVA_BOS_EVERY_SEGMENT || front_every_segment(tokenizer, prompt, ids, n, e));
     free(text.at);
     if (!good) {
         free(*ids);

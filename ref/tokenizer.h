@@ -52,10 +52,17 @@ typedef enum {
     LLAVA_COUNT_SINGLE, /* one placeholder per picture, not expanded */
 } llava_image_count;
 
+typedef enum {
+    LLAVA_BREAKS_CONFIG,
+    LLAVA_BREAKS_ABSENT,
+    LLAVA_BREAKS_NO_END, /* a break where the end belongs */
+} llava_image_breaks;    /* of Pixtral's rows */
+
 typedef struct {
     llava_bos bos;
     llava_prefix_space prefix_space;
     llava_image_count image_count;
+    llava_image_breaks image_breaks; /* done by llava_prompt_encode */
     bool no_template; /* no decision: the text brings its special tokens along, nothing is put
                          around it (add_special_tokens=False) */
 } llava_token_plan;

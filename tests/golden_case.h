@@ -10,6 +10,7 @@
 enum { GOLDEN_WORDS = 128 };
 
 /* Calls each(self, folder) for every golden/CASE that holds a case.json, by name; returns how many.
+ * A build that reads no JPEG leaves out, and says so, those that need it.
  */
 size_t golden_each(void (*each)(void *self, const char *folder), void *self);
 

@@ -635,6 +635,8 @@ static void try_pictures(void)
         try_folder("golden/picture-pad/model", &picture, 0, k == 0);
         try_folder("golden/picture-stretch/model", &picture, 0, k == 0);
         try_folder("golden/picture-prompt/model", &picture, 5, false);
+        try_folder("golden/picture-siglip/model", &picture, 0, false);
+        try_folder("golden/picture-pixtral/model", &picture, 0, false);
         llava_picture_free(&picture);
     }
     try_files();
@@ -653,7 +655,9 @@ static void encode(const llava_tokenizer *t, const llava_processor *p, const lla
                                  &run, &e)) {
         fail_msg("%s", e.text);
     }
-    llava_prompt prompt = {"a <image>b", "<image>", c->image_token, &run, 1, NULL, NULL};
+    const char *image = llava_image_text(p, c, t);
+    llava_prompt prompt = {"a <image>b",  image,      c->image_token, &run, 1,
+                           "[IMG_BREAK]", "[IMG_END]"};
     if (!llava_prompt_encode(t, &plan, &prompt, ids, n, &e)) {
         fail_msg("%s", e.text);
     }
@@ -711,6 +715,9 @@ static void try_tokens(void)
     try_tokenizer(folder, &p, &c);
     try_tokenizer(own.path, &p, &c);
     support_folder_remove(&own);
+    folder = "golden/picture-pixtral/model";
+    assert_true(llava_processor_read(&p, folder, &e) && llava_config_read(&c, folder, &e));
+    try_tokenizer(folder, &p, &c);
 }
 
 /* ---- all ----------------------------------------------------------------------------------------

@@ -218,6 +218,15 @@ static void pixtral_breaks_rows_and_ends_the_picture(void **state)
           IDS(1, 8, 8, 8, 9, 8, 8, 10));
     gives(&plan, &(llava_prompt){"[IMG]", "[IMG]", 8, wrong + 1, 1, "[BREAK]", "[END]"},
           IDS(1, 8, 8, 8, 9, 8, 8, 8, 9, 8, 10));
+    const llava_token_plan front = {.bos = LLAVA_BOS_EVERY_SEGMENT};
+    gives(&front, &(llava_prompt){"[IMG]d", "[IMG]", 8, runs + 2, 1, "[BREAK]", "[END]"},
+          IDS(1, 8, 9, 8, 10, 1, 2, 6));
+    const llava_token_plan absent = {.image_breaks = LLAVA_BREAKS_ABSENT},
+                           no_end = {.image_breaks = LLAVA_BREAKS_NO_END};
+    gives(&absent, &(llava_prompt){"[IMG]", "[IMG]", 8, runs, 1, "[BREAK]", "[END]"},
+          IDS(1, 8, 8, 8, 8, 8, 8));
+    gives(&no_end, &(llava_prompt){"[IMG]", "[IMG]", 8, runs + 2, 1, "[BREAK]", "[END]"},
+          IDS(1, 8, 9, 8, 9));
     refused(&(llava_prompt){"[IMG]", "[IMG]", 8, runs, 1, "[BRK]", "[END]"},
             "tokenizer.json: there is no token [BRK]");
 }

@@ -22,6 +22,7 @@ MODELS = ["demo-chat", "plain", "grouped-heads", "batch-left", "generate"]
 # What only another tower, a rotary type or a window gives something to act on.
 FAMILIES = ["siglip", "pixtral", "rope-llama3", "rope-yarn-given", "rope-longrope-grows", "rope-dynamic", "qwen2",
             "mistral-left"]
+PICTURES = ["demo-chat", "picture-pad", "picture-siglip", "picture-pixtral"]
 TYPES = ["f32", "bf16", "f16"]
 
 
@@ -96,7 +97,10 @@ def input_effects(program, case, folder, decisions):
                     "ids differ" if differ else "-")
             else:
                 a, b = expected["pixel_values"].astype(float), actual["pixel_values"].astype(float)
-                table[name, value] = f"{np.linalg.norm(a - b) / np.linalg.norm(a):.1e}" if (a != b).any() else "-"
+                if a.shape != b.shape:
+                    table[name, value] = "{}x{} pixels instead of {}x{}".format(*b.shape[2:], *a.shape[2:])
+                else:
+                    table[name, value] = f"{np.linalg.norm(a - b) / np.linalg.norm(a):.1e}" if (a != b).any() else "-"
     return table
 
 
@@ -175,11 +179,12 @@ def write(program):
             "",
             "Relative L2 of `pixel_values`, or what becomes of the ids; the taps before show it earlier.",
             "",
-            "| decision | demo-chat (200 x 150 or so, crop) | picture-pad (pad to a square) |",
-            "|---|---|---|",
+            "| decision | demo-chat (200 x 150 or so, crop) | picture-pad (pad to a square) | picture-siglip (a JPEG and a "
+            "PNG, both edges) | picture-pixtral (three, one a turned JPEG) |",
+            "|---|" + "---|" * len(PICTURES),
         ]
         inputs = [d for d in table if d[0].startswith(("image.", "tokens."))]
-        columns = [input_effects(program, case, folder, inputs) for case in ("demo-chat", "picture-pad")]
+        columns = [input_effects(program, case, folder, inputs) for case in PICTURES]
         for decision, values in inputs:
             for value in values[1:]:
                 out.append(f"| `{decision}={value}` | " + " | ".join(c[decision, value] for c in columns) + " |")

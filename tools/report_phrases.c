@@ -23,6 +23,7 @@ static const char *const phrases[LLAVA_DECISION_COUNT] = {
     [LLAVA_IMAGE_NORMALIZE] = "the mean and deviation that normalise the pixels",
     [LLAVA_TOKENS_BOS] = "the token that begins the prompt",
     [LLAVA_TOKENS_IMAGE_COUNT] = "the number of image tokens in the prompt",
+    [LLAVA_TOKENS_IMAGE_BREAKS] = "the tokens that end a picture's rows in the prompt",
     [LLAVA_TOKENS_PREFIX_SPACE] = "the space in front of the prompt's text",
     [LLAVA_VISION_PATCH_ORDER] = "the order of the patches",
     [LLAVA_VISION_PATCH_KERNEL] = "the layout of the patch convolution's weights",

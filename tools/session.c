@@ -150,6 +150,7 @@ llava_token_plan llava_token_plan_of(const llava_choices *c)
         .bos = (llava_bos)v[LLAVA_TOKENS_BOS],
         .prefix_space = (llava_prefix_space)v[LLAVA_TOKENS_PREFIX_SPACE],
         .image_count = (llava_image_count)v[LLAVA_TOKENS_IMAGE_COUNT],
+        .image_breaks = (llava_image_breaks)v[LLAVA_TOKENS_IMAGE_BREAKS],
     };
 }
 
@@ -339,6 +340,8 @@ static bool count_tokens(const llava_session *s, llava_image_run *runs, llava_er
 static bool check_token_choices(const llava_session *s, const llava_token_plan *plan,
                                 llava_error *e)
 {
+    bool breaks = s->image_count > 0 &&
+                  llava_processor_class_of(&s->processor, &s->config) == LLAVA_PROCESSOR_PIXTRAL;
     bool none = plan->no_template && plan->bos == LLAVA_BOS_NONE;
     const llava_tokenizer *t = s->tokenizer;
     const struct {
@@ -355,6 +358,8 @@ static bool check_token_choices(const llava_session *s, const llava_token_plan *
          "it is what the tokenizer does"},
         {LLAVA_TOKENS_IMAGE_COUNT, plan->image_count != LLAVA_COUNT_EXACT && s->image_count == 0,
          "there is no picture"},
+        {LLAVA_TOKENS_IMAGE_BREAKS, plan->image_breaks != LLAVA_BREAKS_CONFIG && !breaks,
+         "there is no picture in rows, as Pixtral has them"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const llava_decision *d = llava_decision_at(rows[i].id);
