@@ -268,7 +268,7 @@ static bool make_pixels(llava_diagnoser *d, llava_error *e)
     if (d->session.pictures == NULL) {
         return true;
     }
-    if (!llava_picture_values(&d->session, &right, d->port, &values, e)) {
+    if (!llava_picture_values(&d->session, &d->inputs, &right, d->port, &values, e)) {
         return false;
     }
     if (values != NULL) {
@@ -276,6 +276,29 @@ static bool make_pixels(llava_diagnoser *d, llava_error *e)
         d->inputs.pixel_values = values;
     }
     return true;
+}
+
+/* What the port's own pictures ask for, where their sizes are not the reference's: pixels of other
+ * shapes, and other ids. What is wrong with the sizes has been said of the pictures. */
+static bool take_sizes(llava_diagnoser *d, llava_error *e)
+{
+    static const llava_choices right = {0};
+    llava_inputs *in = &d->inputs;
+    const llava_inputs *own = &d->session.inputs;
+    size_t bytes = 2 * in->pictures * sizeof *in->image_sizes;
+    if (!llava_picture_sizes(&d->session, d->port, in, e)) {
+        return false;
+    }
+    if (in->image_sizes == NULL || d->session.pictures == NULL ||
+        memcmp(in->image_sizes, own->image_sizes, bytes) == 0) {
+        return true;
+    }
+    free(in->pixel_values);
+    in->pixel_values = llava_alloc(e, in->pictures * 3 * in->height * in->width, sizeof(double));
+    free(in->input_ids);
+    in->input_ids = NULL;
+    return in->pixel_values != NULL && llava_session_encode(&d->session, &right, in->image_sizes,
+                                                            &in->input_ids, &in->length, e);
 }
 
 /* pixel_values: judged, then the port's own are what the tower is replayed from. */
@@ -352,8 +375,8 @@ static void check_together(llava_diagnoser *d)
 
 bool llava_diagnose_inputs(llava_diagnoser *d, llava_error *e)
 {
-    bool ok = copy_inputs(d, e) && judge_pictures(d, e) && take_pixels(d, e) && take_ids(d, e) &&
-              take_answer(d, e);
+    bool ok = copy_inputs(d, e) && judge_pictures(d, e) && take_sizes(d, e) && take_pixels(d, e) &&
+              take_ids(d, e) && take_answer(d, e);
     if (!ok) {
         return false;
     }

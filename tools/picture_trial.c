@@ -155,10 +155,43 @@ static bool pixel_values(const llava_session *s, const llava_choices *choices, l
 /* ---- for the diagnosis -----------------------------------------------------------------------
  */
 
-bool llava_picture_values(const llava_session *s, const llava_choices *choices, llava_port *port,
-                          double **values, llava_error *e)
+bool llava_picture_sizes(const llava_session *s, llava_port *port, llava_inputs *inputs,
+                         llava_error *e)
 {
-    const llava_inputs *in = &s->inputs;
+    static const llava_choices right = {0};
+    bool known = inputs->image_sizes != NULL && s->pictures != NULL;
+    int64_t *sizes = known ? llava_alloc(e, 2 * s->image_count, sizeof *sizes) : NULL;
+    int64_t height = 0, width = 0;
+    if (!known || sizes == NULL) {
+        return !known;
+    }
+    for (size_t i = 0; known && i < s->image_count; i++) {
+        llava_image_stages stages;
+        if (!process(s, &right, port, i, LLAVA_STAGE_COUNT, &stages, &known, e)) {
+            free(sizes);
+            return false;
+        }
+        if (known) {
+            sizes[2 * i] = (int64_t)stages.height;
+            sizes[2 * i + 1] = (int64_t)stages.width;
+            height = sizes[2 * i] > height ? sizes[2 * i] : height;
+            width = sizes[2 * i + 1] > width ? sizes[2 * i + 1] : width;
+            llava_image_stages_free(&stages);
+        }
+    }
+    if (known) {
+        memcpy(inputs->image_sizes, sizes, 2 * s->image_count * sizeof *sizes);
+        inputs->height = (size_t)height;
+        inputs->width = (size_t)width;
+    }
+    free(sizes);
+    return true;
+}
+
+bool llava_picture_values(const llava_session *s, const llava_inputs *in,
+                          const llava_choices *choices, llava_port *port, double **values,
+                          llava_error *e)
+{
     size_t shape[4] = {in->pictures, 3, in->height, in->width};
     bool made;
     *values = llava_alloc(e, in->pictures * 3 * in->height * in->width, sizeof(double));

@@ -14,9 +14,15 @@ bool llava_picture_compare(const llava_session *session, const llava_choices *ch
                            llava_port *from, llava_port *port, const char *tap,
                            llava_comparison *result, bool *made, llava_error *e);
 
+/* Where each picture has a size of its own (Pixtral): puts the sizes of the port's pictures, as the
+ * right steps make them of its nearest stages, into the inputs: image_sizes, height, width. */
+bool llava_picture_sizes(const llava_session *session, llava_port *port, llava_inputs *inputs,
+                         llava_error *e);
+
 /* pixel_values [N, 3, h, w] that these choices make of the port's last stages, in new memory; NULL
- * where they are refused or of another shape than the session's own. */
-bool llava_picture_values(const llava_session *session, const llava_choices *choices,
-                          llava_port *port, double **values, llava_error *e);
+ * where they are refused or of another shape than the inputs'. */
+bool llava_picture_values(const llava_session *session, const llava_inputs *inputs,
+                          const llava_choices *choices, llava_port *port, double **values,
+                          llava_error *e);
 
 #endif

@@ -319,15 +319,23 @@ static bool brings_bos(const llava_session *s, const char *text)
 }
 
 /* What each picture's placeholder becomes: LlavaProcessor counts in the batch's size, padding
- * included, PixtralProcessor in the picture's own. */
-static bool count_tokens(const llava_session *s, llava_image_run *runs, llava_error *e)
+ * included, PixtralProcessor in the picture's own. sizes: [N, 2], or NULL for those of the
+ * pictures as they were read. */
+static bool count_tokens(const llava_session *s, llava_image_count decision, const int64_t *sizes,
+                         llava_image_run *runs, llava_error *e)
 {
-    llava_token_plan plan = llava_token_plan_of(&s->request->choices);
     bool own = llava_processor_class_of(&s->processor, &s->config) == LLAVA_PROCESSOR_PIXTRAL;
-    for (size_t i = 0; i < s->image_count; i++) {
-        const llava_image_stages *p = &s->pictures[i];
-        if (!llava_image_token_count(&s->processor, &s->config, own ? p->height : s->inputs.height,
-                                     own ? p->width : s->inputs.width, plan.image_count, &runs[i],
+    size_t largest[2] = {0, 0};
+    for (size_t i = 0; i < 2 * s->image_count; i++) { /* twice, so that the largest are known */
+        const llava_image_stages *p = &s->pictures[i % s->image_count];
+        const int64_t *given = sizes == NULL ? NULL : sizes + 2 * (i % s->image_count);
+        size_t height = given == NULL ? p->height : (size_t)given[0];
+        size_t width = given == NULL ? p->width : (size_t)given[1];
+        largest[0] = height > largest[0] ? height : largest[0];
+        largest[1] = width > largest[1] ? width : largest[1];
+        if (i >= s->image_count &&
+            !llava_image_token_count(&s->processor, &s->config, own ? height : largest[0],
+                                     own ? width : largest[1], decision, &runs[i - s->image_count],
                                      e)) {
             return false;
         }
@@ -337,8 +345,8 @@ static bool count_tokens(const llava_session *s, llava_image_run *runs, llava_er
 
 /* A choice of tokens.* that changes nothing with this tokenizer and these inputs would be taken in
  * vain. */
-static bool check_token_choices(const llava_session *s, const llava_token_plan *plan,
-                                llava_error *e)
+static bool check_token_choices(const llava_session *s, const llava_choices *choices,
+                                const llava_token_plan *plan, llava_error *e)
 {
     bool breaks = s->image_count > 0 &&
                   llava_processor_class_of(&s->processor, &s->config) == LLAVA_PROCESSOR_PIXTRAL;
@@ -365,25 +373,26 @@ static bool check_token_choices(const llava_session *s, const llava_token_plan *
         const llava_decision *d = llava_decision_at(rows[i].id);
         if (rows[i].vain) {
             return llava_fail(e, "--set %s=%s: no effect here: %s", d->name,
-                              d->values[s->request->choices.value[rows[i].id]], rows[i].why);
+                              d->values[choices->value[rows[i].id]], rows[i].why);
         }
     }
     return true;
 }
 
-/* input_ids [1, S] from the prompt. */
-static bool read_text(llava_session *s, llava_error *e)
+bool llava_session_encode(llava_session *s, const llava_choices *choices, const int64_t *sizes,
+                          int64_t **ids, size_t *n, llava_error *e)
 {
     const llava_request *q = s->request;
     const llava_processor *p = &s->processor;
-    llava_token_plan plan = llava_token_plan_of(&q->choices);
+    llava_token_plan plan = llava_token_plan_of(choices);
     llava_image_run *runs = llava_alloc(e, s->image_count, sizeof *runs);
     llava_chat chat = LLAVA_CHAT_COUNT; /* not asked for with --prompt */
     bool ok = runs != NULL && (q->prompt != NULL || llava_chat_of(q->model, &chat, e)) &&
               llava_session_tokenizer(s, e);
     char *text = ok ? prompt_text(s, chat, e) : NULL;
     plan.no_template = text != NULL && brings_bos(s, text);
-    ok = text != NULL && check_token_choices(s, &plan, e) && count_tokens(s, runs, e);
+    ok = text != NULL && check_token_choices(s, choices, &plan, e) &&
+         count_tokens(s, plan.image_count, sizes, runs, e);
     if (ok) {
         bool cut = plan.no_template && plan.bos == LLAVA_BOS_NONE;
         llava_prompt prompt = {
@@ -395,13 +404,19 @@ static bool read_text(llava_session *s, llava_error *e)
             .break_text = p->image_break_token[0] != '\0' ? p->image_break_token : "[IMG_BREAK]",
             .end_text = p->image_end_token[0] != '\0' ? p->image_end_token : "[IMG_END]",
         };
-        ok = llava_prompt_encode(s->tokenizer, &plan, &prompt, &s->inputs.input_ids,
-                                 &s->inputs.length, e);
-        s->inputs.batch = 1;
+        ok = llava_prompt_encode(s->tokenizer, &plan, &prompt, ids, n, e);
     }
     free(runs);
     free(text);
     return ok;
+}
+
+/* input_ids [1, S] from the prompt. */
+static bool read_text(llava_session *s, llava_error *e)
+{
+    s->inputs.batch = 1;
+    return llava_session_encode(s, &s->request->choices, NULL, &s->inputs.input_ids,
+                                &s->inputs.length, e);
 }
 
 /* A file's bytes join the checksum. */

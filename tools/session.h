@@ -79,6 +79,11 @@ void llava_session_close(llava_session *session);
  * count too. */
 llava_tap_sizes llava_session_sizes(const llava_session *session, bool named);
 
+/* The prompt's ids with these choices, [1, n] in new memory, for pictures of these sizes, [N, 2]
+ * (NULL: their own). Not with an inputs file. */
+bool llava_session_encode(llava_session *session, const llava_choices *choices,
+                          const int64_t *sizes, int64_t **ids, size_t *n, llava_error *e);
+
 /* What the choices mean for pictures and for text. */
 llava_image_plan llava_image_plan_of(const llava_choices *choices);
 llava_token_plan llava_token_plan_of(const llava_choices *choices);

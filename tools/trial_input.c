@@ -6,16 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 0 where the ids are the port's, 1 where any differs. */
-static double unequal_ids(const llava_inputs *mine, const llava_inputs *theirs)
-{
-    if (mine->batch != theirs->batch || mine->length != theirs->length) {
-        return 1;
-    }
-    size_t bytes = mine->batch * mine->length * sizeof(int64_t);
-    return memcmp(mine->input_ids, theirs->input_ids, bytes) != 0;
-}
-
 /* The smaller of two errors: from the port's nearest stage, and from the file. Where a port rounds
  * nothing between its stages, what it shows of them is not what it went on with. */
 static bool compare_pictures(llava_trial *trial, const llava_choices *choices, const char *tap,
@@ -37,25 +27,35 @@ static bool compare_pictures(llava_trial *trial, const llava_choices *choices, c
     return true;
 }
 
+/* Error 0 where the prompt gives the port's ids, with the sizes of the port's own pictures. */
+static bool compare_ids(llava_trial *trial, const llava_choices *choices, llava_cause *cause)
+{
+    const llava_inputs *theirs = trial->spec.inputs;
+    llava_error refused;
+    int64_t *ids;
+    size_t n;
+    if (!llava_session_encode(trial->spec.session, choices, theirs->image_sizes, &ids, &n,
+                              &refused)) {
+        return true;
+    }
+    bool equal = theirs->batch == 1 && theirs->length == n &&
+                 memcmp(ids, theirs->input_ids, n * sizeof *ids) == 0;
+    cause->error = cause->error_max = equal ? 0 : 1;
+    free(ids);
+    return true;
+}
+
 bool llava_trial_inputs(llava_trial *trial, const llava_choices *choices, const char *tap,
                         llava_cause *cause, llava_error *e)
 {
     const llava_session *session = trial->spec.session;
-    llava_request request = *session->request;
-    llava_session other;
-    llava_error refused;
-    if (request.inputs != NULL) {
+    if (session->request->inputs != NULL) {
         return true; /* an inputs file does not say how it was made */
     }
-    if (strcmp(tap, "input_ids") != 0) {
-        return session->pictures == NULL || compare_pictures(trial, choices, tap, cause, e);
+    if (strcmp(tap, "input_ids") == 0) {
+        return compare_ids(trial, choices, cause);
     }
-    request.choices = *choices;
-    if (llava_session_prepare(&other, &request, &refused)) {
-        cause->error = cause->error_max = unequal_ids(&other.inputs, trial->spec.inputs);
-        llava_session_close(&other);
-    }
-    return true;
+    return session->pictures == NULL || compare_pictures(trial, choices, tap, cause, e);
 }
 
 static bool in_stage(const llava_cause *cause, const char *stage)
@@ -79,8 +79,9 @@ bool llava_altered_make(llava_altered *a, llava_trial *trial, const llava_choice
     if (*made || a->request.inputs != NULL) {
         return true;
     }
-    if (pictures && (session->pictures == NULL ||
-                     !llava_picture_values(session, choices, trial->spec.port, &a->pixels, e))) {
+    if (pictures &&
+        (session->pictures == NULL || !llava_picture_values(session, trial->spec.inputs, choices,
+                                                            trial->spec.port, &a->pixels, e))) {
         return session->pictures == NULL;
     }
     *made = !pictures || a->pixels != NULL;
