@@ -28,6 +28,16 @@ const char *llava_image_text(const llava_processor *processor, const llava_confi
     return own != NULL ? own : given;
 }
 
+const char *llava_image_break_text(const llava_processor *processor)
+{
+    return processor->image_break_token[0] != '\0' ? processor->image_break_token : "[IMG_BREAK]";
+}
+
+const char *llava_image_end_text(const llava_processor *processor)
+{
+    return processor->image_end_token[0] != '\0' ? processor->image_end_token : "[IMG_END]";
+}
+
 /* LlavaProcessor's count before any decision; false where it is none. */
 static bool plain_count(const llava_processor *p, const llava_config *config, size_t patches,
                         size_t *count)

@@ -25,6 +25,10 @@ llava_processor_class llava_processor_class_of(const llava_processor *processor,
 const char *llava_image_text(const llava_processor *processor, const llava_config *config,
                              const llava_tokenizer *tokenizer);
 
+/* What ends a row of Pixtral's patches, and the last one. */
+const char *llava_image_break_text(const llava_processor *processor);
+const char *llava_image_end_text(const llava_processor *processor);
+
 /* What stands for one picture. */
 typedef struct {
     size_t count;   /* placeholders: rows that the picture fills in the language model */

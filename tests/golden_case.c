@@ -27,20 +27,19 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* Does a case's case.json name a JPEG? */
-static bool names_jpeg(const char *folder)
+bool golden_readable(const char *folder)
 {
     char path[600];
     llava_file file;
     llava_error e;
     snprintf(path, sizeof path, "%s/case.json", folder);
     assert_true(llava_file_map(&file, path, &e));
-    bool found = false;
-    for (size_t i = 0; !found && i + 4 <= file.size; i++) {
-        found = memcmp(file.bytes + i, ".jpg", 4) == 0;
+    bool jpeg = false;
+    for (size_t i = 0; !jpeg && i + 4 <= file.size; i++) {
+        jpeg = memcmp(file.bytes + i, ".jpg", 4) == 0;
     }
     llava_file_unmap(&file);
-    return found;
+    return !jpeg || llava_jpeg_available();
 }
 
 size_t golden_each(void (*each)(void *self, const char *folder), void *self)
@@ -50,7 +49,7 @@ size_t golden_each(void (*each)(void *self, const char *folder), void *self)
     for (int i = 0; i < count; i++) {
         char path[512];
         snprintf(path, sizeof path, "golden/%s", entries[i]->d_name);
-        if (llava_jpeg_available() || !names_jpeg(path)) {
+        if (golden_readable(path)) {
             each(self, path);
         } else {
             print_message("%s: left out, this build reads no JPEG\n", path);

@@ -14,6 +14,9 @@ enum { GOLDEN_WORDS = 128 };
  */
 size_t golden_each(void (*each)(void *self, const char *folder), void *self);
 
+/* Is this a case that the build can run? A JPEG needs libjpeg-turbo. */
+bool golden_readable(const char *folder);
+
 /* The case's arguments, then the pairs that `more` holds (ends with NULL); returns how many. The
  * words belong to json and more. */
 int golden_words(const cJSON *json, char *const more[], char *words[GOLDEN_WORDS]);

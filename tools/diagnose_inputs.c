@@ -301,6 +301,42 @@ static bool take_sizes(llava_diagnoser *d, llava_error *e)
                                                             &in->input_ids, &in->length, e);
 }
 
+/* Wrong pixel_values have been found, and no picture shows its size: what the port's ids say of it
+ * goes on from there, with the port's pixels where they are of another shape (*theirs, taken). */
+static bool take_stated_sizes(llava_diagnoser *d, const llava_port_tensor *t, double **theirs,
+                              llava_error *e)
+{
+    static const llava_choices right = {0};
+    llava_inputs *in = &d->inputs;
+    int64_t *ids, *expected;
+    size_t batch, length, n;
+    if (t->rank != 4 || t->shape[0] != in->pictures || t->shape[1] != 3) {
+        return true;
+    }
+    if (!load_ids(d, "input_ids", &ids, &batch, &length, e)) {
+        return false;
+    }
+    bool stated =
+        ids != NULL && batch == 1 &&
+        llava_picture_sizes_of_ids(&d->session, ids, length, t->shape[2], t->shape[3], in);
+    free(ids);
+    if (!stated) {
+        return true;
+    }
+    if (!llava_session_encode(&d->session, &right, in->image_sizes, &expected, &n, e)) {
+        return false;
+    }
+    free(in->input_ids);
+    in->input_ids = expected;
+    in->length = n;
+    if (*theirs != NULL) {
+        free(in->pixel_values);
+        in->pixel_values = *theirs;
+        *theirs = NULL;
+    }
+    return true;
+}
+
 /* pixel_values: judged, then the port's own are what the tower is replayed from. */
 static bool take_pixels(llava_diagnoser *d, llava_error *e)
 {
@@ -329,13 +365,17 @@ static bool take_pixels(llava_diagnoser *d, llava_error *e)
             !llava_explained(j->local.rel_l2, j->local.rel_max, j) || j->local.mismatched > 0;
         free(in->pixel_values);
         in->pixel_values = theirs;
+        theirs = NULL;
     } else {
         j->wrong = j->other_shape = true;
         j->model_rank = 4;
         memcpy(j->model_shape, shape, sizeof shape);
         j->local.rel_l2 = (double)INFINITY;
-        free(theirs);
     }
+    if (ok && j->wrong) {
+        ok = take_stated_sizes(d, t, &theirs, e);
+    }
+    free(theirs);
     return ok;
 }
 

@@ -2,6 +2,7 @@
 
 #include "ref/file.h"
 #include "ref/picture_file.h"
+#include "ref/prompt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +187,68 @@ bool llava_picture_sizes(const llava_session *s, llava_port *port, llava_inputs 
     }
     free(sizes);
     return true;
+}
+
+/* One picture's rows in ids from *at on: the ends of its rows are breaks, the last one the end. */
+static bool grid_at(const int64_t *ids, size_t n, const int64_t tokens[3], size_t *at, size_t *rows,
+                    size_t *columns)
+{
+    size_t run = 0;
+    *rows = *columns = 0;
+    for (; *at < n; ++*at) {
+        if (ids[*at] == tokens[0]) {
+            run++;
+        } else if (ids[*at] == tokens[1] || ids[*at] == tokens[2]) {
+            *columns = *rows == 0 ? run : *columns;
+            if (run == 0 || run != *columns) {
+                return false;
+            }
+            ++*rows;
+            run = 0;
+            if (ids[(*at)++] == tokens[2]) {
+                return true;
+            }
+            --*at;
+        } else if (run > 0 || *rows > 0) {
+            return false;
+        }
+    }
+    return false;
+}
+
+bool llava_picture_sizes_of_ids(const llava_session *s, const int64_t *ids, size_t n, size_t height,
+                                size_t width, llava_inputs *inputs)
+{
+    const llava_processor *p = &s->processor;
+    if (s->pictures == NULL || inputs->image_sizes == NULL || s->tokenizer == NULL ||
+        llava_processor_class_of(p, &s->config) != LLAVA_PROCESSOR_PIXTRAL) {
+        return false;
+    }
+    size_t patch = p->has_processor ? p->patch_size : s->config.vision.patch_size;
+    const int64_t tokens[3] = {
+        s->config.image_token,
+        llava_tokenizer_id_of(s->tokenizer, llava_image_break_text(p)),
+        llava_tokenizer_id_of(s->tokenizer, llava_image_end_text(p)),
+    };
+    int64_t *sizes = llava_alloc(NULL, 2 * s->image_count, sizeof *sizes);
+    size_t at = 0, largest[2] = {0, 0}, grid[2];
+    bool ok = sizes != NULL;
+    for (size_t i = 0; ok && i < s->image_count; i++) {
+        ok = grid_at(ids, n, tokens, &at, &grid[0], &grid[1]) && grid[0] <= height / patch &&
+             grid[1] <= width / patch;
+        for (size_t k = 0; ok && k < 2; k++) {
+            sizes[2 * i + k] = (int64_t)(grid[k] * patch);
+            largest[k] = grid[k] * patch > largest[k] ? grid[k] * patch : largest[k];
+        }
+    }
+    ok = ok && largest[0] == height / patch * patch && largest[1] == width / patch * patch;
+    if (ok) {
+        memcpy(inputs->image_sizes, sizes, 2 * s->image_count * sizeof *sizes);
+        inputs->height = height;
+        inputs->width = width;
+    }
+    free(sizes);
+    return ok;
 }
 
 bool llava_picture_values(const llava_session *s, const llava_inputs *in,

@@ -19,6 +19,12 @@ bool llava_picture_compare(const llava_session *session, const llava_choices *ch
 bool llava_picture_sizes(const llava_session *session, llava_port *port, llava_inputs *inputs,
                          llava_error *e);
 
+/* The same where the port shows no picture: the sizes that the rows of image tokens in its ids
+ * state (breaks end them), if there are as many as pictures and the largest make these pixels.
+ * Nothing changes and false where not. */
+bool llava_picture_sizes_of_ids(const llava_session *session, const int64_t *ids, size_t n,
+                                size_t height, size_t width, llava_inputs *inputs);
+
 /* pixel_values [N, 3, h, w] that these choices make of the port's last stages, in new memory; NULL
  * where they are refused or of another shape than the inputs'. */
 bool llava_picture_values(const llava_session *session, const llava_inputs *inputs,

@@ -401,8 +401,8 @@ bool llava_session_encode(llava_session *s, const llava_choices *choices, const 
             .image_id = s->config.image_token,
             .runs = runs,
             .pictures = s->image_count,
-            .break_text = p->image_break_token[0] != '\0' ? p->image_break_token : "[IMG_BREAK]",
-            .end_text = p->image_end_token[0] != '\0' ? p->image_end_token : "[IMG_END]",
+            .break_text = llava_image_break_text(p),
+            .end_text = llava_image_end_text(p),
         };
         ok = llava_prompt_encode(s->tokenizer, &plan, &prompt, ids, n, e);
     }
