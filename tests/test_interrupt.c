@@ -28,6 +28,8 @@ static int in_child(const support_folder *work, void (*act)(int signal), int sig
         if (chdir(work->path) != 0 || freopen("err", "w", stderr) == NULL) {
             _exit(99);
         }
+        signal(signal_number,
+               SIG_DFL); /* nohup leaves SIGHUP ignored, and so does what it starts */
         llava_interrupt_install();
         act(signal_number);
         _exit(98); /* a signal should have ended it */
