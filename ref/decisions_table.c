@@ -203,13 +203,13 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                     "side. Sizes, crops and a Pixtral grid follow.",
             .source = "contract section 10: transformers image_utils.py, load_image "
                       "(ImageOps.exif_transpose)",
-            .ports = "llama.cpp: stb_image knows no EXIF (R) "
+            .ports = "llama.cpp: stb_image knows no EXIF (R 114) "
                      "https://github.com/ggml-org/llama.cpp/issues/20870; "
-                     "ollama: pictures seen turned (R) "
+                     "ollama: pictures seen turned (R 115) "
                      "https://github.com/ollama/ollama/issues/18418; "
-                     "SGLang: three decoders, none of which turns (R) "
+                     "SGLang: three decoders, none of which turns (R 116) "
                      "https://github.com/sgl-project/sglang/issues/33464; "
-                     "mistral-common: also the Pixtral grid is turned (R) "
+                     "mistral-common: also the Pixtral grid is turned (R 117) "
                      "https://github.com/mistralai/mistral-common/issues/330",
         },
     [LLAVA_IMAGE_JPEG_UPSAMPLING] =
@@ -221,7 +221,7 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                     "full size. fancy: libjpeg's triangle filter, as in Pillow; plain: every "
                     "sample repeated.",
             .source = "libjpeg-turbo's default (do_fancy_upsampling), which Pillow leaves alone",
-            .ports = "SGLang: nvJPEG's default on the GPU repeats samples (F) "
+            .ports = "SGLang: nvJPEG's default on the GPU repeats samples (F 118) "
                      "https://github.com/sgl-project/sglang/pull/34163; "
                      "DALI: the same, made adjustable (F) "
                      "https://github.com/NVIDIA/DALI/pull/4662",
@@ -301,7 +301,7 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                     "behind each, [IMG_END] behind the last. absent: neither; no-end: a break "
                     "behind the last, too.",
             .source = "spec 6.11: PixtralProcessor.replace_image_token",
-            .ports = "vLLM: break and end took the ids of another model's vocabulary (F) "
+            .ports = "vLLM: break and end took the ids of another model's vocabulary (F 119) "
                      "https://github.com/vllm-project/vllm/pull/11393",
         },
     [LLAVA_TOKENS_PREFIX_SPACE] =
