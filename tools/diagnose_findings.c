@@ -53,7 +53,7 @@ static bool join_earlier(llava_diagnoser *d, size_t judged, const llava_span *sp
             if (!llava_trial_cause(&d->trial, span, &cause, e)) {
                 return false;
             }
-            if (llava_explained(cause.error, cause.error_max, &r->taps[judged])) {
+            if (llava_trial_explains(&d->trial, &r->taps[judged], span, &cause)) {
                 left[count++] = f->causes[c];
             }
         }

@@ -42,14 +42,15 @@ static bool add_effect(llava_diagnoser *d, const llava_judged *j, const llava_ca
     }
     bool acts = llava_cause_acts(&span, cause) && sample(s, j);
     bool ok = !acts || llava_trial_cause(&d->trial, &span, &trial, e);
-    llava_span_free(&span);
     if (ok && acts) {
-        bool explained = llava_explained(trial.error, trial.error_max, j);
+        bool explained = llava_explained(trial.error, trial.error_max, j) ||
+                         (j->wrong && llava_trial_explains(&d->trial, j, &span, &trial));
         bool table = cause->id[0] == LLAVA_NUMERICS_WEIGHTS && llava_reads_table(j);
         on->mended += j->wrong && explained;
         on->broken += !j->wrong && !explained && !table;
         on->left += j->wrong && explained ? trial.error * trial.error : 0;
     }
+    llava_span_free(&span);
     return ok;
 }
 

@@ -24,13 +24,16 @@ static void name_of(const walk *w, size_t kind, size_t layer, char name[LLAVA_TA
 {
     const char *pattern = w->kinds[kind].name;
     const char *at = strstr(pattern, "{i}");
+    bool again = w->kinds[kind].at >= LLAVA_AT_EMBED || strcmp(pattern, "position_ids") == 0;
+    const char *prefix =
+        again ? w->prefix : ""; /* a step has no pictures, ids and mask of its own */
     if (strncmp(pattern, "image.", 6) == 0 && w->picture > 0) {
         snprintf(name, LLAVA_TAP_NAME, "image.%zu.%s", w->picture, pattern + 6);
     } else if (at == NULL) {
-        snprintf(name, LLAVA_TAP_NAME, "%s%s", w->prefix, pattern);
+        snprintf(name, LLAVA_TAP_NAME, "%s%s", prefix, pattern);
     } else {
-        snprintf(name, LLAVA_TAP_NAME, "%s%.*s%zu%s", w->prefix, (int)(at - pattern), pattern,
-                 layer, at + 3);
+        snprintf(name, LLAVA_TAP_NAME, "%s%.*s%zu%s", prefix, (int)(at - pattern), pattern, layer,
+                 at + 3);
     }
 }
 

@@ -191,36 +191,17 @@ static bool capture_target(void *self, const llava_tap *tap, const llava_port_te
     return llava_fail(e, "reached");
 }
 
-static bool is_rounding(const llava_cause *cause)
-{
-    bool is = false;
-    for (size_t i = 0; i < cause->count; i++) {
-        is |= strncmp(llava_decision_at(cause->id[i])->name, "numerics.", 9) == 0;
-    }
-    return is;
-}
-
-/* Does it change rotary angles? A float32 angle is as far off as it is large. */
-static bool turns_otherwise(const llava_cause *cause)
-{
-    bool does = false;
-    for (size_t i = 0; i < cause->count; i++) {
-        does |= strstr(llava_decision_at(cause->id[i])->acts[0], ".rope.cos") != NULL;
-    }
-    return does;
-}
-
-/* A rounding inside a wide span turns the port's tiny errors before it into whole units, here and
- * there, and larger rotary angles have larger errors: what honest rounding leaves is then more than
- * without it. So the noise is measured anew, with such a cause, for one that explains most of the
- * error but not all. */
+/* What honest rounding leaves of a span depends on what is computed there. A rounding turns the
+ * port's tiny errors before it into whole units, larger rotary angles have larger errors, a softmax
+ * of other scores passes more of them on. So the noise is measured anew, with the cause, for one
+ * that explains most of the error but not all. */
 static bool explained_anew(llava_trial *trial, const llava_judged *judged, const llava_span *span,
                            const llava_cause *cause)
 {
     llava_choices choices = choices_of(trial, cause);
     capture taken[2] = {{.target = span->tap}, {.target = span->tap}};
     llava_error e;
-    bool narrow = trial->type != LLAVA_F64, ok = is_rounding(cause) || turns_otherwise(cause);
+    bool narrow = trial->type != LLAVA_F64, ok = llava_part_of_tap(span->tap) >= 0;
     for (size_t i = 0; ok && i < 2; i++) {
         llava_plan plan;
         llava_goal goal;
@@ -248,6 +229,13 @@ static bool explained_anew(llava_trial *trial, const llava_judged *judged, const
     free(taken[0].data);
     free(taken[1].data);
     return ok && llava_explained(cause->error, cause->error_max, &anew);
+}
+
+bool llava_trial_explains(llava_trial *trial, const llava_judged *judged, const llava_span *span,
+                          const llava_cause *cause)
+{
+    return llava_explained(cause->error, cause->error_max, judged) ||
+           (cause->error <= judged->local.rel_l2 / 4 && explained_anew(trial, judged, span, cause));
 }
 
 /* ---- the search
@@ -404,9 +392,7 @@ static void keep_explaining(llava_trial *trial, const causes *found, const llava
     double most = found->count == 0 ? 0 : 2 * fmax(found->list[0].error, judged->noise);
     for (size_t i = 0; i < found->count; i++) {
         const llava_cause *c = &found->list[i];
-        bool explains =
-            llava_explained(c->error, c->error_max, judged) ||
-            (c->error <= judged->local.rel_l2 / 4 && explained_anew(trial, judged, &f->span, c));
+        bool explains = llava_trial_explains(trial, judged, &f->span, c);
         /* an error that hardly shrank was near the noise before: that explains nothing */
         if (explains && c->error <= most &&
             (c->error <= judged->local.rel_l2 / 2 || judged->local.mismatched > 0)) {

@@ -49,6 +49,11 @@ bool llava_altered_make(llava_altered *altered, llava_trial *trial, const llava_
                         const llava_cause *cause, bool *made, llava_error *e);
 void llava_altered_free(llava_altered *altered);
 
+/* Is what a cause leaves in the span, as llava_trial_cause has found it, no more than honest
+ * rounding, of the right model or of the one with the cause? */
+bool llava_trial_explains(llava_trial *trial, const llava_judged *judged, const llava_span *span,
+                          const llava_cause *cause);
+
 /* Tries every decision that acts in the finding's span, in every value, then pairs; fills causes,
  * cause_count and confidence. */
 bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_finding *finding,
