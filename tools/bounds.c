@@ -20,19 +20,33 @@ double llava_unit(llava_dtype type)
     }
 }
 
-llava_dtype llava_narrowest(const double *values, size_t n)
+static const llava_dtype narrow_types[] = {LLAVA_BF16, LLAVA_F16, LLAVA_F32};
+
+void llava_probe_add(llava_type_probe *probe, const double *values, size_t n)
 {
-    static const llava_dtype types[] = {LLAVA_BF16, LLAVA_F16, LLAVA_F32};
-    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
-        size_t i = 0;
-        while (i < n && (values[i] != values[i] || llava_round(types[t], values[i]) == values[i])) {
-            i++;
-        }
-        if (i == n) {
-            return types[t];
+    for (size_t t = 0; t < 3; t++) {
+        llava_dtype type = narrow_types[t];
+        for (size_t i = 0; i < n && !probe->too_narrow[t]; i++) {
+            double x = values[i];
+            probe->too_narrow[t] = x == x && llava_round(type, x) != x;
         }
     }
-    return LLAVA_F64;
+}
+
+llava_dtype llava_probe_type(const llava_type_probe *probe)
+{
+    size_t t = 0;
+    while (t < 3 && probe->too_narrow[t]) {
+        t++;
+    }
+    return t < 3 ? narrow_types[t] : LLAVA_F64;
+}
+
+llava_dtype llava_narrowest(const double *values, size_t n)
+{
+    llava_type_probe probe = {{false}};
+    llava_probe_add(&probe, values, n);
+    return llava_probe_type(&probe);
 }
 
 bool llava_measure_type(llava_dump *dump, const llava_dump_entry *entry, llava_dtype *type,

@@ -13,6 +13,14 @@ double llava_unit(llava_dtype type);
  * computed in, whatever the file calls it. NaN and infinities fit every type. */
 llava_dtype llava_narrowest(const double *values, size_t n);
 
+/* The same piece by piece; begins as {{0}}. */
+typedef struct {
+    bool too_narrow[3]; /* bfloat16, float16, float32 */
+} llava_type_probe;
+
+void llava_probe_add(llava_type_probe *probe, const double *values, size_t n);
+llava_dtype llava_probe_type(const llava_type_probe *probe);
+
 /* The same for a dump's tensor, from at most 65536 of its elements. */
 bool llava_measure_type(llava_dump *dump, const llava_dump_entry *entry, llava_dtype *type,
                         llava_error *e);

@@ -341,31 +341,15 @@ llava_comparison llava_comparer_close(llava_comparer *c)
     return r;
 }
 
-static bool compare(const llava_counting *counting, const char *name, int rank, const size_t *shape,
-                    const llava_port_tensor *given, const double *expected, const double *actual,
-                    llava_comparison *result, llava_error *e)
+bool llava_compare(const llava_counting *counting, const char *name, int rank, const size_t *shape,
+                   const double *expected, const double *actual, llava_comparison *result,
+                   llava_error *e)
 {
     llava_comparer *c;
     if (!llava_comparer_open(&c, counting, name, rank, shape, e)) {
         return false;
     }
-    llava_comparer_only(c, given);
     llava_comparer_add(c, expected, actual, c->total);
     *result = llava_comparer_close(c);
     return true;
-}
-
-bool llava_compare(const llava_counting *counting, const char *name, int rank, const size_t *shape,
-                   const double *expected, const double *actual, llava_comparison *result,
-                   llava_error *e)
-{
-    return compare(counting, name, rank, shape, NULL, expected, actual, result, e);
-}
-
-bool llava_compare_only(const llava_counting *counting, const llava_port_tensor *tensor,
-                        const double *expected, const double *actual, llava_comparison *result,
-                        llava_error *e)
-{
-    return compare(counting, tensor->name, tensor->rank, tensor->shape, tensor, expected, actual,
-                   result, e);
 }

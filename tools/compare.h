@@ -48,9 +48,4 @@ bool llava_compare(const llava_counting *counting, const char *name, int rank, c
                    const double *expected, const double *actual, llava_comparison *result,
                    llava_error *e);
 
-/* A port's tensor, what it never computed left out. */
-bool llava_compare_only(const llava_counting *counting, const llava_port_tensor *tensor,
-                        const double *expected, const double *actual, llava_comparison *result,
-                        llava_error *e);
-
 #endif

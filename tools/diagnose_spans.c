@@ -54,38 +54,66 @@ static bool typed_plan(const llava_diagnoser *d, llava_dtype type, llava_plan *p
     return ok;
 }
 
+/* One tap of both replays against the port's, a piece at a time: the memory of a few pages beside
+ * the replays themselves. */
+enum { PIECE = 4096 };
+
+typedef struct {
+    double mine[PIECE], typed[PIECE], theirs[PIECE];
+    llava_comparer *local, *noise;
+    llava_type_probe type;
+} judging;
+
 /* Where both are NaN, computed from the port's own tensors, the NaN came from before. */
-static void forgive_nan(double *mine, double *typed, double *theirs, size_t n)
+static void forgive_nan(judging *g, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (theirs[i] != theirs[i] && (mine[i] != mine[i] || typed[i] != typed[i])) {
-            mine[i] = typed[i] = theirs[i] = 0;
+        if (g->theirs[i] != g->theirs[i] &&
+            (g->mine[i] != g->mine[i] || g->typed[i] != g->typed[i])) {
+            g->mine[i] = g->typed[i] = g->theirs[i] = 0;
         }
     }
 }
 
-/* How far honest rounding in the port's type is from the truth in this span. */
-static bool measure_noise(const llava_diagnoser *d, const llava_tap *mine, const llava_tap *typed,
-                          llava_judged *j, llava_error *e)
+/* theirs NULL: of another shape, and only the noise is of interest. */
+static bool judge_pieces(llava_diagnoser *d, judging *g, const llava_tap *mine, llava_replay *typed,
+                         const llava_port_tensor *theirs, llava_error *e)
 {
-    llava_comparison noise;
-    if (!llava_compare(&d->counting, mine->name, mine->rank, mine->shape, mine->data, typed->data,
-                       &noise, e)) {
-        return false;
+    size_t count = llava_tap_count(mine);
+    const double *data = mine->data;
+    for (size_t first = 0, n; first < count; first += n) {
+        n = count - first < PIECE ? count - first : PIECE;
+        memcpy(g->mine, data + first, n * sizeof *data);
+        if (!llava_replay_read(typed, g->typed, n, e) ||
+            (theirs != NULL && !llava_port_read(d->port, theirs, first, n, g->theirs, e))) {
+            return false;
+        }
+        if (theirs != NULL) {
+            forgive_nan(g, n);
+            llava_probe_add(&g->type, g->theirs, n);
+            llava_comparer_add(g->local, g->mine, g->theirs, n);
+        }
+        llava_comparer_add(g->noise, g->mine, g->typed, n);
     }
+    return true;
+}
+
+/* How far honest rounding in the port's type is from the truth in this span. */
+static void set_noise(const llava_diagnoser *d, const char *tap, const llava_comparison *noise,
+                      llava_judged *j)
+{
     /* The tensor's own rounding is always there; the floor in float64 is a sum's usual error. In
      * float32, and where transformers' float32 islands change anything, one unit: a norm's or a
      * softmax's divisor is itself a float32 number, off for a whole row at once, and the emulation
      * may by luck not be (torch's float32 LayerNorm is 1.4 units off: docs/tolerances.md). */
-    bool island = d->result.islands && noise.rel_l2 > 2.5e-13;
+    bool island = d->result.islands && noise->rel_l2 > 2.5e-13;
     double own = j->type == LLAVA_F32   ? llava_unit(LLAVA_F32)
                  : j->type != LLAVA_F64 ? 0.5 * llava_unit(j->type)
                  : island               ? llava_unit(LLAVA_F32)
                                         : 2.5e-13;
-    double ties = llava_half_ties(&d->base, mine->name);
-    j->noise = fmax(fmax(own, noise.rel_l2), ties);
-    j->noise_max = fmax(fmax(4 * own, noise.rel_max), 8 * ties);
-    return true;
+    double ties = llava_half_ties(&d->base, tap);
+    j->noise = fmax(fmax(own, noise->rel_l2), ties);
+    j->noise_max = fmax(fmax(4 * own, noise->rel_max), 8 * ties);
 }
 
 /* 0: tower and projector; 1: the language model, and what is of neither (a step's positions). */
@@ -94,38 +122,54 @@ static size_t part_of(const char *name)
     return llava_part_of_tap(name) == 0 ? 0 : 1;
 }
 
-/* One tap of both replays against the port's. */
-static bool judge_tap(llava_diagnoser *d, const llava_tap *mine, const llava_tap *typed,
-                      llava_error *e)
+/* What the comparisons say. */
+static void judge(const llava_diagnoser *d, judging *g, const llava_tap *mine,
+                  const llava_port_tensor *t, llava_judged *j)
 {
-    const llava_port_tensor *t = llava_port_find(d->port, mine->name);
-    llava_judged *j = llava_add_judged(d, mine->name, t->rank, t->shape, e);
-    double *theirs;
-    if (j != NULL && !llava_replay_same_shape(mine, t)) {
+    llava_comparison noise = llava_comparer_close(g->noise);
+    llava_comparison local = llava_comparer_close(g->local);
+    if (!llava_replay_same_shape(mine, t)) {
         j->wrong = j->other_shape = true;
         j->model_rank = mine->rank;
         memcpy(j->model_shape, mine->shape, (size_t)mine->rank * sizeof *mine->shape);
         j->local.rel_l2 = j->local.rel_max = (double)INFINITY;
         j->type = d->result.type;
-        return measure_noise(d, mine, typed, j, e);
+        set_noise(d, mine->name, &noise, j);
+        return;
     }
-    if (j == NULL || !llava_port_load(d->port, t, &theirs, e)) {
-        return false;
-    }
-    forgive_nan(mine->data, typed->data, theirs, t->count);
-    j->type = llava_narrowest(theirs, t->count);
+    j->local = local;
+    j->type = llava_probe_type(&g->type);
     llava_dtype usual = d->types[part_of(mine->name)];
     if (llava_unit(j->type) > llava_unit(usual)) {
         j->type = usual; /* one narrow tensor among wider ones is a step to be explained */
     }
-    bool ok = llava_compare_only(&d->counting, t, mine->data, theirs, &j->local, e) &&
-              measure_noise(d, mine, typed, j, e);
-    free(theirs);
+    set_noise(d, mine->name, &noise, j);
     j->exact = !t->floating;
     if (j->exact) { /* positions of a step */
         j->noise = j->noise_max = 0;
     }
     j->wrong = j->local.mismatched > 0 || !llava_explained(j->local.rel_l2, j->local.rel_max, j);
+}
+
+static bool judge_tap(llava_diagnoser *d, const llava_tap *mine, llava_replay *typed,
+                      llava_error *e)
+{
+    const llava_port_tensor *t = llava_port_find(d->port, mine->name);
+    llava_judged *j = llava_add_judged(d, mine->name, t->rank, t->shape, e);
+    judging g = {.type = {{false}}};
+    if (j == NULL ||
+        !llava_comparer_open(&g.noise, &d->counting, mine->name, mine->rank, mine->shape, e)) {
+        return false;
+    }
+    bool ok = llava_comparer_open(&g.local, &d->counting, mine->name, mine->rank, mine->shape, e);
+    if (!ok) {
+        llava_comparer_close(g.noise);
+        return false;
+    }
+    bool same = llava_replay_same_shape(mine, t);
+    llava_comparer_only(g.local, same ? t : NULL);
+    ok = judge_pieces(d, &g, mine, typed, same ? t : NULL, e);
+    judge(d, &g, mine, t, j);
     return ok;
 }
 
@@ -175,7 +219,7 @@ static bool judge_next(void *self, const llava_tap *mine, const llava_port_tenso
             return llava_fail(e, "%s: not reached in the port's type", mine->name);
         }
     } while (strcmp(typed.name, mine->name) != 0);
-    return judge_tap(r->d, mine, &typed, e);
+    return judge_tap(r->d, mine, r->typed, e);
 }
 
 static bool replay_goal(llava_diagnoser *d, const llava_goal *goal, llava_error *e)
@@ -221,7 +265,6 @@ static bool total_one(void *self, const llava_tap *tap, const llava_port_tensor 
     totalling *m = self;
     llava_diagnosis *r = &m->d->result;
     size_t i = m->at;
-    double *theirs;
     llava_comparison total;
     while (i < r->count && strcmp(r->taps[i].name, tap->name) != 0) {
         i++;
@@ -233,12 +276,8 @@ static bool total_one(void *self, const llava_tap *tap, const llava_port_tensor 
     if (i < m->first) { /* right: what follows goes on from the port's */
         return t->partial || llava_port_read(m->d->port, t, 0, t->count, tap->data, e);
     }
-    if (!llava_port_load(m->d->port, t, &theirs, e)) {
-        return false;
-    }
-    bool ok = llava_compare_only(&m->d->counting, t, tap->data, theirs, &total, e);
+    bool ok = llava_compare_port(&m->d->counting, m->d->port, t, tap->data, false, &total, e);
     r->taps[i].total = total.mismatched > 0 ? (double)INFINITY : total.rel_l2;
-    free(theirs);
     return ok;
 }
 

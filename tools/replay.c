@@ -173,8 +173,7 @@ struct llava_replay {
     int from; /* reading end */
     pid_t child;
     char name[LLAVA_TAP_NAME];
-    double *data;
-    size_t room;
+    size_t left; /* elements of the tap that were not read yet */
 };
 
 static bool write_all(int to, const void *bytes, size_t n)
@@ -262,13 +261,32 @@ bool llava_replay_start(llava_replay **replay, const llava_replay_spec *spec,
     return true;
 }
 
+static bool died(llava_error *e)
+{
+    return llava_fail(e, "the replaying process died (out of memory, or a file became shorter)");
+}
+
+bool llava_replay_read(llava_replay *r, double *values, size_t n, llava_error *e)
+{
+    if (n > r->left) {
+        return llava_fail(e, "%s: elements beyond the end", r->name);
+    }
+    r->left -= n;
+    return read_all(r->from, values, n * sizeof *values) || died(e);
+}
+
 bool llava_replay_next(llava_replay *r, llava_tap *tap, bool *end, llava_error *e)
 {
     frame f;
     *end = false;
+    while (r->left > 0) {
+        double passed[512];
+        if (!llava_replay_read(r, passed, r->left < 512 ? r->left : 512, e)) {
+            return false;
+        }
+    }
     if (!read_all(r->from, &f, sizeof f)) {
-        return llava_fail(e,
-                          "the replaying process died (out of memory, or a file became shorter)");
+        return died(e);
     }
     if (f.name_size == 0) {
         llava_error theirs;
@@ -280,20 +298,9 @@ bool llava_replay_next(llava_replay *r, llava_tap *tap, bool *end, llava_error *
     }
     *tap = (llava_tap){.name = r->name, .dtype = LLAVA_F64, .rank = f.rank};
     memcpy(tap->shape, f.shape, sizeof tap->shape);
-    size_t count = llava_tap_count(tap);
-    if (count > r->room) {
-        double *data = llava_realloc(e, r->data, count, sizeof(double));
-        if (data == NULL) {
-            return false;
-        }
-        r->data = data;
-        r->room = count;
-    }
-    tap->data = r->data;
+    r->left = llava_tap_count(tap);
     r->name[f.name_size] = '\0';
-    return (read_all(r->from, r->name, f.name_size) &&
-            read_all(r->from, r->data, count * sizeof(double))) ||
-           llava_fail(e, "the replaying process died (out of memory, or a file became shorter)");
+    return read_all(r->from, r->name, f.name_size) || died(e);
 }
 
 void llava_replay_stop(llava_replay *r)
@@ -305,6 +312,5 @@ void llava_replay_stop(llava_replay *r)
     kill(r->child, SIGKILL);
     while (waitpid(r->child, NULL, 0) < 0 && errno == EINTR) {
     }
-    free(r->data);
     free(r);
 }

@@ -37,8 +37,11 @@ typedef struct llava_replay llava_replay;
 
 bool llava_replay_start(llava_replay **replay, const llava_replay_spec *spec,
                         const llava_goal *goal, llava_error *e);
-/* The next tap; data is valid until the next call. *end: there is none. */
+/* The next tap; its data is NULL: read piece by piece, what is left of the one before is passed
+ * over. *end: there is none. */
 bool llava_replay_next(llava_replay *replay, llava_tap *tap, bool *end, llava_error *e);
+/* The next n elements of that tap. */
+bool llava_replay_read(llava_replay *replay, double *values, size_t n, llava_error *e);
 void llava_replay_stop(llava_replay *replay);
 
 #endif

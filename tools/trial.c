@@ -43,28 +43,46 @@ typedef struct {
     llava_cause *cause;
 } aim;
 
+bool llava_compare_port(const llava_counting *counting, llava_port *port,
+                        const llava_port_tensor *tensor, const double *mine, bool inherit,
+                        llava_comparison *result, llava_error *e)
+{
+    enum { PIECE = 4096 };
+    double own[PIECE], theirs[PIECE];
+    llava_comparer *c;
+    bool ok = llava_comparer_open(&c, counting, tensor->name, tensor->rank, tensor->shape, e);
+    if (!ok) {
+        return false;
+    }
+    llava_comparer_only(c, tensor);
+    for (size_t first = 0, n; ok && first < tensor->count; first += n) {
+        n = tensor->count - first < PIECE ? tensor->count - first : PIECE;
+        memcpy(own, mine + first, n * sizeof *own);
+        ok = llava_port_read(port, tensor, first, n, theirs, e);
+        for (size_t i = 0; ok && inherit && i < n; i++) {
+            if (theirs[i] != theirs[i] && own[i] != own[i]) {
+                theirs[i] = own[i] = 0;
+            }
+        }
+        if (ok) {
+            llava_comparer_add(c, own, theirs, n);
+        }
+    }
+    *result = llava_comparer_close(c);
+    return ok;
+}
+
 /* What is left of the port's tensor against this one; infinity for another shape, NaN, infinity. */
 static bool remaining(const llava_trial *trial, const llava_tap *tap,
                       const llava_port_tensor *tensor, double *error, double *error_max,
                       llava_error *e)
 {
-    double *theirs;
     llava_comparison c;
     *error = *error_max = (double)INFINITY;
     if (!llava_replay_same_shape(tap, tensor)) {
         return true;
     }
-    if (!llava_port_load(trial->spec.port, tensor, &theirs, e)) {
-        return false;
-    }
-    double *mine = tap->data;
-    for (size_t i = 0; i < tensor->count; i++) {
-        if (theirs[i] != theirs[i] && mine[i] != mine[i]) {
-            theirs[i] = mine[i] = 0; /* inherited */
-        }
-    }
-    bool ok = llava_compare_only(trial->counting, tensor, mine, theirs, &c, e);
-    free(theirs);
+    bool ok = llava_compare_port(trial->counting, trial->spec.port, tensor, tap->data, true, &c, e);
     if (ok && c.mismatched == 0) {
         *error = c.rel_l2;
         *error_max = c.rel_max;

@@ -16,6 +16,12 @@ typedef struct {
 /* Is an error no more than honest rounding? At most 4 times the noise in L2, 8 times in max. */
 bool llava_explained(double error, double error_max, const llava_judged *judged);
 
+/* The port's tensor against values of the same shape, a piece at a time. inherit: where both are
+ * NaN, it came from before. */
+bool llava_compare_port(const llava_counting *counting, llava_port *port,
+                        const llava_port_tensor *tensor, const double *mine, bool inherit,
+                        llava_comparison *result, llava_error *e);
+
 /* Does any of a cause's decisions act in the span? */
 bool llava_cause_acts(const llava_span *span, const llava_cause *cause);
 
