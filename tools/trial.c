@@ -424,10 +424,24 @@ static void keep_explaining(llava_trial *trial, const causes *found, const llava
                                           : LLAVA_LIKELY;
 }
 
+/* How many of the best single causes are tried together with every other. Of two faults neither
+ * alone may leave less than both do, so many where trials cost nothing; on a model of real size,
+ * where each costs a layer over all rows, those that promise most. */
+static size_t seeds_of(const llava_trial *trial)
+{
+    enum { MANY = 24, FEW = 6 };
+    const double small = 0x1p33; /* multiplications: seconds, with every pair */
+    const llava_plan *p = &trial->spec.session->plan;
+    const llava_inputs *in = trial->spec.inputs;
+    double tower = (double)p->vision.hidden * (double)p->vision.hidden * (double)p->vision.layers;
+    double text = (double)p->text.hidden * (double)p->text.hidden * (double)p->text.layers;
+    return (tower + text) * (double)in->batch * (double)in->length < small ? MANY : FEW;
+}
+
 bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_finding *f,
                         llava_error *e)
 {
-    enum { WIDE = 12 };
+    size_t wide = seeds_of(trial);
     causes singles = {0}, pairs = {0}, triples = {0};
     bool picture =
         strcmp(judged->name, "pixel_values") == 0 || strncmp(judged->name, "image.", 6) == 0;
@@ -436,11 +450,11 @@ bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_fi
         keep_explaining(trial, &singles, judged, f);
     }
     if (ok && f->cause_count == 0) {
-        ok = extend(trial, &f->span, &singles, WIDE, &singles, &pairs, e);
+        ok = extend(trial, &f->span, &singles, wide, &singles, &pairs, e);
         keep_explaining(trial, &pairs, judged, f);
     }
     if (ok && f->cause_count == 0 && picture) {
-        ok = extend(trial, &f->span, &pairs, WIDE, &singles, &triples, e);
+        ok = extend(trial, &f->span, &pairs, wide, &singles, &triples, e);
         keep_explaining(trial, &triples, judged, f);
     }
     free(singles.list);
