@@ -12,8 +12,8 @@ In a fenced or indented block of a document
 * a block that opens with ```c FILE quotes FILE: its lines, but for indentation, stand there one after the other,
   `...` for what is left out.
 
-A document's blocks run in order in one scratch folder, where `build/llava-ref`, `golden`, `tools` and
-`docs` are those of the tree. Links to files must lead somewhere. Exits with 1 where anything is
+A document's blocks run in order in one scratch folder, where `build/llava-ref`, `golden`,
+`tools`, `docs` and `tests` are those of the tree. Links to files must lead somewhere. Exits with 1 where anything is
 otherwise than shown; --write puts what a command printed into the document where no `...` is in the way.
 """
 
@@ -92,7 +92,7 @@ class Scratch:
         self.folder = pathlib.Path(folder)
         (self.folder / "build").mkdir()
         (self.folder / "build/llava-ref").symlink_to(binary)
-        for name in ("golden", "tools", "docs"):
+        for name in ("golden", "tools", "docs", "tests"):
             (self.folder / name).symlink_to(TREE / name)
         self.environment = os.environ | {"PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
 

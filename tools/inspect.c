@@ -26,8 +26,13 @@ static bool look(llava_inspection *of, const char *json, llava_error *e)
     }
     llava_inspect_put_text(of, of->json, "schema", "llava-ref.inspect/1");
     llava_inspect_put_text(of, of->json, "path", of->path);
-    if (!is_model(of->path, &model, e) ||
-        !(model ? llava_inspect_model(of, e) : llava_inspect_dump(of, e))) {
+    if (!is_model(of->path, &model, e)) {
+        return false;
+    }
+    if (of->png != NULL && (model || of->name == NULL)) {
+        return llava_fail(e, "inspect: --png needs a dump (or a .safetensors file) and NAME");
+    }
+    if (!(model ? llava_inspect_model(of, e) : llava_inspect_dump(of, e))) {
         return false;
     }
     if (of->out_of_memory) {
@@ -38,18 +43,25 @@ static bool look(llava_inspection *of, const char *json, llava_error *e)
 
 static int inspect(int argc, char **argv, llava_error *e)
 {
-    const char *words[2] = {NULL, NULL}, *json = NULL;
+    const char *words[2] = {NULL, NULL}, *json = NULL, *png = NULL;
     llava_operands operands = {.words = words, .most = 2};
-    llava_option options[] = {{.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &json}};
-    if (!llava_options_read(argc, argv, options, 1, &operands, e)) {
+    llava_option options[] = {{.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &json},
+                              {.name = "--png", .kind = LLAVA_OPTION_TEXT, .target = &png}};
+    if (!llava_options_read(argc, argv, options, 2, &operands, e)) {
         return LLAVA_CANNOT;
     }
     if (operands.count == 0) {
         llava_fail(e, "inspect: PATH is missing (a model folder or a dump)");
         return LLAVA_CANNOT;
     }
-    llava_inspection of = {.path = words[0], .name = words[1], .table = stdout};
-    if (json != NULL && strcmp(json, "-") == 0) {
+    llava_inspection of = {.path = words[0], .name = words[1], .png = png, .table = stdout};
+    bool json_out = json != NULL && strcmp(json, "-") == 0;
+    bool png_out = png != NULL && strcmp(png, "-") == 0;
+    if (json_out && png_out) {
+        llava_fail(e, "inspect: --json and --png cannot both go to standard output");
+        return LLAVA_CANNOT;
+    }
+    if (json_out || png_out) {
         of.table = stderr;
     }
     bool ok = look(&of, json, e);
@@ -58,7 +70,7 @@ static int inspect(int argc, char **argv, llava_error *e)
 }
 
 const llava_command llava_command_inspect = {
-    "inspect", inspect, "PATH [NAME] [--json FILE]",
+    "inspect", inspect, "PATH [NAME] [--json FILE] [--png FILE]",
     "what a model folder, a dump, or one tensor of either holds",
     "\n"
     "  PATH    a model folder: configuration, tensors and which of them the model never reads,\n"
@@ -66,6 +78,8 @@ const llava_command llava_command_inspect = {
     "          a dump (.npz, folder of .npy, .safetensors): each tensor's type, shape, statistics\n"
     "  NAME    only this tensor: statistics, first and last values, for a weight as stored\n"
     "  --json FILE  the same for programs (llava-ref.inspect/1); - for standard output\n"
+    "  --png FILE   the tensor NAME of a dump as a picture: image.* as it is, else a matrix, blue\n"
+    "          below zero and red above, heads side by side; - for standard output\n"
     "\n"
     "examples:\n"
     "  llava-ref inspect golden/plain/model\n"

@@ -3,6 +3,7 @@
 #define LLAVA_INSPECT_H
 
 #include "ref/error.h"
+#include "tools/dump.h"
 #include "tools/statistics.h"
 
 #include <cjson/cJSON.h>
@@ -19,6 +20,7 @@
 
 typedef struct {
     const char *path, *name; /* name NULL: all of path */
+    const char *png;         /* where a picture of tensor `name` goes, or NULL */
     FILE *table;
     cJSON *json; /* an object to fill, or NULL where nobody asked for JSON */
     bool out_of_memory;
@@ -28,6 +30,11 @@ typedef struct {
 bool llava_inspect_model(llava_inspection *of, llava_error *e);
 /* A dump, or anything else that is read like one. */
 bool llava_inspect_dump(llava_inspection *of, llava_error *e);
+
+/* Values first .. first + n - 1 of any type as float64; integers beyond 2^53 lose their last
+ * digits. integers: room for n. */
+bool llava_inspect_read(llava_dump *dump, const llava_dump_entry *entry, size_t first, size_t n,
+                        double *values, int64_t *integers, llava_error *e);
 
 /* ---- the table ---- */
 

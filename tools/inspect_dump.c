@@ -2,7 +2,7 @@
 #include "tools/inspect.h"
 
 #include "ref/json.h"
-#include "tools/dump.h"
+#include "tools/inspect_png.h"
 #include "tools/words.h"
 
 #include <inttypes.h>
@@ -15,9 +15,8 @@ static bool is_integer(const llava_dump_entry *entry)
     return kind == 'i' || kind == 'u' || kind == 'b';
 }
 
-/* Values of any type as float64; integers beyond 2^53 lose their last digits here. */
-static bool read_some(llava_dump *dump, const llava_dump_entry *entry, size_t first, size_t n,
-                      double *values, int64_t *integers, llava_error *e)
+bool llava_inspect_read(llava_dump *dump, const llava_dump_entry *entry, size_t first, size_t n,
+                        double *values, int64_t *integers, llava_error *e)
 {
     if (!is_integer(entry)) {
         return llava_dump_read(dump, entry, first, n, values, e);
@@ -44,7 +43,7 @@ static bool measure(llava_dump *dump, const llava_dump_entry *entry, pieces *p, 
     for (size_t done = 0; done < entry->array.count;) {
         size_t left = entry->array.count - done;
         size_t n = left < LLAVA_INSPECT_PIECE ? left : LLAVA_INSPECT_PIECE;
-        if (!read_some(dump, entry, done, n, p->values, p->integers, e)) {
+        if (!llava_inspect_read(dump, entry, done, n, p->values, p->integers, e)) {
             return false;
         }
         llava_statistics_add(s, p->values, n);
@@ -163,7 +162,7 @@ static bool show_all(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
 static bool show_values(llava_inspection *of, llava_dump *dump, const llava_dump_entry *entry,
                         size_t first, size_t n, cJSON *array, pieces *p, llava_error *e)
 {
-    if (!read_some(dump, entry, first, n, p->values, p->integers, e)) {
+    if (!llava_inspect_read(dump, entry, first, n, p->values, p->integers, e)) {
         return false;
     }
     for (size_t i = 0; i < n; i++) {
@@ -211,7 +210,8 @@ static bool show_one(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
         return false;
     }
     fputs(tail > 0 ? "  last values\n" : "", of->table);
-    return show_values(of, dump, entry, count - tail, tail, last, p, e);
+    return show_values(of, dump, entry, count - tail, tail, last, p, e) &&
+           (of->png == NULL || llava_inspect_png(dump, entry, of->png, e));
 }
 
 bool llava_inspect_dump(llava_inspection *of, llava_error *e)
