@@ -325,6 +325,11 @@ static const planted full[] = {
     {"generate", "cache.position=repeated", "--taps logits,step.*.logits", "step.1.logits", ""},
     {"generate-left-stop", "text.padding_mask=ignored", "--taps logits,step.*.logits", "logits",
      ""},
+    /* a tower's rotary tables, by themselves and behind something */
+    {"pixtral", "vision.rope_axes=column-row", "", "vision.rope.cos", ""},
+    {"pixtral", "vision.rope_theta=1e6", "--dtype f32", "vision.rope.cos", ""},
+    {"pixtral", "vision.rope_frequencies=shared", "--taps vision.features,logits",
+     "vision.features", ""},
     /* from the picture and the prompt */
     {"picture-prompt", "image.channel_order=bgr", "", "image.rgb", ""},
     {"picture-prompt", "image.resize_filter=bilinear", "", "image.resized", ""},

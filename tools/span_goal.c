@@ -52,16 +52,21 @@ static cut before(const cut *c, const llava_plan *plan)
     }
 }
 
-/* Stages that the span computes something of. Rotary tables are made anew in any case, and what
- * goes in is given. */
+/* Stages that the span computes something of. What goes in is given. A tower's rotary tables are
+ * made anew wherever a trial begins in the tower, so they count only where they are all there is.
+ */
 static void stages_inside(const llava_span *span, bool inside[LLAVA_AT_ANSWER + 1])
 {
     const llava_tap_kind *kinds;
     size_t count = llava_tap_kinds(&kinds);
+    bool tables = false, others = false;
     for (size_t k = 0; k < count; k++) {
         bool rope = strncmp(kinds[k].name, "vision.rope.", 12) == 0;
         inside[kinds[k].at] |= span->kinds[k] && !rope;
+        tables |= span->kinds[k] && rope;
+        others |= span->kinds[k] && !rope;
     }
+    inside[LLAVA_AT_VISION] |= tables && !others;
 }
 
 /* The last place before everything inside the span. */
