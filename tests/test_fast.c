@@ -48,7 +48,7 @@ static void for_each_width(void (*each)(const llava_fast_kernels *kernel))
 /* ---- the matrix kernel --------------------------------------------------------------------------
  */
 
-enum { MOST_UNITS = 41, MOST_ROWS = 14, MOST_OUTPUTS = 32 };
+enum { MOST_UNITS = 41, MOST_ROWS = 8, MOST_OUTPUTS = 32 };
 
 /* One tile's factors as numbers, and as the kernel wants them. */
 typedef struct {

@@ -37,8 +37,8 @@
 #define WIDTH         avx512
 #define NAME_TEXT     "avx512"
 #define LANES         16
-#define ROWS          14
-#define HEIGHTS(each) each(14) each(8) each(4) each(2) each(1)
+#define ROWS          8
+#define HEIGHTS(each) each(8) each(4) each(2) each(1)
 #define TARGET        __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma")))
 #define FMA(a, b, c)  _mm512_fmadd_ps(a, b, c)
 #include "kernel_block.h"
@@ -46,8 +46,8 @@
 #define WIDTH          avx512bf16
 #define NAME_TEXT      "avx512bf16"
 #define LANES          16
-#define ROWS           14
-#define HEIGHTS(each)  each(14) each(8) each(4) each(2) each(1)
+#define ROWS           8
+#define HEIGHTS(each)  each(8) each(4) each(2) each(1)
 #define TARGET         __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,fma")))
 #define FMA(a, b, c)   _mm512_fmadd_ps(a, b, c)
 #define DOT(sum, a, b) (__m512) _mm512_dpbf16_ps(sum, (__m512bh)(a), (__m512bh)(b))

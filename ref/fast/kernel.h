@@ -19,7 +19,7 @@ typedef enum {
     LLAVA_FAST_DOT,    /* w and x: two bfloat16 each. Only where the width has it */
 } llava_fast_kind;
 
-enum { LLAVA_FAST_HEIGHTS = 6 };
+enum { LLAVA_FAST_HEIGHTS = 4 };
 
 typedef struct {
     const char *name; /* "portable", "avx2", "avx512", "avx512bf16" */
