@@ -243,8 +243,13 @@ static bool read_split(llava_tokenizer *t, const cJSON *object, llava_error *e)
     if (regex == NULL) {
         return unsupported(t->path, "pre_tokenizer", "Split by other than a Regex", e);
     }
-    if (strcmp(behavior, "Isolated") != 0 || invert) {
-        return unsupported(t->path, "pre_tokenizer", "Split that is not Isolated", e);
+    /* The patterns match every character: there is nothing between the matches to tell these apart.
+     */
+    bool matches =
+        strcmp(behavior, "Isolated") == 0 || (strcmp(behavior, "Removed") == 0 && invert);
+    if (!matches) {
+        return unsupported(t->path, "pre_tokenizer", "Split that does not keep the matches apart",
+                           e);
     }
     t->pre.split = llava_split_pattern_of(regex);
     return t->pre.split != NULL ||

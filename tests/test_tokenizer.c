@@ -430,9 +430,10 @@ static void what_is_not_supported_is_refused_by_name(void **state)
     refused(&(parts){.pre_tokenizer = SEQUENCE(SPLIT("Isolated", "false", "{\"String\":\" \"}"))},
             "Split by other than a Regex");
     refused(&(parts){.pre_tokenizer = SEQUENCE(SPLIT("Removed", "false", "{\"Regex\":\" \"}"))},
-            "Split that is not Isolated");
-    refused(&(parts){.pre_tokenizer = SEQUENCE(SPLIT("Isolated", "true", "{\"Regex\":\" \"}"))},
-            "Split that is not Isolated");
+            "Split that does not keep the matches apart");
+    refused(
+        &(parts){.pre_tokenizer = SEQUENCE(SPLIT("MergedWithNext", "true", "{\"Regex\":\" \"}"))},
+        "Split that does not keep the matches apart");
     refused(
         &(parts){.pre_tokenizer = SEQUENCE("{\"type\":\"ByteLevel\"},{\"type\":\"ByteLevel\"}")},
         "Sequence of other than Split, ByteLevel");

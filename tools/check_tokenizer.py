@@ -313,6 +313,11 @@ def byte_variants():
                                ("\u0120", dict(special=False)), ("\xa0\u0100", {})],
         pre_tokenizer=split_bytes(LLAMA3), decoder=byte_level(), post_processor=None,
         normalizer={"type": "Sequence", "normalizers": [nfc, replace("ob", "the")]})
+    for behavior, invert in (("Isolated", True), ("Removed", True)):
+        split = split_bytes(LLAMA3)
+        split["pretokenizers"][0].update(behavior=behavior, invert=invert)
+        yield "bytes %s %s" % (behavior, invert), variant(
+            base, CHATML, pre_tokenizer=split, decoder=byte_level(), post_processor=None)
     missing = json.loads(json.dumps(base))
     for character in ("a", "\u0120", "\u0122"):
         missing["model"]["vocab"].pop(character)

@@ -680,7 +680,7 @@ def cases():
                      pictures={"p.png": png(scene(58, 37), 2)}, chat="What is it, héé? 😊", generate=6,
                      forms=("true",), draw=1),
         picture_case("messages-qwen2", "a byte-level tokenizer and ChatML: a system message, three turns, two pictures, "
-                     "one of them named in the file", family="qwen2", words="qwen2",
+                     "one of them named in the file", family="qwen2", words="qwen2", store="bf16",
                      pictures={"a.png": png(scene(17, 26), 2), "b.png": png(scene(24, 15), 2)},
                      messages=[
                          {"role": "system", "content": [{"type": "text", "text": "Be brief; it's 2024."}]},
