@@ -874,6 +874,23 @@ static void test_ids_that_do_not_fit_the_picture_stop_nothing_else(void **state)
     close_bench(&b);
 }
 
+/* A dump that says itself what it was made from: other inputs cannot be judged, another model can.
+ */
+static void test_a_dump_of_other_inputs_cannot_be_judged(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    assert_true(dump(&b, "grouped-heads", NULL, "--taps input_ids", "port.npz"));
+    diagnose(&b, "plain", support_path(&b.folder, "port.npz"), "");
+    assert_int_equal(b.status, 2);
+    assert_non_null(strstr(b.error.text, "made from other inputs"));
+    damage_model(&b, Q1, HALVE_ROW);
+    assert_true(dump(&b, "plain", b.folder.path, "--taps input_ids", "port.npz"));
+    diagnose(&b, "plain", support_path(&b.folder, "port.npz"), "");
+    assert_int_equal(b.status, 0);
+    close_bench(&b);
+}
+
 static void test_a_dump_without_taps_cannot_be_judged(void **state)
 {
     (void)state;
@@ -902,6 +919,7 @@ int main(void)
         cmocka_unit_test(test_every_golden_passes),
         cmocka_unit_test(test_honest_runs_pass),
         cmocka_unit_test(test_ids_that_do_not_fit_the_picture_stop_nothing_else),
+        cmocka_unit_test(test_a_dump_of_other_inputs_cannot_be_judged),
         cmocka_unit_test(test_a_dump_without_taps_cannot_be_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,6 +166,27 @@ static bool needs_weights(const llava_diagnoser *d)
     return false;
 }
 
+/* Was the dump made from these inputs, and with this model? Where its __meta__ says so. */
+static bool check_meta(llava_diagnoser *d, const diagnose_options *o, llava_error *e)
+{
+    char own[65] = "";
+    char *inputs = llava_dump_meta_string(o->dump, llava_port_meta(d->port), "inputs");
+    char *model = llava_dump_meta_string(o->dump, llava_port_meta(d->port), "model");
+    bool ok = inputs == NULL || strcmp(inputs, d->session.inputs_sha256) == 0 ||
+              llava_fail(e, "%s: made from other inputs (inputs SHA-256 %.12s.., here %.12s..)",
+                         o->dump, inputs, d->session.inputs_sha256);
+    ok = ok && (model == NULL || llava_session_model_sha256(&d->session, own, e));
+    if (ok && model != NULL && own[0] != '\0' && strcmp(model, own) != 0) {
+        char text[1024];
+        snprintf(text, sizeof text, "%s: made with another model than %s", o->dump,
+                 o->request.model);
+        llava_warn(text);
+    }
+    free(inputs);
+    free(model);
+    return ok;
+}
+
 static bool open_all(llava_diagnoser *d, const diagnose_options *o, llava_error *e)
 {
     d->positions_given = o->request.positions_given;
@@ -174,7 +195,7 @@ static bool open_all(llava_diagnoser *d, const diagnose_options *o, llava_error 
     }
     llava_warn_unknown_keys(&d->session.config, o->request.model);
     return llava_port_open(&d->port, o->dump, o->map, &d->session.plan, e) &&
-           (!needs_weights(d) || llava_session_weights(&d->session, e));
+           (!needs_weights(d) || llava_session_weights(&d->session, e)) && check_meta(d, o, e);
 }
 
 static bool write_json(const llava_diagnosis *r, const char *path, llava_error *e)
