@@ -22,8 +22,13 @@ typedef struct {
     char *canonical; /* NULL: no tensor that the model knows */
 } entry;
 
+/* Whose spelling the names are in. */
+typedef enum { SPELT_RELEASED, SPELT_ORIGINAL, SPELT_TOWER } spelling;
+
 struct llava_checkpoint {
-    char *source; /* the single file or the index, for messages */
+    spelling spelling;
+    llava_checkpoint *tower; /* a folder of its own for what is not here, or NULL */
+    char *source;            /* the single file or the index, for messages */
     size_t file_count;
     llava_safetensors *files; /* in the order of their names */
     size_t count;
@@ -34,9 +39,11 @@ struct llava_checkpoint {
 
 /* ---- Names ---- */
 
-static const struct {
+typedef struct {
     const char *from, *to;
-} spellings[] = {
+} spelling_row;
+
+static const spelling_row released_spellings[] = {
     /* The first row that fits counts, so the longer beginnings stand first. */
     {"language_model.model.", "language_model.model."},
     {"language_model.lm_head.", "language_model.lm_head."},
@@ -49,6 +56,31 @@ static const struct {
     {"vision_tower.transformer.", "vision_tower.transformer."},
     {"vision_tower.", "vision_tower.vision_model."},
     {"multi_modal_projector.", "multi_modal_projector."},
+    {NULL, NULL},
+};
+
+/* The original project's, behind "model." as well. */
+static const spelling_row original_spellings[] = {
+    {"layers.", "language_model.model.layers."},
+    {"embed_tokens.", "language_model.model.embed_tokens."},
+    {"norm.", "language_model.model.norm."},
+    {"lm_head.", "language_model.lm_head."},
+    {"mm_projector.0.", "multi_modal_projector.linear_1."},
+    {"mm_projector.2.", "multi_modal_projector.linear_2."},
+    {"mm_projector.weight", "multi_modal_projector.linear.weight"},
+    {"mm_projector.bias", "multi_modal_projector.linear.bias"},
+    {"vision_tower.vision_tower.vision_model.", "vision_tower.vision_model."},
+    {NULL, NULL},
+};
+
+/* A tower alone, as CLIPModel and CLIPVisionModel save it. */
+static const spelling_row tower_spellings[] = {
+    {"vision_model.", "vision_tower.vision_model."},
+    {"embeddings.", "vision_tower.vision_model.embeddings."},
+    {"encoder.", "vision_tower.vision_model.encoder."},
+    {"pre_layrnorm.", "vision_tower.vision_model.pre_layrnorm."},
+    {"post_layernorm.", "vision_tower.vision_model.post_layernorm."},
+    {NULL, NULL},
 };
 
 static bool starts_with(const char *text, const char *start)
@@ -70,14 +102,17 @@ static bool is_ignored(const char *name)
 
 /* The canonical spelling of a file's name in new memory; *canonical NULL where the name is none of
  * this model's. */
-static bool canonicalize(const char *name, char **canonical, llava_error *e)
+static bool canonicalize(spelling spelt, const char *name, char **canonical, llava_error *e)
 {
     *canonical = NULL;
     if (is_ignored(name)) {
         return true;
     }
+    static const spelling_row *const tables[] = {released_spellings, original_spellings,
+                                                 tower_spellings};
+    const spelling_row *spellings = tables[spelt];
     const char *inner = starts_with(name, "model.") ? name + strlen("model.") : name;
-    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
+    for (size_t i = 0; spellings[i].from != NULL; i++) {
         if (!starts_with(inner, spellings[i].from)) {
             continue;
         }
@@ -177,8 +212,8 @@ static bool open_files(llava_checkpoint *c, const char *folder, const char *cons
     return true;
 }
 
-static bool fill_entry(entry *filled, const llava_safetensors *file, const llava_safetensor *tensor,
-                       llava_error *e)
+static bool fill_entry(spelling spelt, entry *filled, const llava_safetensors *file,
+                       const llava_safetensor *tensor, llava_error *e)
 {
     filled->weight = (llava_weight){
         .name = tensor->name,
@@ -191,7 +226,7 @@ static bool fill_entry(entry *filled, const llava_safetensors *file, const llava
     memcpy(filled->weight.shape, tensor->shape, sizeof tensor->shape);
     filled->type_name = tensor->type_name;
     filled->is_float = tensor->is_float;
-    return canonicalize(tensor->name, &filled->canonical, e);
+    return canonicalize(spelt, tensor->name, &filled->canonical, e);
 }
 
 static bool fill_entries(llava_checkpoint *c, llava_error *e)
@@ -206,7 +241,7 @@ static bool fill_entries(llava_checkpoint *c, llava_error *e)
     entry *next = c->entries;
     for (size_t i = 0; i < c->file_count; i++) {
         for (size_t k = 0; k < c->files[i].count; k++) {
-            if (!fill_entry(next++, &c->files[i], &c->files[i].tensors[k], e)) {
+            if (!fill_entry(c->spelling, next++, &c->files[i], &c->files[i].tensors[k], e)) {
                 return false;
             }
         }
@@ -329,20 +364,52 @@ static bool open_folder(llava_checkpoint *c, const char *folder, llava_error *wa
     return has_single ? open_single(c, folder, e) : open_sharded(c, folder, e);
 }
 
-bool llava_checkpoint_open(llava_checkpoint **checkpoint, const char *folder, llava_error *warning,
-                           llava_error *e)
+static bool open_spelt(llava_checkpoint **checkpoint, const char *folder, spelling spelt,
+                       llava_error *warning, llava_error *e)
 {
     *checkpoint = NULL;
     llava_checkpoint *c = llava_alloc(e, 1, sizeof *c);
     if (c == NULL) {
         return false;
     }
+    c->spelling = spelt;
     if (!open_folder(c, folder, warning, e)) {
         llava_checkpoint_close(c);
         return false;
     }
     *checkpoint = c;
     return true;
+}
+
+bool llava_checkpoint_open(llava_checkpoint **checkpoint, const char *folder, llava_error *warning,
+                           llava_error *e)
+{
+    return open_spelt(checkpoint, folder, SPELT_RELEASED, warning, e);
+}
+
+/* Has the folder weights? A tower's may lie in the model's own folder. */
+static bool has_weights(const char *folder)
+{
+    char *single = llava_path(NULL, folder, SINGLE), *index = llava_path(NULL, folder, INDEX);
+    bool has = (single != NULL && llava_file_exists(single)) ||
+               (index != NULL && llava_file_exists(index));
+    free(single);
+    free(index);
+    return has;
+}
+
+bool llava_checkpoint_open_original(llava_checkpoint **checkpoint, const char *folder,
+                                    const char *tower, llava_error *warning, llava_error *e)
+{
+    if (!open_spelt(checkpoint, folder, SPELT_ORIGINAL, warning, e)) {
+        return false;
+    }
+    if (!has_weights(tower) || open_spelt(&(*checkpoint)->tower, tower, SPELT_TOWER, NULL, e)) {
+        return true;
+    }
+    llava_checkpoint_close(*checkpoint);
+    *checkpoint = NULL;
+    return false;
 }
 
 void llava_checkpoint_close(llava_checkpoint *c)
@@ -356,6 +423,7 @@ void llava_checkpoint_close(llava_checkpoint *c)
     for (size_t i = 0; i < c->file_count; i++) {
         llava_safetensors_close(&c->files[i]);
     }
+    llava_checkpoint_close(c->tower);
     free(c->known);
     free(c->entries);
     free(c->files);
@@ -381,7 +449,7 @@ static entry *find(const llava_checkpoint *c, const char *canonical)
             low = middle + 1;
         }
     }
-    return NULL;
+    return c->tower == NULL ? NULL : find(c->tower, canonical);
 }
 
 const llava_weight *llava_checkpoint_find(const llava_checkpoint *checkpoint, const char *canonical)
@@ -436,27 +504,36 @@ bool llava_checkpoint_need(const llava_checkpoint *checkpoint, llava_weight *wei
 
 /* ---- Listing ---- */
 
-size_t llava_checkpoint_count(const llava_checkpoint *checkpoint)
+/* A tower's own folder stands behind the model's. */
+
+size_t llava_checkpoint_count(const llava_checkpoint *c)
 {
-    return checkpoint->count;
+    return c->count + (c->tower == NULL ? 0 : c->tower->count);
 }
 
-llava_checkpoint_entry llava_checkpoint_at(const llava_checkpoint *checkpoint, size_t i)
+llava_checkpoint_entry llava_checkpoint_at(const llava_checkpoint *c, size_t i)
 {
-    const entry *e = &checkpoint->entries[i];
+    if (i >= c->count) {
+        return llava_checkpoint_at(c->tower, i - c->count);
+    }
+    const entry *e = &c->entries[i];
     return (llava_checkpoint_entry){
         .weight = e->weight, .type_name = e->type_name, .used = e->used};
 }
 
-size_t llava_checkpoint_files(const llava_checkpoint *checkpoint)
+size_t llava_checkpoint_files(const llava_checkpoint *c)
 {
-    return checkpoint->file_count;
+    return c->file_count + (c->tower == NULL ? 0 : c->tower->file_count);
 }
 
-void llava_checkpoint_header(const llava_checkpoint *checkpoint, size_t i, const char **path,
+void llava_checkpoint_header(const llava_checkpoint *c, size_t i, const char **path,
                              const uint8_t **bytes, size_t *n)
 {
-    *path = checkpoint->files[i].path;
-    *bytes = checkpoint->files[i].header;
-    *n = checkpoint->files[i].header_size;
+    if (i >= c->file_count) {
+        llava_checkpoint_header(c->tower, i - c->file_count, path, bytes, n);
+        return;
+    }
+    *path = c->files[i].path;
+    *bytes = c->files[i].header;
+    *n = c->files[i].header_size;
 }

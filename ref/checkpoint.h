@@ -28,6 +28,12 @@ typedef struct llava_checkpoint llava_checkpoint;
  * then receives one line, else an empty string. */
 bool llava_checkpoint_open(llava_checkpoint **checkpoint, const char *folder, llava_error *warning,
                            llava_error *e);
+/* The same in the original project's spelling: model.layers.*, lm_head.*, model.mm_projector.* (.0
+ * and .2, or one layer without a number), model.vision_tower.vision_tower.*. A vision tower that
+ * the folder lacks is taken from the folder `tower` (vision_model.*), whose weights may be missing.
+ */
+bool llava_checkpoint_open_original(llava_checkpoint **checkpoint, const char *folder,
+                                    const char *tower, llava_error *warning, llava_error *e);
 void llava_checkpoint_close(llava_checkpoint *checkpoint);
 
 /* Finds a tensor by its canonical name, which is the oldest spelling (spec 8.1):

@@ -230,16 +230,29 @@ static bool read_generation(const llava_source *config, const char *folder, llav
     return ok;
 }
 
+bool llava_config_of(llava_config *config, const char *path, const cJSON *object,
+                     const char *folder, llava_error *e)
+{
+    llava_source s = {path, object, e};
+    *config = (llava_config){0};
+    return read_llava(&s, config) && read_generation(&s, folder, config);
+}
+
 bool llava_config_read(llava_config *config, const char *folder, llava_error *e)
 {
-    *config = (llava_config){0};
     char *path = llava_path(e, folder, "config.json");
     if (path == NULL) {
         return false;
     }
     cJSON *root = llava_json_read(path, e);
-    llava_source s = {path, root, e};
-    bool ok = root != NULL && read_llava(&s, config) && read_generation(&s, folder, config);
+    bool ok = root != NULL;
+    if (ok && cJSON_IsObject(root) && llava_json_has(root, "mm_vision_tower")) {
+        ok = llava_fail(e,
+                        "%s: mm_vision_tower: a checkpoint of the original project, which wants "
+                        "--profile original and --vision-tower DIR",
+                        path);
+    }
+    ok = ok && llava_config_of(config, path, root, folder, e);
     cJSON_Delete(root);
     free(path);
     return ok;

@@ -89,6 +89,11 @@ typedef struct {
     int64_t image_token;
     llava_act projector_act;
     bool projector_bias;
+    bool projector_linear; /* one layer and no activation: the original project's first version */
+    /* A checkpoint in the original project's spelling (ref/original.h) */
+    bool original;
+    bool pad_square; /* image_aspect_ratio: pad */
+    bool start_end;  /* mm_use_im_start_end */
     llava_select select;
     size_t feature_layer_count;
     /* Indices into the hidden states, resolved: 0 is the state before layer 0, L the last layer's

@@ -29,6 +29,10 @@ bool llava_read_word(const llava_source *s, const char *key, const char *const *
 /* Is the key there, and null? */
 bool llava_is_null(const llava_source *s, const char *key);
 
+/* llava_config_read of an object that stands for the contents of `path`. */
+bool llava_config_of(llava_config *config, const char *path, const cJSON *object,
+                     const char *folder, llava_error *e);
+
 /* Refuses keys that would change the result and are not supported, and lists those that nobody
  * knows in c->unknown_keys (config_keys.c has the table of keys); the families are read before. */
 bool llava_check_keys(const llava_source *s, llava_config *c);

@@ -157,7 +157,9 @@ bool llava_inputs_check(const llava_inputs *in, const llava_plan *plan, llava_er
                               (long long)in->position_ids[i], i / in->length, i % in->length);
         }
     }
-    return check_pictures(in, plan, e) && check_ids(in, "input_ids", in->input_ids, vocab, 0, e) &&
+    return check_pictures(in, plan, e) &&
+           check_ids(in, "input_ids", in->input_ids, vocab,
+                     plan->image_token < 0 ? plan->image_token : 0, e) &&
            check_ids(in, "labels", in->labels, vocab, -100, e);
 }
 

@@ -39,6 +39,10 @@ bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds)
         llava_round_all(r->plan->numerics.storage, embeds, in->batch * in->length * width);
     }
     for (size_t i = 0; in->input_ids != NULL && i < in->batch * in->length; i++) {
+        if (in->input_ids[i] < 0) { /* the original project's image token, which is no word */
+            memset(embeds + i * width, 0, width * sizeof(double));
+            continue;
+        }
         if (!token_row(r, &r->plan->numerics, in->input_ids[i], embeds + i * width)) {
             return false;
         }

@@ -362,6 +362,10 @@ bool llava_plan_make(llava_plan *plan, const llava_config *config, const llava_c
     memset(plan, 0, sizeof *plan);
     plan->choices = *choices;
     plan_numerics(&plan->numerics, choices, storage, islands);
+    plan->projector_linear = config->projector_linear;
+    if (config->projector_linear && chosen(choices, LLAVA_PROJECTOR_ACT) != 0) {
+        return no_effect(e, choices, LLAVA_PROJECTOR_ACT, "the projector is one linear layer");
+    }
     plan->projector_act = config->projector_act;
     choose_act(choices, LLAVA_PROJECTOR_ACT, &plan->projector_act);
     plan->projector_bias = config->projector_bias && chosen(choices, LLAVA_PROJECTOR_BIAS) == 0;

@@ -120,7 +120,8 @@ typedef struct {
     llava_vision_plan vision;
     llava_act projector_act;
     bool projector_bias;
-    double merge_scale; /* 1: not scaled at all */
+    bool projector_linear; /* one layer and no activation */
+    double merge_scale;    /* 1: not scaled at all */
     llava_placement placement;
     bool pictures_reversed;
     llava_text_plan text;

@@ -269,3 +269,60 @@ bool llava_prompt_encode(const llava_tokenizer *tokenizer, const llava_token_pla
     }
     return good;
 }
+
+/* ---- the original project's way
+ * ------------------------------------------------------------------- */
+
+/* One piece of the text; all but the first lose what the tokenizer puts in front. */
+static bool put_piece(const llava_tokenizer *tokenizer, const llava_token_plan *plan,
+                      const char *text, size_t length, bool first, llava_ids *out, llava_error *e)
+{
+    int64_t *ids;
+    size_t n, front;
+    const int64_t *fronts = llava_tokenizer_front(tokenizer, &front);
+    if (!llava_tokenizer_encode(tokenizer, plan, text, length, &ids, &n, e)) {
+        return false;
+    }
+    bool leads = !first && n >= front && plan->bos != LLAVA_BOS_EVERY_SEGMENT;
+    for (size_t i = 0; leads && i < front; i++) {
+        leads = ids[i] == fronts[i];
+    }
+    bool ok = true;
+    for (size_t i = leads ? front : 0; ok && i < n; i++) {
+        ok = llava_ids_put(out, ids[i], e);
+    }
+    free(ids);
+    return ok;
+}
+
+bool llava_prompt_encode_pieces(const llava_tokenizer *tokenizer, const llava_token_plan *plan,
+                                const llava_prompt *prompt, int64_t **ids, size_t *n,
+                                llava_error *e)
+{
+    size_t places = 0;
+    const char *piece = prompt->text, *place;
+    llava_ids out = {0};
+    bool ok = prompt->pictures == 0 || prompt->runs[0].columns == 0 ||
+              llava_fail(e, "--profile original: it has no Pixtral");
+    while (ok && (place = strstr(piece, LLAVA_PLACEHOLDER)) != NULL) {
+        size_t times = places < prompt->pictures ? prompt->runs[places].count : 1;
+        ok = put_piece(tokenizer, plan, piece, (size_t)(place - piece), places == 0, &out, e);
+        for (size_t i = 0; ok && i < times; i++) {
+            ok = llava_ids_put(&out, prompt->image_id, e);
+        }
+        places++;
+        piece = place + strlen(LLAVA_PLACEHOLDER);
+    }
+    ok = ok && put_piece(tokenizer, plan, piece, strlen(piece), places == 0, &out, e);
+    bool alone = prompt->pictures == 0 && prompt->image_id >= 0;
+    if (ok && places != prompt->pictures && !alone) {
+        ok = llava_fail(e, "the prompt has %zu placeholders (%s) for %zu pictures", places,
+                        LLAVA_PLACEHOLDER, prompt->pictures);
+    }
+    *ids = ok ? out.at : NULL;
+    *n = ok ? out.n : 0;
+    if (!ok) {
+        free(out.at);
+    }
+    return ok;
+}

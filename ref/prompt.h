@@ -66,4 +66,13 @@ size_t llava_prompt_placeholders(const llava_prompt *prompt);
 bool llava_prompt_encode(const llava_tokenizer *tokenizer, const llava_token_plan *plan,
                          const llava_prompt *prompt, int64_t **ids, size_t *n, llava_error *e);
 
+/* The same as the original project does it: the text is cut at each LLAVA_PLACEHOLDER, each piece
+ * is encoded by itself, and image_id stands between them as often as the picture has rows. Of the
+ * ids that the tokenizer puts in front only the first piece's stay. Source: L llava/mm_utils.py,
+ * tokenizer_image_token; spec 12. Refused: placeholders unlike pictures in number; without
+ * pictures, any placeholder whose id no table has. */
+bool llava_prompt_encode_pieces(const llava_tokenizer *tokenizer, const llava_token_plan *plan,
+                                const llava_prompt *prompt, int64_t **ids, size_t *n,
+                                llava_error *e);
+
 #endif

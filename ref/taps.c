@@ -350,8 +350,10 @@ static bool kind_exists(const llava_tap_kind *kind, const llava_plan *p, const l
     case LLAVA_AT_VISION:
     case LLAVA_AT_VISION_LAYER:
     case LLAVA_AT_FEATURES:
-    case LLAVA_AT_PROJECTOR:
         return z->pictures > 0;
+    case LLAVA_AT_PROJECTOR:
+        return z->pictures > 0 &&
+               (!p->projector_linear || strcmp(kind->name, "projector.out") == 0);
     case LLAVA_AT_LOSS:
         return z->labels && !z->generates;
     case LLAVA_AT_ANSWER:

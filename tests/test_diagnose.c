@@ -119,7 +119,8 @@ static void add_case(words *w, const char *name, const char *model, bool running
         }
         argument = argument->next;
         bool a_path = strcmp(word, "--model") == 0 || strcmp(word, "--inputs") == 0 ||
-                      strcmp(word, "--image") == 0 || strcmp(word, "--messages") == 0;
+                      strcmp(word, "--image") == 0 || strcmp(word, "--messages") == 0 ||
+                      strcmp(word, "--vision-tower") == 0;
         bool own = strcmp(word, "--model") == 0 && model != NULL;
         snprintf(path, sizeof path, "golden/%s/%s", name, argument->valuestring);
         add(w, own ? model : a_path ? path : argument->valuestring);

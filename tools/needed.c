@@ -12,7 +12,10 @@ typedef enum {
     PATCH_BIAS,
     PRE_NORM,
     TOWER_BIAS,
-    PROJECTOR_BIAS,
+    TWO_LAYERS, /* of the projector */
+    TWO_BIASES,
+    ONE_LAYER, /* the original project's first */
+    ONE_BIAS,
     QKV_BIAS,
     OUT_BIAS,
     MLP_BIAS,
@@ -71,10 +74,12 @@ static const row rows[] = {
     {PATCHES "feed_forward.gate_proj.weight", "MD", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
     {PATCHES "feed_forward.up_proj.weight", "MD", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
     {PATCHES "feed_forward.down_proj.weight", "DM", VISION, LLAVA_PER_VISION_ROW, PIXTRAL},
-    {"multi_modal_projector.linear_1.weight", "HC", PROJECTOR, LLAVA_PER_FEATURE_ROW, ALWAYS},
-    {"multi_modal_projector.linear_1.bias", "H", PROJECTOR, LLAVA_PER_NOTHING, PROJECTOR_BIAS},
-    {"multi_modal_projector.linear_2.weight", "HH", PROJECTOR, LLAVA_PER_FEATURE_ROW, ALWAYS},
-    {"multi_modal_projector.linear_2.bias", "H", PROJECTOR, LLAVA_PER_NOTHING, PROJECTOR_BIAS},
+    {"multi_modal_projector.linear_1.weight", "HC", PROJECTOR, LLAVA_PER_FEATURE_ROW, TWO_LAYERS},
+    {"multi_modal_projector.linear_1.bias", "H", PROJECTOR, LLAVA_PER_NOTHING, TWO_BIASES},
+    {"multi_modal_projector.linear_2.weight", "HH", PROJECTOR, LLAVA_PER_FEATURE_ROW, TWO_LAYERS},
+    {"multi_modal_projector.linear_2.bias", "H", PROJECTOR, LLAVA_PER_NOTHING, TWO_BIASES},
+    {"multi_modal_projector.linear.weight", "HC", PROJECTOR, LLAVA_PER_FEATURE_ROW, ONE_LAYER},
+    {"multi_modal_projector.linear.bias", "H", PROJECTOR, LLAVA_PER_NOTHING, ONE_BIAS},
     {MODEL "embed_tokens.weight", "VH", TEXT, LLAVA_PER_NOTHING, ALWAYS},
     {BLOCK "input_layernorm.weight", "H", TEXT, LLAVA_PER_NOTHING, ALWAYS},
     {BLOCK "self_attn.q_proj.weight", "AH", TEXT, LLAVA_PER_POSITION, ALWAYS},
@@ -193,8 +198,14 @@ static bool holds(const llava_plan *p, condition when)
         return p->vision.tower == LLAVA_TOWER_CLIP && p->vision.pre_norm;
     case TOWER_BIAS:
         return p->vision.attn_bias;
-    case PROJECTOR_BIAS:
-        return p->projector_bias;
+    case TWO_LAYERS:
+        return !p->projector_linear;
+    case TWO_BIASES:
+        return !p->projector_linear && p->projector_bias;
+    case ONE_LAYER:
+        return p->projector_linear;
+    case ONE_BIAS:
+        return p->projector_linear && p->projector_bias;
     case QKV_BIAS:
         return p->text.qkv_bias;
     case OUT_BIAS:

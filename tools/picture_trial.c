@@ -92,7 +92,7 @@ static bool find_start(const llava_session *s, llava_port *port, size_t i, size_
 static bool process(const llava_session *s, const llava_choices *choices, llava_port *from,
                     size_t i, size_t before, llava_image_stages *stages, bool *made, llava_error *e)
 {
-    llava_image_plan plan = llava_image_plan_of(choices);
+    llava_image_plan plan = llava_session_image_plan(s, choices);
     llava_picture picture;
     llava_image_stage stage;
     llava_error refused;

@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include "ref/chat.h"
+#include "ref/original.h"
 #include "ref/file.h"
 #include "ref/picture_file.h"
 #include "ref/prompt.h"
@@ -48,10 +49,26 @@ static bool set_positions(void *self, const char *word, llava_error *e)
            llava_fail(e, "--positions %s: not one of forward, generate", word);
 }
 
+static bool set_conv(void *self, const char *word, llava_error *e)
+{
+    llava_request *q = self;
+    if (q->conv_given) {
+        return llava_fail(e, "--conv: given twice");
+    }
+    q->conv_given = true;
+    for (q->conv = 0; q->conv < LLAVA_CONV_COUNT; q->conv++) {
+        if (strcmp(word, llava_conv_name((llava_conv)q->conv)) == 0) {
+            return true;
+        }
+    }
+    return llava_fail(e, "--conv %s: not one of vicuna_v1, llava_v1", word);
+}
+
 void llava_request_options(llava_request *q, llava_option *options, size_t *count)
 {
     static const char *const dtypes[] = {"f64", "f32", "f16", "bf16", NULL};
     static const char *const numerics[] = {"true", "hf", NULL};
+    static const char *const profiles[] = {"transformers", "original", NULL};
     const llava_option table[LLAVA_REQUEST_OPTIONS] = {
         {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &q->model},
         {.name = "--inputs", .kind = LLAVA_OPTION_TEXT, .target = &q->inputs},
@@ -68,6 +85,12 @@ void llava_request_options(llava_request *q, llava_option *options, size_t *coun
         {.name = "--positions", .kind = LLAVA_OPTION_EACH, .target = q, .each = set_positions},
         {.name = "--feature-layer", .kind = LLAVA_OPTION_TEXT, .target = &q->feature_layer},
         {.name = "--feature-select", .kind = LLAVA_OPTION_TEXT, .target = &q->feature_select},
+        {.name = "--profile",
+         .kind = LLAVA_OPTION_CHOICE,
+         .target = &q->profile,
+         .choices = profiles},
+        {.name = "--conv", .kind = LLAVA_OPTION_EACH, .target = q, .each = set_conv},
+        {.name = "--vision-tower", .kind = LLAVA_OPTION_TEXT, .target = &q->vision_tower},
         {.name = "--set", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_choice},
     };
     memcpy(options + *count, table, sizeof table);
@@ -103,6 +126,13 @@ static bool request_check(const llava_request *q, llava_error *e)
     }
     if (q->model[0] == '\0' || (q->inputs != NULL && q->inputs[0] == '\0')) {
         return llava_fail(e, "%s: an empty name", q->model[0] == '\0' ? "--model" : "--inputs");
+    }
+    if (q->profile == 0 && (q->conv_given || q->vision_tower != NULL)) {
+        return llava_fail(e, "%s: goes with --profile original",
+                          q->conv_given ? "--conv" : "--vision-tower");
+    }
+    if (q->conv_given && q->chat == NULL && q->messages == NULL) {
+        return llava_fail(e, "--conv: shapes --chat and --messages, and neither is given");
     }
     int texts = (q->prompt != NULL) + (q->chat != NULL) + (q->messages != NULL);
     if (q->inputs != NULL && (q->image_count > 0 || texts > 0)) {
@@ -143,6 +173,13 @@ llava_image_plan llava_image_plan_of(const llava_choices *c)
     };
 }
 
+llava_image_plan llava_session_image_plan(const llava_session *s, const llava_choices *choices)
+{
+    llava_image_plan plan = llava_image_plan_of(choices);
+    plan.exif = s->request->profile == 1 ? LLAVA_EXIF_IGNORED : plan.exif;
+    return plan;
+}
+
 llava_token_plan llava_token_plan_of(const llava_choices *c)
 {
     const unsigned char *v = c->value;
@@ -158,7 +195,7 @@ llava_token_plan llava_token_plan_of(const llava_choices *c)
 static bool read_picture(llava_session *s, size_t i, llava_sha256 *sha, llava_error *e)
 {
     const char *path = s->images[i];
-    llava_image_plan plan = llava_image_plan_of(&s->request->choices);
+    llava_image_plan plan = llava_session_image_plan(s, &s->request->choices);
     llava_file file;
     llava_picture rgb = {0};
     if (!llava_file_map(&file, path, e)) {
@@ -260,8 +297,13 @@ static bool read_pictures(llava_session *s, llava_sha256 *sha, llava_error *e)
     if (s->image_count == 0) {
         return true;
     }
-    if (!llava_processor_read(&s->processor, s->request->model, e)) {
+    const llava_request *q = s->request;
+    if (!llava_processor_read(&s->processor, s->config.original ? q->vision_tower : q->model, e)) {
         return false;
+    }
+    if (q->profile == 1) { /* the checkpoint says it where it is the original's; 1.5 pads */
+        s->processor.do_pad = !s->config.original || s->config.pad_square;
+        s->processor.has_processor = s->processor.has_processor && !s->config.original;
     }
     s->pictures = llava_alloc(e, s->image_count, sizeof *s->pictures);
     if (s->pictures == NULL) {
@@ -294,6 +336,22 @@ static bool render_messages(const llava_session *s, llava_chat chat, char **text
     return true;
 }
 
+/* The same through a conversation of the original project. */
+static bool original_prompt(const llava_session *s, char **text, llava_error *e)
+{
+    const llava_request *q = s->request;
+    const llava_conversation c = {.messages = s->messages.messages,
+                                  .count = s->messages.count,
+                                  .generation = s->messages.generation};
+    bool start_end = s->config.start_end;
+    if (q->messages == NULL) {
+        return llava_conv_render_turn((llava_conv)q->conv, q->chat, s->image_count, start_end, text,
+                                      e);
+    }
+    return llava_conv_render((llava_conv)q->conv, &c, start_end, text, e) ||
+           llava_fail_in(e, q->messages);
+}
+
 /* The prompt that --prompt, --chat or --messages stands for, in new memory. */
 static char *prompt_text(const llava_session *s, llava_chat chat, llava_error *e)
 {
@@ -302,6 +360,9 @@ static char *prompt_text(const llava_session *s, llava_chat chat, llava_error *e
         return llava_text(e, q->prompt, strlen(q->prompt));
     }
     char *text = NULL;
+    if (q->profile == 1) {
+        return original_prompt(s, &text, e) ? text : NULL;
+    }
     bool ok = q->messages != NULL
                   ? render_messages(s, chat, &text, e)
                   : llava_chat_render_turn(chat, q->chat, s->image_count,
@@ -387,10 +448,12 @@ bool llava_session_encode(llava_session *s, const llava_choices *choices, const 
     llava_token_plan plan = llava_token_plan_of(choices);
     llava_image_run *runs = llava_alloc(e, s->image_count, sizeof *runs);
     llava_chat chat = LLAVA_CHAT_COUNT; /* not asked for with --prompt */
-    bool ok = runs != NULL && (q->prompt != NULL || llava_chat_of(q->model, &chat, e)) &&
+    bool original = q->profile == 1;
+    bool ok = runs != NULL &&
+              (q->prompt != NULL || original || llava_chat_of(q->model, &chat, e)) &&
               llava_session_tokenizer(s, e);
     char *text = ok ? prompt_text(s, chat, e) : NULL;
-    plan.no_template = text != NULL && brings_bos(s, text);
+    plan.no_template = text != NULL && !original && brings_bos(s, text);
     ok = text != NULL && check_token_choices(s, choices, &plan, e) &&
          count_tokens(s, plan.image_count, sizes, runs, e);
     if (ok) {
@@ -404,7 +467,10 @@ bool llava_session_encode(llava_session *s, const llava_choices *choices, const 
             .break_text = llava_image_break_text(p),
             .end_text = llava_image_end_text(p),
         };
-        ok = llava_prompt_encode(s->tokenizer, &plan, &prompt, ids, n, e);
+        bool (*encode)(const llava_tokenizer *, const llava_token_plan *, const llava_prompt *,
+                       int64_t **, size_t *, llava_error *) =
+            original ? llava_prompt_encode_pieces : llava_prompt_encode;
+        ok = encode(s->tokenizer, &plan, &prompt, ids, n, e);
     }
     free(runs);
     free(text);
@@ -505,9 +571,30 @@ static bool choose_features(llava_config *c, const llava_request *q, llava_error
             llava_config_feature_layers(c, "--feature-layer", layers, count, e));
 }
 
+/* The configuration in whichever spelling the folder has it. */
+static bool read_config(llava_config *c, const llava_request *q, llava_error *e)
+{
+    const char *lacks = q->profile == 1 ? llava_original_lacks(q->model) : NULL;
+    if (lacks != NULL) {
+        return llava_fail(e, "%s: %s", q->model, lacks);
+    }
+    if (q->profile == 0 || !llava_original_is(q->model)) {
+        return q->vision_tower == NULL
+                   ? llava_config_read(c, q->model, e)
+                   : llava_fail(e, "--vision-tower: %s/config.json has no mm_vision_tower",
+                                q->model);
+    }
+    return q->vision_tower != NULL
+               ? llava_original_config(c, q->model, q->vision_tower, e)
+               : llava_fail(e,
+                            "%s/config.json: mm_vision_tower: give its folder (config.json, "
+                            "preprocessor_config.json, model.safetensors) as --vision-tower DIR",
+                            q->model);
+}
+
 bool llava_request_config(llava_config *c, const llava_request *q, llava_error *e)
 {
-    return llava_config_read(c, q->model, e) && choose_features(c, q, e);
+    return read_config(c, q, e) && choose_features(c, q, e);
 }
 
 /* ---- the session --------------------------------------------------------------------------------
@@ -616,7 +703,14 @@ bool llava_session_weights(llava_session *s, llava_error *e)
         return true;
     }
     llava_error warning = {""};
-    if (!llava_checkpoint_open(&s->weights, s->request->model, &warning, e)) {
+    const llava_request *q = s->request;
+    const char *lacks = llava_original_lacks(q->model);
+    if (lacks != NULL) {
+        return llava_fail(e, "%s: %s", q->model, lacks);
+    }
+    if (s->config.original
+            ? !llava_checkpoint_open_original(&s->weights, q->model, q->vision_tower, &warning, e)
+            : !llava_checkpoint_open(&s->weights, q->model, &warning, e)) {
         return false;
     }
     if (warning.text[0] != '\0') {

@@ -21,6 +21,10 @@ typedef struct {
     size_t numerics;  /* 0 true, 1 hf */
     size_t positions; /* 0 forward, 1 generate */
     bool positions_given;
+    size_t profile; /* 0 transformers, 1 the original project's */
+    size_t conv;    /* llava_conv, with the original profile */
+    bool conv_given;
+    const char *vision_tower;   /* folder of an original checkpoint's tower; NULL */
     const char *feature_layer;  /* "-2" or "-2,3": in place of the configuration's; NULL */
     const char *feature_select; /* "default" or "full"; NULL: the configuration's */
     size_t path;                /* 0 plain, 1 fast */
@@ -29,7 +33,7 @@ typedef struct {
 
 /* The options that fill a request; *count grows by those written to `options`, which needs room for
  * LLAVA_REQUEST_OPTIONS. */
-enum { LLAVA_REQUEST_OPTIONS = 13 };
+enum { LLAVA_REQUEST_OPTIONS = 16 };
 void llava_request_options(llava_request *request, llava_option *options, size_t *count);
 /* The option --path of the commands that have both paths; llava_request_settle is for behind the
  * reading: the fast path, which has no float64, computes in float32 unless --dtype says otherwise.
@@ -83,6 +87,10 @@ llava_tap_sizes llava_session_sizes(const llava_session *session, bool named);
  * (NULL: their own). Not with an inputs file. */
 bool llava_session_encode(llava_session *session, const llava_choices *choices,
                           const int64_t *sizes, int64_t **ids, size_t *n, llava_error *e);
+
+/* What the choices mean for pictures of this session: the original project does not turn them. */
+llava_image_plan llava_session_image_plan(const llava_session *session,
+                                          const llava_choices *choices);
 
 /* What the choices mean for pictures and for text. */
 llava_image_plan llava_image_plan_of(const llava_choices *choices);
