@@ -72,12 +72,12 @@ static void test_conversations_print_what_the_package_prints(void **state)
     same(&folder, "$LLAVA run " V15 IDS " --chat Hello",
          "$LLAVA run " V15 IDS " --chat Hello --conv llava_v1", false);
     prepare(&folder, "printf '%s' '[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
-                              "\"text\":\"Hi\"},{\"type\":\"image\"}]},{\"role\":\"assistant\","
-                              "\"content\":\"It is.\"},{\"role\":\"user\",\"content\":\"More\"}]' "
-                              "> m.json; printf '%s' '[{\"role\":\"assistant\",\"content\":\"It "
-                              "is.\"}]' > bad.json; printf '%s' '[{\"role\":\"system\","
-                              "\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"Hi\"}]' "
-                              "> s.json; echo");
+                     "\"text\":\"Hi\"},{\"type\":\"image\"}]},{\"role\":\"assistant\","
+                     "\"content\":\"It is.\"},{\"role\":\"user\",\"content\":\"More\"}]' "
+                     "> m.json; printf '%s' '[{\"role\":\"assistant\",\"content\":\"It "
+                     "is.\"}]' > bad.json; printf '%s' '[{\"role\":\"system\","
+                     "\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"Hi\"}]' "
+                     "> s.json; echo");
     same(&folder, "$LLAVA run " V15 WIDE IDS " --messages m.json",
          "$LLAVA run " V15 WIDE IDS " --prompt \"" SYSTEM
          "USER: <image>\nHi ASSISTANT: It is.</s>USER: More ASSISTANT:\"",
