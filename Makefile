@@ -83,15 +83,14 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_O) $(TOOLS_O) $(REF_O)
 
 tests: $(TESTS)
 
-# Every test program, all of them even when one fails. TEST_FORMAT=junit or tap: cmocka's words.
+# Every test program, as many at a time as there are processors (JOBS), all of them even when one fails;
+# what each prints stands together. TEST_FORMAT=junit or tap: cmocka's words.
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 test: all tests
-	@failed=0; for t in $(TESTS); do \
-	    echo "== $$t"; \
-	    $(if $(TEST_FORMAT),CMOCKA_MESSAGE_OUTPUT=$(TEST_FORMAT)) LLAVA_REF=$(BUILD)/llava-ref $$t \
-	        || failed=$$((failed + 1)); \
-	done; \
-	if [ $$failed -ne 0 ]; then echo "make test: $$failed test program(s) failed"; exit 1; fi; \
-	echo "make test: $(words $(TESTS)) test programs, none failed"
+	@printf '%s\n' $(TESTS) | $(if $(TEST_FORMAT),CMOCKA_MESSAGE_OUTPUT=$(TEST_FORMAT)) LLAVA_REF=$(BUILD)/llava-ref \
+	    xargs -P $(JOBS) -I{} sh -c 'said=$$({} 2>&1); status=$$?; printf "== %s\n%s\n" {} "$$said"; exit $$status' || \
+	    { echo "make test: test programs failed, see above"; exit 1; }
+	@echo "make test: $(words $(TESTS)) test programs, none failed"
 
 asan:
 	@$(MAKE) SANITIZE=1 BUILD=build-asan test
