@@ -76,7 +76,7 @@ def write_dump(path, taps, dtype, numerics, more=None):
     about = {"contract": 1, "program": f"transformers {transformers.__version__}", "dtype": dtype,
              "numerics": numerics, "path": "eager", "decisions": {}} | (more or {})  # fmt: skip
     meta = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    np.savez(path, **{"__meta__": meta}, **taps)
+    np.savez_compressed(path, **{"__meta__": meta}, **taps)
 
 
 # --- inputs --------------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ def export(name, case, out, seed):
 def write(name, case, config, dump, margin, seed):
     about = {"contract": 1, "program": "llava-torch 1.2.2.post1", "dtype": "f64", "numerics": "true"}
     meta = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    np.savez("true.npz", **{"__meta__": meta}, **dump)
+    np.savez_compressed("true.npz", **{"__meta__": meta}, **dump)
     arguments = ["--model", "model", "--profile", "original", "--vision-tower", "tower", "--conv", case["conv"],
                  "--image", PICTURE, "--chat", QUESTION, "--generate", "6", "--taps", ",".join(dump)]  # fmt: skip
     dumps = [{"file": "true.npz", "dtype": "f64", "numerics": "true", "tolerance": TOLERANCE}]
