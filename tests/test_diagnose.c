@@ -304,6 +304,7 @@ static const planted full[] = {
     {"pixtral", "vision.picture_mask=ignored", "", "vision.layers.0.attn.probs", ""},
     {"pixtral", "vision.mlp_order=gate-up-swapped", "", "vision.layers.0.mlp.act", ""},
     {"pixtral", "merge.order=reversed", "", "text.inputs_embeds", ""},
+    {"pixtral", "vision.rope_theta=1e6", "--taps vision.rope.*", "vision.rope.cos", ""},
     /* rotary types and windows */
     {"rope-linear", "text.rope_scaling=none", "", "text.rope.cos", ""},
     {"rope-llama3", "text.rope_ramp=absent", "--dtype f32 --numerics hf", "text.rope.cos", ""},

@@ -64,7 +64,7 @@ static void stages_inside(const llava_span *span, bool inside[LLAVA_AT_ANSWER + 
         bool rope = strncmp(kinds[k].name, "vision.rope.", 12) == 0;
         inside[kinds[k].at] |= span->kinds[k] && !rope;
         tables |= span->kinds[k] && rope;
-        others |= span->kinds[k] && !rope;
+        others |= span->kinds[k] && !rope && kinds[k].at > LLAVA_AT_INPUT;
     }
     inside[LLAVA_AT_VISION] |= tables && !others;
 }
