@@ -60,7 +60,7 @@ need() {
 # Unpacks the libraries that the program is built from, for another architecture, below its folder.
 unpack() {
     local arch=$1 folder=$2 libraries
-    [ -e "$folder/ready" ] && return
+    [ -e "$folder/ready" ] && [ "$(cat "$folder/ready")" = "$(make -s print-libraries)" ] && return
     dpkg --print-foreign-architectures | grep -qx "$arch" || dpkg --add-architecture "$arch"
     apt-get update -qq
     mapfile -t libraries < <(make -s print-libraries | tr ' ' '\n' | grep -v '^libc6-dev$' | sed "s/\$/:$arch/")
@@ -74,7 +74,7 @@ unpack() {
         dpkg -x "$package" "$folder"
     done
     rm -r "$folder/packages"
-    touch "$folder/ready"
+    make -s print-libraries >"$folder/ready"
 }
 
 failed=0
@@ -96,6 +96,7 @@ for row in "${rows[@]}"; do
         export PKG_CONFIG_LIBDIR=$folder/usr/lib/$triplet/pkgconfig:$folder/usr/share/pkgconfig
         export PKG_CONFIG_SYSROOT_DIR=$folder
         libraries=$folder/usr/lib/$triplet:$folder/lib/$triplet
+        make_words+=(CFLAGS="$flags -I$folder/usr/include/$triplet")
         make_words+=(LDFLAGS="-L${libraries%%:*} -L${libraries##*:} -Wl,-rpath-link,$libraries")
         run=($runner -L "/usr/$triplet" -E "LD_LIBRARY_PATH=$libraries")
         ;;

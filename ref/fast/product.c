@@ -113,12 +113,12 @@ static void convert(llava_fast_kind kind, const llava_weight *w, size_t first, s
 /* Do the file's own bytes hold the units? */
 static bool lies_ready(llava_fast_kind kind, const llava_weight *w, size_t inner)
 {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return kind == LLAVA_FAST_FLOATS ? w->dtype == LLAVA_F32
-                                     : w->dtype == LLAVA_BF16 && inner % 2 == 0;
-#else
-    return false;
-#endif
+    const uint16_t one = 1;
+    uint8_t first;
+    memcpy(&first, &one, 1);
+    bool little = first == 1; /* the machine's byte order is the file's */
+    return little && (kind == LLAVA_FAST_FLOATS ? w->dtype == LLAVA_F32
+                                                : w->dtype == LLAVA_BF16 && inner % 2 == 0);
 }
 
 /* Units first .. first + count of outputs o .. o + outputs into to[count][tile]. */
