@@ -28,13 +28,12 @@ static bool is_stop(const llava_config *config, int64_t id)
     return false;
 }
 
-/* The first of the largest; a NaN counts as larger than any number, as torch.argmax has it. */
-static int64_t argmax(const llava_numerics *n, const double *logits, size_t vocab)
+int64_t llava_argmax(bool islands, const double *logits, size_t vocab)
 {
     size_t best = 0;
     double most = 0;
     for (size_t v = 0; v < vocab; v++) {
-        double logit = n->islands ? llava_round(LLAVA_F32, logits[v]) : logits[v];
+        double logit = islands ? llava_round(LLAVA_F32, logits[v]) : logits[v];
         if (v == 0 || logit > most || (logit != logit && most == most)) {
             best = v;
             most = logit;
@@ -84,7 +83,8 @@ static void choose(const llava_numerics *n, const llava_config *config, const ll
             continue;
         }
         const double *last = out->logits + ((b + 1) * out->rows - 1) * out->vocab;
-        state->next[b] = state->ended[b] ? config->pad_id : argmax(n, last, out->vocab);
+        state->next[b] =
+            state->ended[b] ? config->pad_id : llava_argmax(n->islands, last, out->vocab);
         state->ended[b] = state->ended[b] || is_stop(config, state->next[b]);
         *all_ended = *all_ended && state->ended[b];
     }

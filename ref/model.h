@@ -197,6 +197,10 @@ typedef struct {
     int64_t *ids; /* [B, count] */
 } llava_answer;
 
+/* The first of the largest; a NaN counts as larger than any number, as torch.argmax has it.
+ * islands: of a float32 copy. */
+int64_t llava_argmax(bool islands, const double *logits, size_t vocab);
+
 /* Greedy decoding of at most `most` tokens, until every row has ended: the stop token included,
  * then the pad id. Ties go to the lowest index. goal: the prefill's; step_goal: that of a decoding
  * step, whose taps are named "step.G.NAME", G from 1. */

@@ -786,6 +786,127 @@ static void test_a_rounding_in_one_layer_only_is_a_finding(void **state)
     check_damage(Q1, BF16_ROWS, "", "text.layers.1.attn.q", "numerics.weights=bf16");
 }
 
+/* ---- tokens that their logits do not choose
+ * -------------------------------------------------------- */
+
+enum { TOKENS = 5, NPY_HEADER = 128 };
+
+/* A dump of golden/generate's first TOKENS tokens. */
+static void dump_tokens(bench *b, const char *more, const char *to)
+{
+    words w = {.count = 0};
+    add_case(&w, "generate", NULL, false);
+    add_all(&w, "--generate 5");
+    add_all(&w, more);
+    add(&w, "--dump");
+    add(&w, support_path(&b->folder, to));
+    command(b, &llava_command_run, w.word, w.count);
+    free_words(&w);
+    assert_int_equal(b->status, 0);
+}
+
+/* Of the last step: what is chosen, the runner-up, the last in rank, by the plain
+ * reference's logits. */
+typedef struct {
+    int64_t best, second, worst;
+} ranking;
+
+static ranking rank_last_logits(bench *b)
+{
+    llava_file file;
+    llava_error e;
+    char path[512];
+    dump_tokens(b, "--taps step.4.logits", "rank/");
+    snprintf(path, sizeof path, "%s/step.4.logits.npy", support_path(&b->folder, "rank"));
+    assert_true(llava_file_map(&file, path, &e));
+    size_t vocab = (file.size - NPY_HEADER) / sizeof(double);
+    double *x = malloc(vocab * sizeof *x);
+    assert_non_null(x);
+    memcpy(x, (const uint8_t *)file.bytes + NPY_HEADER, vocab * sizeof *x);
+    llava_file_unmap(&file);
+    ranking r = {.best = llava_argmax(false, x, vocab)};
+    x[r.best] = -INFINITY;
+    r.second = llava_argmax(false, x, vocab);
+    for (size_t v = 0; v < vocab; v++) {
+        r.worst = x[v] < x[r.worst] && x[v] != -INFINITY ? (int64_t)v : r.worst;
+    }
+    free(x);
+    return r;
+}
+
+/* A generation of golden/generate with this token in the last one's place, diagnosed. */
+static void diagnose_token(bench *b, const char *more, int64_t token)
+{
+    char folder[512], path[640];
+    snprintf(folder, sizeof folder, "%s", support_path(&b->folder, "port"));
+    snprintf(path, sizeof path, "rm -rf '%s'", folder);
+    assert_int_equal(system(path), 0);
+    dump_tokens(b, more, "port/");
+    snprintf(path, sizeof path, "%s/generated_ids.npy", folder);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, NPY_HEADER + 8 * (TOKENS - 1), SEEK_SET), 0);
+    assert_int_equal(fwrite(&token, sizeof token, 1, file), 1);
+    fclose(file);
+    snprintf(path, sizeof path, "%s/", folder);
+    diagnose(b, "generate", path, "");
+}
+
+static void close_folders(bench *b)
+{
+    char line[700];
+    snprintf(line, sizeof line, "rm -rf '%s/port' '%s/rank'", b->folder.path, b->folder.path);
+    assert_int_equal(system(line), 0);
+    close_bench(b);
+}
+
+static void test_a_token_against_its_logits_is_a_finding(void **state)
+{
+    static const struct {
+        const char *more, *from;
+        bool runner_up;
+    } rows[] = {
+        {"", "step.4.logits", true},
+        {"--dtype bf16 --numerics hf", "step.4.logits", true}, /* no tie: its own logits speak */
+        {"--dtype f16 --taps generated_ids,logits,step.*.logits", "step.4.logits", true},
+        {"--taps generated_ids,step.*.text.norm", "step.4.text.norm", true},
+        {"--dtype f32 --taps generated_ids", "pixel_values", true},
+        {"--dtype bf16 --taps generated_ids", "pixel_values", false},
+    };
+    (void)state;
+    bench b = open_bench();
+    ranking r = rank_last_logits(&b);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        diagnose_token(&b, rows[i].more, rows[i].runner_up ? r.second : r.worst);
+        const cJSON *f = finding(&b, 0), *from = cJSON_GetArrayItem(list_of(f, "from"), 0);
+        if (b.status != 1 || finding_count(&b) != 1 ||
+            strcmp(text_of(f, "tap"), "generated_ids") != 0 ||
+            cJSON_GetArraySize(list_of(f, "causes")) != 0 || !cJSON_IsString(from) ||
+            strcmp(from->valuestring, rows[i].from) != 0 ||
+            strstr(text_of(f, "where"), "token 4 of sample 0") == NULL) {
+            fail_msg("%s: %s", rows[i].more, shown(&b));
+        }
+    }
+    diagnose_token(&b, "--taps generated_ids", 1 << 30); /* no token at all */
+    assert_int_equal(b.status, 1);
+    close_folders(&b);
+}
+
+/* The runner-up, 0.13 below the chosen one: inside of what rounding to bfloat16 may turn. */
+static void test_a_near_tie_is_no_finding(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    ranking r = rank_last_logits(&b);
+    diagnose_token(&b, "--dtype bf16 --taps generated_ids", r.second);
+    if (b.status != 0 || finding_count(&b) != 0) {
+        fail_msg("%s", shown(&b));
+    }
+    diagnose_token(&b, "--dtype bf16 --taps generated_ids", r.best);
+    assert_int_equal(b.status, 0);
+    close_folders(&b);
+}
+
 /* ---- honest ports
  * ------------------------------------------------------------------------------------ */
 
@@ -833,6 +954,14 @@ static void test_honest_runs_pass(void **state)
         {"batch-left", "--positions generate --taps text.layers.*.attn.q_rope"},
         {"generate", "--dtype bf16 --numerics hf"},
         {"generate-left-stop", "--dtype f32 --numerics hf"},
+        {"generate", "--dtype bf16 --taps generated_ids"}, /* the type stands in __meta__ */
+        {"generate", "--taps generated_ids,logits,step.*.logits"},
+        {"generate-left-stop", "--dtype f32 --taps generated_ids"},
+        {"generate-left-stop", "--dtype f16 --numerics hf --taps generated_ids,step.*.text.norm"},
+        {"mistral-left", "--dtype f16 --taps generated_ids"},
+        {"qwen2", "--dtype f32 --numerics hf --taps generated_ids"},
+        {"rope-longrope-grows", "--dtype bf16 --taps generated_ids,logits,step.*.logits"},
+        {"rope-dynamic-grows", "--dtype f16 --taps generated_ids"},
         {"plain", "--dtype bf16 --taps logits"},
         {"grouped-heads", "--dtype f16 --numerics hf --taps " SPARSE},
         {"picture-chat", "--dtype bf16 --numerics hf"},
@@ -934,6 +1063,8 @@ int main(void)
         cmocka_unit_test(test_a_dropped_residual_is_located_and_unknown),
         cmocka_unit_test(test_a_nan_is_found_where_it_is_made),
         cmocka_unit_test(test_a_rounding_in_one_layer_only_is_a_finding),
+        cmocka_unit_test(test_a_token_against_its_logits_is_a_finding),
+        cmocka_unit_test(test_a_near_tie_is_no_finding),
         cmocka_unit_test(test_every_golden_passes),
         cmocka_unit_test(test_honest_runs_pass),
         cmocka_unit_test(test_ids_that_do_not_fit_the_picture_stop_nothing_else),

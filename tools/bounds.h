@@ -50,6 +50,11 @@ llava_dtype llava_most_votes(const llava_port_votes *votes, int part);
 /* Are all its tables float32 numbers, and are there any? */
 bool llava_votes_for_islands(const llava_port_votes *votes);
 
+/* Is the type of this part known (2: of either)? By its floating tensors, or else by what the
+ * dump's
+ * __meta__ says, which then goes into both types. */
+bool llava_port_type_known(llava_port *port, int part, llava_dtype types[2]);
+
 typedef struct {
     double l2;  /* of |d|_2 / |expected|_2 */
     double max; /* of max |d| / max |expected| of the row */

@@ -138,7 +138,8 @@ static bool settle(llava_diagnoser *d, llava_error *e)
 static bool examine(llava_diagnoser *d, llava_error *e)
 {
     size_t steps = port_steps(d);
-    if (steps > 0 && !d->positions_given) {
+    bool generated = steps > 0 || llava_port_find(d->port, "generated_ids") != NULL;
+    if (generated && !d->positions_given) {
         d->session.convention = LLAVA_POSITIONS_GENERATE; /* as generate() counts */
     }
     if (!llava_diagnose_types(d, e) || !llava_diagnose_inputs(d, e)) {
@@ -148,7 +149,8 @@ static bool examine(llava_diagnoser *d, llava_error *e)
     if (d->session.weights == NULL) { /* nothing behind pictures and ids is supplied */
         return llava_diagnose_causes(d, e);
     }
-    return settle(d, e) && llava_narrow_causes(d, e) && llava_diagnose_totals(d, e);
+    return settle(d, e) && llava_narrow_causes(d, e) && llava_diagnose_totals(d, e) &&
+           llava_diagnose_tokens(d, e);
 }
 
 /* Does the port supply anything behind the picture stage and the ids? */

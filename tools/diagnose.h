@@ -4,6 +4,7 @@
 
 #include "tools/bounds.h"
 #include "tools/diff.h"
+#include "tools/near_tie.h"
 #include "tools/span.h"
 
 enum { LLAVA_MOST_CHOICES = 3, LLAVA_MOST_CAUSES = 8 };
@@ -64,6 +65,8 @@ typedef struct {
     size_t count;
     llava_finding *findings;
     size_t finding_count;
+    size_t near_ties; /* tokens that the reference would not choose, but rounding may */
+    llava_flip first_tie;
 } llava_diagnosis;
 
 void llava_diagnosis_print(const llava_diagnosis *d, FILE *to);

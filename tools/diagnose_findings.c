@@ -6,20 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-static llava_finding *add_finding(llava_diagnoser *d, size_t judged, llava_error *e)
+llava_finding *llava_add_finding(llava_diagnoser *d, size_t judged, llava_span *span,
+                                 llava_error *e)
 {
     llava_diagnosis *r = &d->result;
     llava_finding *grown = llava_realloc(e, r->findings, r->finding_count + 1, sizeof *grown);
     if (grown == NULL) {
+        llava_span_free(span);
         return NULL;
     }
     r->findings = grown;
-    llava_finding *f = &grown[r->finding_count];
-    *f = (llava_finding){.judged = judged, .confidence = LLAVA_UNKNOWN};
-    if (!llava_span_find(&f->span, r->taps[judged].name, d->port, &d->session.plan, e)) {
-        return NULL;
-    }
-    r->finding_count++;
+    llava_finding *f = &grown[r->finding_count++];
+    *f = (llava_finding){.judged = judged, .span = *span, .confidence = LLAVA_UNKNOWN};
     return f;
 }
 
@@ -150,14 +148,14 @@ bool llava_diagnose_causes(llava_diagnoser *d, llava_error *e)
         bool ok = forgive_table(d, &r->taps[i], &span, e) &&
                   (!r->taps[i].wrong || join_earlier(d, i, &span, &joined, e));
         r->taps[i].inherited = !joined && behind_other_shape(r, &span);
-        llava_span_free(&span);
-        if (!ok) {
-            return false;
-        }
-        if (joined || r->taps[i].inherited || !r->taps[i].wrong) {
+        if (!ok || joined || r->taps[i].inherited || !r->taps[i].wrong) {
+            llava_span_free(&span);
+            if (!ok) {
+                return false;
+            }
             continue;
         }
-        llava_finding *f = add_finding(d, i, e);
+        llava_finding *f = llava_add_finding(d, i, &span, e);
         if (f == NULL || !llava_trial_search(&d->trial, &r->taps[i], f, e)) {
             return false;
         }

@@ -54,8 +54,8 @@ static void print_finding(const llava_diagnosis *d, const llava_finding *f, FILE
     if (j->other_shape || j->local.mismatched > 0) {
         fprintf(to, "  %s\n", f->where);
     } else if (j->exact) {
-        fprintf(to, "  %llu of %llu values differ\n", (unsigned long long)j->local.unequal,
-                (unsigned long long)j->local.count);
+        fprintf(to, "  %llu of %llu values differ%s%s\n", (unsigned long long)j->local.unequal,
+                (unsigned long long)j->local.count, f->where[0] == '\0' ? "" : ": ", f->where);
     } else {
         fprintf(to, "  local error %.2e, honest rounding %.1e%s%s\n", j->local.rel_l2, j->noise,
                 f->where[0] == '\0' ? "" : "; ", f->where);
@@ -65,7 +65,7 @@ static void print_finding(const llava_diagnosis *d, const llava_finding *f, FILE
         fprintf(to, "  %s: %s  leaves %.1e\n", i == 0 ? llava_confidence_name(f->confidence) : "or",
                 text, f->causes[i].error);
     }
-    if (f->cause_count == 0) {
+    if (f->cause_count == 0 && !(j->exact && f->where[0] != '\0')) {
         fputs("  unknown: no decision that acts here explains it\n", to);
     } else if (f->cause_count > 1) {
         fputs(
@@ -94,6 +94,15 @@ void llava_diagnosis_print(const llava_diagnosis *d, FILE *to)
     }
     for (size_t i = 0; i < d->finding_count; i++) {
         print_finding(d, &d->findings[i], to);
+    }
+    if (d->near_ties > 0) {
+        const llava_flip *t = &d->first_tie;
+        fprintf(
+            to,
+            "\n%zu near tie%s, no fault: token %zu of sample %zu is %lld, the reference's logits "
+            "choose %lld by a margin of %.1e (bound %.1e)\n",
+            d->near_ties, d->near_ties == 1 ? "" : "s", t->step, t->sample, (long long)t->actual,
+            (long long)t->expected, t->margin, t->bound);
     }
     for (size_t i = 0; i < d->count; i++) {
         inherited += d->taps[i].inherited;

@@ -49,6 +49,9 @@ bool llava_diagnose_totals(llava_diagnoser *d, llava_error *e);
 /* ---- diagnose_findings.c */
 
 /* A finding for every wrong tap that no earlier finding's cause explains. */
+/* One more, of unknown cause so far; takes the span, in any case. */
+llava_finding *llava_add_finding(llava_diagnoser *d, size_t judged, llava_span *span,
+                                 llava_error *e);
 bool llava_diagnose_causes(llava_diagnoser *d, llava_error *e);
 void llava_forget_findings(llava_diagnosis *r);
 
@@ -70,6 +73,11 @@ bool llava_narrow_causes(llava_diagnoser *d, llava_error *e);
 /* Where neither the port's positions nor --positions are there, both conventions are honest: a
  * finding that the other one explains is none. Says whether the convention has changed so. */
 bool llava_take_other_convention(llava_diagnoser *d);
+
+/* ---- diagnose_tokens.c */
+
+/* Judges generated_ids: is each token the one that its logits choose? Behind all other findings. */
+bool llava_diagnose_tokens(llava_diagnoser *d, llava_error *e);
 
 /* ---- diagnose_view.c */
 

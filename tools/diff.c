@@ -418,33 +418,12 @@ static double logits_bound(void *self, const char *name, size_t width)
     return bound_of(d, name, width, mine, d->types[1]).l2;
 }
 
-/* Where no floating tensor of ACTUAL's model shows the type, its __meta__ may say it. */
-static bool know_type(differ *d)
-{
-    for (size_t i = 0; i < llava_port_count(d->actual); i++) {
-        const llava_port_tensor *t = llava_port_at(d->actual, i);
-        if (t->floating && t->count > 0 && llava_part_of_tap(t->name) >= 0) {
-            return true;
-        }
-    }
-    char *said = llava_dump_meta_string(d->o.actual, llava_port_meta(d->actual), "dtype");
-    bool known = false;
-    for (llava_dtype t = LLAVA_F64; said != NULL && t <= LLAVA_BF16; t++) {
-        if (strcmp(said, llava_dtype_name(t)) == 0) {
-            d->types[0] = d->types[1] = t;
-            known = true;
-        }
-    }
-    free(said);
-    return known;
-}
-
 /* Tokens first: what stands behind one that differs does not count. */
 static bool find_flips(differ *d, llava_error *e)
 {
     const llava_dump_entry *ids = llava_dump_find(d->expected, "generated_ids");
     llava_flips *f = &d->result.flips;
-    llava_logits_bound *bound = know_type(d) ? logits_bound : NULL;
+    llava_logits_bound *bound = llava_port_type_known(d->actual, 2, d->types) ? logits_bound : NULL;
     if (!llava_flips_find(f, d->expected, d->actual, bound, d, e) ||
         (d->peer != NULL && !llava_first_flip(d->expected, d->peer, &d->peer_flip, e))) {
         return false;

@@ -31,9 +31,15 @@ static const llava_port_tensor *supplied(const forcing *f, const char *name)
     return wanted && strcmp(name, "pixel_values") != 0 ? t : NULL;
 }
 
+bool llava_is_logits(const char *name)
+{
+    return llava_tap_matches("logits", name);
+}
+
 static bool wants(void *self, const char *name)
 {
-    return supplied(self, name) != NULL;
+    const forcing *f = self;
+    return supplied(f, name) != NULL || (f->spec->logits && llava_is_logits(name));
 }
 
 bool llava_replay_same_shape(const llava_tap *tap, const llava_port_tensor *t)
@@ -98,7 +104,7 @@ static bool take(void *self, const llava_tap *tap, llava_error *e)
     if (tap->dtype == LLAVA_I64) {
         return take_integers(f, tap, t, e);
     }
-    bool force = f->spec->forced && llava_replay_same_shape(tap, t);
+    bool force = f->spec->forced && t != NULL && llava_replay_same_shape(tap, t);
     return f->take(f->self, tap, t, e) && (!force || replace(f, tap, t, e));
 }
 

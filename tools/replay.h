@@ -15,6 +15,7 @@ typedef struct {
     bool forced;      /* false: the port's tensors replace nothing (the plain reference) */
     bool generates;   /* the port's dump is of a generation */
     size_t tokens;    /* of it */
+    bool logits;      /* every step's logits are handed out, those too that the port has not */
 } llava_replay_spec;
 
 /* The sizes of the run that it follows. */
@@ -23,9 +24,13 @@ llava_tap_sizes llava_replay_sizes(const llava_replay_spec *spec);
 /* Has the port's tensor the shape that the model's tap has? */
 bool llava_replay_same_shape(const llava_tap *tap, const llava_port_tensor *t);
 
+/* Is this the name of the prefill's or of a step's logits? */
+bool llava_is_logits(const char *name);
+
 /* Runs in this process. take: called with every tap that the port supplies as a floating tensor,
- * before it is replaced; false from it ends the run. A tensor of another shape replaces nothing:
- * what comes after it is computed from the reference's own. goal NULL: what those taps need. */
+ * before it is replaced (tensor NULL: logits that it does not supply); false from it ends the run.
+ * A tensor of another shape replaces nothing: what comes after it is computed from the reference's
+ * own. goal NULL: what those taps need. */
 bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
                       bool (*take)(void *self, const llava_tap *tap,
                                    const llava_port_tensor *tensor, llava_error *e),

@@ -362,8 +362,9 @@ static void write_terms(llava_html *h, const llava_diagnosis *d, const llava_fin
         llava_html_put(h, f->span.from_count > 4 ? ", ..</dd>" : "</dd>");
     }
     if (j->exact) {
-        llava_html_format(h, "<dt>not equal</dt><dd>%llu of %llu values</dd>",
-                          (unsigned long long)j->local.unequal, (unsigned long long)j->local.count);
+        llava_html_format(h, "<dt>not equal</dt><dd>%llu of %llu values%s%s</dd>",
+                          (unsigned long long)j->local.unequal, (unsigned long long)j->local.count,
+                          f->where[0] == '\0' ? "" : ": ", f->where);
     } else {
         if (j->local.mismatched == 0) {
             llava_html_format(h,
