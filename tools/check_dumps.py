@@ -34,7 +34,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCES = ["ref/error.c", "ref/tap.c", "ref/file.c", "ref/number.c", "ref/json.c",
            "ref/safetensors.c", "tools/array.c", "tools/names.c", "tools/npy.c", "tools/npz.c",
-           "tools/npz_writer.c", "tools/output.c", "tools/sha256.c", "tools/hash_sink.c",
+           "tools/npz_writer.c", "tools/crc.c", "tools/interrupt.c", "tools/output.c", "tools/sha256.c", "tools/hash_sink.c",
            "tools/dump.c", "tools/dump_writer.c"]
 TYPES = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"]
 TAP_TYPES = {"f64": (0, "<f8"), "f32": (1, "<f4"), "f16": (2, "<f2"), "bf16": (3, "<f4"),

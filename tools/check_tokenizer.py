@@ -34,6 +34,7 @@ SOURCES = ("error file json unicode nfc bpe byte_level split_pattern added token
 
 class Plan(ctypes.Structure):
     _fields_ = [("bos", ctypes.c_int), ("prefix_space", ctypes.c_int), ("image_count", ctypes.c_int),
+                ("image_breaks", ctypes.c_int),
                 ("no_template", ctypes.c_bool)]
 
 
@@ -533,10 +534,15 @@ def check_configs(lib, folder, seed):
 
 # ---- Prompts with pictures, as LlavaProcessor expands them ----
 
+class ImageRun(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_size_t), ("columns", ctypes.c_size_t)]
+
+
 class Prompt(ctypes.Structure):
     _fields_ = [("text", ctypes.c_char_p), ("image_text", ctypes.c_char_p),
-                ("image_id", ctypes.c_int64), ("counts", ctypes.POINTER(ctypes.c_size_t)),
-                ("pictures", ctypes.c_size_t)]
+                ("image_id", ctypes.c_int64), ("runs", ctypes.POINTER(ImageRun)),
+                ("pictures", ctypes.c_size_t), ("break_text", ctypes.c_char_p),
+                ("end_text", ctypes.c_char_p)]
 
 
 def check_prompts(lib, folder):
@@ -569,7 +575,7 @@ def check_prompts(lib, folder):
         want = want[0] if isinstance(want[0], list) else want
         count = (size // patch) ** 2 + more - 1
         prompt = Prompt(text.encode(), b"<image>", image_id,
-                        (ctypes.c_size_t * max(pictures, 1))(*[count] * pictures), pictures)
+                        (ImageRun * max(pictures, 1))(*[(count, 0)] * pictures), pictures, None, None)
         ids, n = ctypes.POINTER(ctypes.c_int64)(), ctypes.c_size_t()
         if not lib.llava_prompt_encode(ours.handle, ctypes.byref(Plan()), ctypes.byref(prompt),
                                        ctypes.byref(ids), ctypes.byref(n),

@@ -464,8 +464,13 @@ def check(chosen, committed):
             found, within = check_case(case, committed, fresh)
             lines, moved = lines + found, moved + within
     known = {case.name for case in models.cases()}
-    for path in glob.glob(os.path.join(committed, "*", "PROVENANCE.json")):
-        if os.path.basename(os.path.dirname(path)) not in known | {"demo"}:
+    for path in sorted(glob.glob(os.path.join(committed, "*", "PROVENANCE.json"))):
+        name = os.path.basename(os.path.dirname(path))
+        with open(path) as file:
+            made_by = json.load(file)["command"]
+        if "export_golden.py" not in made_by:
+            print(f"{name} not made here: {made_by}")
+        elif name not in known:
             lines.append(f"{os.path.dirname(path)}: no such case")
     for line in lines:
         print(f"DIFFERS {line}")
