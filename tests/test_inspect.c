@@ -109,8 +109,12 @@ static void parts_are_known_in_every_spelling(void **state)
         {"", LLAVA_PART_OTHER},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        assert_int_equal(llava_part_of(rows[i].name), rows[i].part);
+        assert_int_equal(llava_part_of(rows[i].name, false), rows[i].part);
     }
+    assert_int_equal(llava_part_of("model.norm.weight", true), LLAVA_PART_TEXT);
+    assert_int_equal(llava_part_of("model.mm_projector.0.bias", true), LLAVA_PART_PROJECTOR);
+    assert_int_equal(llava_part_of("vision_model.post_layernorm.bias", true), LLAVA_PART_VISION);
+    assert_int_equal(llava_part_of("image_newline", true), LLAVA_PART_OTHER);
 }
 
 /* ---- statistics ---------------------------------------------------------------------------------

@@ -193,12 +193,56 @@ static void test_options_that_do_not_go_together(void **state)
         {"$LLAVA run --model $GOLDEN/plain/model --profile hf --chat Hi",
          "--profile hf: not one of transformers, original"},
         {"$LLAVA inspect $GOLDEN/original-v15/model", "wants --profile original"},
+        {"$LLAVA inspect $GOLDEN/original-v15/model --profile original",
+         "mm_vision_tower: give its folder"},
+        {"$LLAVA inspect $GOLDEN/original-v15/true.npz --profile original",
+         "--profile and --vision-tower go with a model folder"},
+        {"$LLAVA diff $GOLDEN/original-v15/true.npz $GOLDEN/original-v15/true.npz --profile "
+         "original",
+         "--profile and --vision-tower go with --model"},
+        {"$LLAVA diff $GOLDEN/original-v15/true.npz $GOLDEN/original-v15/true.npz --model "
+         "$GOLDEN/original-v15/model",
+         "wants --profile original"},
     };
     (void)state;
     support_folder folder = support_folder_new();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         refused(&folder, rows[i].command, rows[i].says);
     }
+    support_folder_remove(&folder);
+}
+
+/* The command succeeds, and says this. */
+static void says(const support_folder *folder, const char *command, const char *text)
+{
+    program_result run = program_run(folder, command);
+    if (run.status != 0 || strstr(run.out, text) == NULL) {
+        fail_msg("%s: not \"%s\":\n%s%s", command, text, run.out, run.err);
+    }
+    program_free(&run);
+}
+
+#define INSPECT(which)                                                                             \
+    "$LLAVA inspect $GOLDEN/original-" which "/model --profile original --vision-tower "           \
+    "$GOLDEN/original-" which "/tower "
+
+/* 576 = (18 + 1) 16 + (16 + 1) 16: two layers from the tower's 18 to the text's 16; 304: one. */
+static void test_inspect_and_diff_read_the_original_spelling(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    says(&folder, INSPECT("v15"), "\nprojector               576                0\n");
+    says(&folder, INSPECT("v15"), "\nother                     0                0\n");
+    says(&folder, INSPECT("v15"), "9 image tokens per picture");
+    says(&folder, INSPECT("v15") "--json -", "\"problems\":[]");
+    says(&folder, INSPECT("v15") "model.mm_projector.0.bias", "used by the model");
+    says(&folder, INSPECT("v1"), "projector   18 to 16, one layer, biased");
+    says(&folder, INSPECT("v1"), "\nprojector               304                0\n");
+    says(&folder, INSPECT("v1") "--json -", "\"problems\":[]");
+    says(&folder,
+         "$LLAVA run " V15 WIDE "--chat Hi --dump a.npz >/dev/null && $LLAVA run " V15 WIDE
+         "--chat Hi --dtype bf16 --dump b.npz >/dev/null && $LLAVA diff a.npz b.npz " V15,
+         "wrong decisions");
     support_folder_remove(&folder);
 }
 
@@ -283,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_one_linear_layer),
         cmocka_unit_test(test_a_port_is_diagnosed),
         cmocka_unit_test(test_options_that_do_not_go_together),
+        cmocka_unit_test(test_inspect_and_diff_read_the_original_spelling),
         cmocka_unit_test(test_folders_that_are_no_model),
         cmocka_unit_test(test_configurations_that_are_another_kind),
     };

@@ -19,7 +19,8 @@
 #include <string.h>
 
 typedef struct {
-    const char *expected, *actual, *peer, *map, *model, *json, *html, *junit, *taps, *require;
+    const char *expected, *actual, *peer, *map, *json, *html, *junit, *taps, *require;
+    llava_request model; /* --model, --profile, --vision-tower; nothing else of it */
 } diff_options;
 
 typedef struct {
@@ -44,10 +45,11 @@ const char *llava_verdict_name(llava_verdict verdict)
 
 static bool read_options(diff_options *o, int argc, char **argv, llava_error *e)
 {
-    llava_option options[] = {
+    enum { OWN = 8 };
+    llava_option options[OWN + LLAVA_REQUEST_SPELLING] = {
         {.name = "--peer", .kind = LLAVA_OPTION_TEXT, .target = &o->peer},
         {.name = "--map", .kind = LLAVA_OPTION_TEXT, .target = &o->map},
-        {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &o->model},
+        {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &o->model.model},
         {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
         {.name = "--html", .kind = LLAVA_OPTION_TEXT, .target = &o->html},
         {.name = "--junit", .kind = LLAVA_OPTION_TEXT, .target = &o->junit},
@@ -56,9 +58,13 @@ static bool read_options(diff_options *o, int argc, char **argv, llava_error *e)
     };
     const char *words[2] = {NULL, NULL};
     llava_operands operands = {.words = words, .most = 2};
+    llava_request_spelling(&o->model, options + OWN);
     if (!llava_options_read(argc, argv, options, sizeof options / sizeof options[0], &operands,
                             e)) {
         return false;
+    }
+    if (o->model.model == NULL && (o->model.profile != 0 || o->model.vision_tower != NULL)) {
+        return llava_fail(e, "diff: --profile and --vision-tower go with --model");
     }
     if (operands.count != 2) {
         return llava_fail(e, "diff: two dumps are needed, EXPECTED and ACTUAL");
@@ -180,8 +186,8 @@ static bool open_all(differ *d, llava_error *e)
     llava_config config;
     llava_choices right = {0};
     const llava_plan *sizes = NULL;
-    if (o->model != NULL) {
-        if (!llava_config_read(&config, o->model, e) ||
+    if (o->model.model != NULL) {
+        if (!llava_request_config(&config, &o->model, e) ||
             !llava_plan_make(&d->plan, &config, &right, LLAVA_F64, false, e)) {
             return false;
         }
@@ -436,10 +442,10 @@ static bool replay_model(differ *d, llava_error *e)
 {
     llava_dtype type = d->types[1];
     llava_error why;
-    if (d->o.model == NULL) {
+    if (d->o.model.model == NULL) {
         return true;
     }
-    if (!llava_honest_open(&d->honest, d->o.model, d->o.expected, type, &why)) {
+    if (!llava_honest_open(&d->honest, &d->o.model, d->o.expected, type, &why)) {
         llava_warn(why.text);
         llava_warn("--model: EXPECTED cannot be replayed; the bounds come from types and shapes");
         return true;
@@ -730,6 +736,7 @@ const llava_command llava_command_diff = {
     "  --model DIR     replay the model from EXPECTED: bounds from an honest port of ACTUAL's "
     "type, and\n"
     "                  what each wrong decision would have done beside them\n"
+    "  --profile original, --vision-tower DIR  --model is in the original project's spelling\n"
     "  --taps GLOB[,GLOB...]     compare only these\n"
     "  --require GLOB[,GLOB...]  these must be there\n"
     "  --json FILE, --junit FILE  the result for machines; - is standard output\n"

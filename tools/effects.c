@@ -199,7 +199,7 @@ static bool know_call(llava_honest *h, const char *path, llava_error *e)
     return true;
 }
 
-bool llava_honest_open(llava_honest **honest, const char *model, const char *expected,
+bool llava_honest_open(llava_honest **honest, const llava_request *model, const char *expected,
                        llava_dtype type, llava_error *e)
 {
     llava_choices right = {0};
@@ -207,7 +207,7 @@ bool llava_honest_open(llava_honest **honest, const char *model, const char *exp
     if (h == NULL) {
         return false;
     }
-    h->request.model = model;
+    h->request = *model; /* which folder, in which spelling */
     h->session.request = &h->request;
     /* the names and shapes of the dump first: it says how the model was called */
     bool ok = know_call(h, expected, e) &&

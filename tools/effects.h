@@ -6,13 +6,14 @@
 
 #include "tools/bounds.h"
 #include "tools/diff.h"
+#include "tools/session.h"
 
 typedef struct llava_honest llava_honest;
 
 /* The dump at `expected` must hold input_ids (and pixel_values where there are pictures). Every tap
  * that it holds is computed once more in `type`, with that type's rounding after every operation
  * and sums in float32: an honest port. */
-bool llava_honest_open(llava_honest **honest, const char *model, const char *expected,
+bool llava_honest_open(llava_honest **honest, const llava_request *model, const char *expected,
                        llava_dtype type, llava_error *e);
 /* The bound of a tap: 4 times the honest port's error in L2, 8 times in max; false where the tap
  * was not computed. */

@@ -4,6 +4,7 @@
 
 #include "ref/error.h"
 #include "tools/dump.h"
+#include "tools/session.h"
 #include "tools/statistics.h"
 
 #include <cjson/cJSON.h>
@@ -20,6 +21,7 @@
 
 typedef struct {
     const char *path, *name; /* name NULL: all of path */
+    llava_request request;   /* of a model folder: --profile, --vision-tower */
     const char *png;         /* where a picture of tensor `name` goes, or NULL */
     FILE *table;
     cJSON *json; /* an object to fill, or NULL where nobody asked for JSON */

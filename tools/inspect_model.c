@@ -3,7 +3,6 @@
 
 #include "ref/checkpoint.h"
 #include "ref/file.h"
-#include "ref/json.h"
 #include "ref/model.h"
 #include "tools/needed.h"
 #include "tools/words.h"
@@ -20,7 +19,7 @@ typedef struct {
     llava_inspection *of;
     llava_config config;
     llava_plan plan;
-    char vision_type[64], text_type[64];
+    const char *vision_type, *text_type;
     llava_checkpoint *weights; /* NULL: the folder holds none */
     llava_tower_shape tower;   /* for one picture of the config's size */
     size_t positions;          /* of the pass whose multiplications are counted */
@@ -33,20 +32,17 @@ typedef struct {
 /* ---- reading -----------------------------------------------------------------------------------
  */
 
-/* The families' names, which the configuration itself has only checked. */
-static bool read_types(model *m, llava_error *e)
+/* The families' names in config.json. */
+static void name_families(model *m)
 {
-    char *path = llava_path(e, m->of->path, "config.json");
-    cJSON *root = path == NULL ? NULL : llava_json_read(path, e);
-    const char *vision = "clip_vision_model", *text = "llama";
-    bool ok = root != NULL &&
-              llava_json_string(path, root, "vision_config.model_type", &vision, e) &&
-              llava_json_string(path, root, "text_config.model_type", &text, e);
-    snprintf(m->vision_type, sizeof m->vision_type, "%s", vision);
-    snprintf(m->text_type, sizeof m->text_type, "%s", text);
-    cJSON_Delete(root);
-    free(path);
-    return ok;
+    static const char *const towers[] = {[LLAVA_TOWER_CLIP] = "clip_vision_model",
+                                         [LLAVA_TOWER_SIGLIP] = "siglip_vision_model",
+                                         [LLAVA_TOWER_PIXTRAL] = "pixtral"};
+    static const char *const texts[] = {[LLAVA_TEXT_LLAMA] = "llama",
+                                        [LLAVA_TEXT_MISTRAL] = "mistral",
+                                        [LLAVA_TEXT_QWEN2] = "qwen2"};
+    m->vision_type = towers[m->config.vision.tower];
+    m->text_type = texts[m->config.text.family];
 }
 
 /* Is there a file of weights? A folder that only tokenises has none. */
@@ -65,22 +61,20 @@ static bool has_weights(const char *folder)
 static bool open_model(model *m, llava_error *e)
 {
     llava_choices choices = {{0}};
-    llava_error warning = {""};
     const char *folder = m->of->path;
-    if (!llava_config_read(&m->config, folder, e) || !read_types(m, e) ||
+    if (!llava_request_config(&m->config, &m->of->request, e) ||
         !llava_plan_make(&m->plan, &m->config, &choices, LLAVA_F64, false, e)) {
         return false;
     }
+    name_families(m);
     /* one picture of the config's size */
     size_t side = m->plan.vision.image_size;
     llava_inputs one = {.pictures = 1, .height = side, .width = side};
     m->tower = llava_tower_shape_of(&m->plan, &one);
     m->positions = m->tower.feature_rows + TEXT_TOKENS;
-    if (has_weights(folder) && !llava_checkpoint_open(&m->weights, folder, &warning, e)) {
+    if (has_weights(folder) &&
+        !llava_request_weights(&m->of->request, &m->config, &m->weights, e)) {
         return false;
-    }
-    if (warning.text[0] != '\0') {
-        llava_warn(warning.text);
     }
     llava_warn_unknown_keys(&m->config, folder);
     return true;
@@ -162,7 +156,8 @@ static void show_config(const model *m)
             v->select == LLAVA_ROWS_FULL ? "kept" : "dropped");
     fprintf(to, "            %zu image tokens per picture\n", m->tower.feature_rows);
     fprintf(to, "projector   %zu to %zu, %s, %s\n", v->feature_width, t->hidden,
-            llava_act_name(m->plan.projector_act), m->plan.projector_bias ? "biased" : "no bias");
+            m->plan.projector_linear ? "one layer" : llava_act_name(m->plan.projector_act),
+            m->plan.projector_bias ? "biased" : "no bias");
     fprintf(to,
             "text        %s, %zu layers, width %zu, %zu heads of %zu (%zu key/value), MLP %zu %s\n",
             m->text_type, t->layers, t->hidden, t->heads, t->head_dim, t->kv_heads, t->intermediate,
@@ -336,14 +331,16 @@ static void show_row(model *m, const llava_checkpoint_entry *entry)
             entry->used ? "used" : "unused");
 }
 
-static void put_row(llava_inspection *of, cJSON *object, const llava_checkpoint_entry *entry)
+static void put_row(model *m, cJSON *object, const llava_checkpoint_entry *entry)
 {
+    llava_inspection *of = m->of;
+    llava_part part = llava_part_of(entry->weight.name, m->config.original);
     llava_inspect_put_text(of, object, "name", entry->weight.name);
     llava_inspect_put_text(of, object, "type", entry->type_name);
     llava_inspect_put_shape(of, object, entry->weight.rank, entry->weight.shape);
     llava_inspect_put_number(of, object, "parameters",
                              is_parameter(entry) ? (double)entry->weight.count : 0);
-    llava_inspect_put_text(of, object, "part", llava_part_name(llava_part_of(entry->weight.name)));
+    llava_inspect_put_text(of, object, "part", llava_part_name(part));
     llava_inspect_put_text(of, object, "file", entry->weight.file);
     llava_inspect_put_bool(of, object, "used", entry->used);
 }
@@ -406,10 +403,10 @@ static void show_tensors(model *m)
     }
     for (size_t i = 0; i < all; i++) {
         llava_checkpoint_entry entry = llava_checkpoint_at(m->weights, i);
-        add_parameters(&counts, llava_part_of(entry.weight.name),
+        add_parameters(&counts, llava_part_of(entry.weight.name, m->config.original),
                        is_parameter(&entry) ? entry.weight.count : 0, entry.used);
         show_row(m, &entry);
-        put_row(of, llava_inspect_put_item(of, tensors), &entry);
+        put_row(m, llava_inspect_put_item(of, tensors), &entry);
     }
     show_parameters(of, &counts);
 }
@@ -542,7 +539,7 @@ static bool show_one(model *m, llava_error *e)
     char shape[LLAVA_INSPECT_SHAPE];
     llava_statistics s;
     llava_inspect_put_text(of, of->json, "kind", "tensor");
-    put_row(of, of->json, &entry);
+    put_row(m, of->json, &entry);
     llava_inspect_text(of->table, w->name, LLAVA_INSPECT_COLUMNS);
     fputs("\n  file    ", of->table);
     llava_print_escaped(of->table, w->file);

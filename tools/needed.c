@@ -129,7 +129,7 @@ const char *llava_part_name(llava_part part)
     return names[part];
 }
 
-llava_part llava_part_of(const char *name)
+llava_part llava_part_of(const char *name, bool original)
 {
     static const struct {
         const char *start;
@@ -137,9 +137,17 @@ llava_part llava_part_of(const char *name)
     } starts[] = {{"vision_tower.", VISION},
                   {"multi_modal_projector.", PROJECTOR},
                   {"language_model.", TEXT},
-                  {"lm_head.", TEXT}};
+                  {"lm_head.", TEXT},
+                  /* the original project's, and its towers' own */
+                  {"mm_projector.", PROJECTOR},
+                  {"vision_model.", VISION},
+                  {"embed_tokens.", TEXT},
+                  {"layers.", TEXT},
+                  {"norm.", TEXT}};
+    enum { OF_TRANSFORMERS = 4 };
+    size_t count = original ? sizeof starts / sizeof starts[0] : OF_TRANSFORMERS;
     name += strncmp(name, "model.", 6) == 0 ? 6 : 0;
-    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (strncmp(name, starts[i].start, strlen(starts[i].start)) == 0) {
             return starts[i].part;
         }

@@ -14,8 +14,9 @@ typedef enum {
 
 /* "vision", "projector", "text", "other". */
 const char *llava_part_name(llava_part part);
-/* The part that a tensor belongs to, by its name in any spelling. */
-llava_part llava_part_of(const char *name);
+/* The part that a tensor belongs to, by its name in any spelling of transformers, or in the
+ * original project's. */
+llava_part llava_part_of(const char *name, bool original);
 
 /* On how many rows a weight is a factor: none (norms, biases, tables), or each row of ... */
 typedef enum {

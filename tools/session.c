@@ -64,12 +64,22 @@ static bool set_conv(void *self, const char *word, llava_error *e)
     return llava_fail(e, "--conv %s: not one of vicuna_v1, llava_v1", word);
 }
 
+void llava_request_spelling(llava_request *q, llava_option options[LLAVA_REQUEST_SPELLING])
+{
+    static const char *const profiles[] = {"transformers", "original", NULL};
+    options[0] = (llava_option){.name = "--profile",
+                                .kind = LLAVA_OPTION_CHOICE,
+                                .target = &q->profile,
+                                .choices = profiles};
+    options[1] = (llava_option){
+        .name = "--vision-tower", .kind = LLAVA_OPTION_TEXT, .target = &q->vision_tower};
+}
+
 void llava_request_options(llava_request *q, llava_option *options, size_t *count)
 {
     static const char *const dtypes[] = {"f64", "f32", "f16", "bf16", NULL};
     static const char *const numerics[] = {"true", "hf", NULL};
-    static const char *const profiles[] = {"transformers", "original", NULL};
-    const llava_option table[LLAVA_REQUEST_OPTIONS] = {
+    const llava_option table[LLAVA_REQUEST_OPTIONS - LLAVA_REQUEST_SPELLING] = {
         {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &q->model},
         {.name = "--inputs", .kind = LLAVA_OPTION_TEXT, .target = &q->inputs},
         {.name = "--image", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_image},
@@ -85,15 +95,11 @@ void llava_request_options(llava_request *q, llava_option *options, size_t *coun
         {.name = "--positions", .kind = LLAVA_OPTION_EACH, .target = q, .each = set_positions},
         {.name = "--feature-layer", .kind = LLAVA_OPTION_TEXT, .target = &q->feature_layer},
         {.name = "--feature-select", .kind = LLAVA_OPTION_TEXT, .target = &q->feature_select},
-        {.name = "--profile",
-         .kind = LLAVA_OPTION_CHOICE,
-         .target = &q->profile,
-         .choices = profiles},
         {.name = "--conv", .kind = LLAVA_OPTION_EACH, .target = q, .each = set_conv},
-        {.name = "--vision-tower", .kind = LLAVA_OPTION_TEXT, .target = &q->vision_tower},
         {.name = "--set", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_choice},
     };
     memcpy(options + *count, table, sizeof table);
+    llava_request_spelling(q, options + *count + sizeof table / sizeof table[0]);
     *count += LLAVA_REQUEST_OPTIONS;
 }
 
@@ -127,9 +133,8 @@ static bool request_check(const llava_request *q, llava_error *e)
     if (q->model[0] == '\0' || (q->inputs != NULL && q->inputs[0] == '\0')) {
         return llava_fail(e, "%s: an empty name", q->model[0] == '\0' ? "--model" : "--inputs");
     }
-    if (q->profile == 0 && (q->conv_given || q->vision_tower != NULL)) {
-        return llava_fail(e, "%s: goes with --profile original",
-                          q->conv_given ? "--conv" : "--vision-tower");
+    if (q->profile == 0 && q->conv_given) {
+        return llava_fail(e, "--conv: goes with --profile original");
     }
     if (q->conv_given && q->chat == NULL && q->messages == NULL) {
         return llava_fail(e, "--conv: shapes --chat and --messages, and neither is given");
@@ -578,6 +583,9 @@ static bool read_config(llava_config *c, const llava_request *q, llava_error *e)
     if (lacks != NULL) {
         return llava_fail(e, "%s: %s", q->model, lacks);
     }
+    if (q->profile == 0 && q->vision_tower != NULL) {
+        return llava_fail(e, "--vision-tower: goes with --profile original");
+    }
     if (q->profile == 0 || !llava_original_is(q->model)) {
         return q->vision_tower == NULL
                    ? llava_config_read(c, q->model, e)
@@ -696,25 +704,33 @@ static bool has_layer(const llava_checkpoint *weights, const char *format, size_
     return llava_checkpoint_find(weights, name) != NULL;
 }
 
+bool llava_request_weights(const llava_request *q, const llava_config *config,
+                           llava_checkpoint **weights, llava_error *e)
+{
+    llava_error warning = {""};
+    const char *lacks = llava_original_lacks(q->model);
+    if (lacks != NULL) {
+        return llava_fail(e, "%s: %s", q->model, lacks);
+    }
+    if (config->original
+            ? !llava_checkpoint_open_original(weights, q->model, q->vision_tower, &warning, e)
+            : !llava_checkpoint_open(weights, q->model, &warning, e)) {
+        return false;
+    }
+    if (warning.text[0] != '\0') {
+        llava_warn(warning.text);
+    }
+    return true;
+}
+
 bool llava_session_weights(llava_session *s, llava_error *e)
 {
     static const char text[] = "language_model.model.layers.%zu.input_layernorm.weight";
     if (s->weights != NULL) {
         return true;
     }
-    llava_error warning = {""};
-    const llava_request *q = s->request;
-    const char *lacks = llava_original_lacks(q->model);
-    if (lacks != NULL) {
-        return llava_fail(e, "%s: %s", q->model, lacks);
-    }
-    if (s->config.original
-            ? !llava_checkpoint_open_original(&s->weights, q->model, q->vision_tower, &warning, e)
-            : !llava_checkpoint_open(&s->weights, q->model, &warning, e)) {
+    if (!llava_request_weights(s->request, &s->config, &s->weights, e)) {
         return false;
-    }
-    if (warning.text[0] != '\0') {
-        llava_warn(warning.text);
     }
     if (has_layer(s->weights, text, s->config.text.layers)) {
         return llava_fail(e,

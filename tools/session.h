@@ -42,6 +42,14 @@ llava_option llava_request_path(llava_request *request);
 void llava_request_settle(llava_request *request, const llava_option *options, size_t count);
 void llava_request_free(llava_request *request);
 
+/* --profile and --vision-tower alone, for commands that read a model folder and run nothing. */
+enum { LLAVA_REQUEST_SPELLING = 2 };
+void llava_request_spelling(llava_request *request, llava_option options[LLAVA_REQUEST_SPELLING]);
+
+/* The model folder's weights, in whichever spelling the configuration was. */
+bool llava_request_weights(const llava_request *request, const llava_config *config,
+                           llava_checkpoint **weights, llava_error *e);
+
 /* The model folder's configuration, with what the request chooses in place of it. */
 bool llava_request_config(llava_config *config, const llava_request *request, llava_error *e);
 
