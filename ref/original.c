@@ -48,13 +48,14 @@ const char *llava_original_lacks(const char *folder)
         return "a LoRA adapter, no whole model (adapter_config.json): merge it into the model that "
                "it was trained on and save that as safetensors";
     }
-    if (there(folder, "mm_projector.bin") || there(folder, "non_lora_trainables.bin")) {
-        return "a projector alone, no whole model (mm_projector.bin): load it into the language "
-               "model that it was trained on and save that as safetensors";
-    }
+    /* Before the projector: a whole model may hold its file besides. */
     if (there(folder, "pytorch_model.bin") || there(folder, "pytorch_model.bin.index.json")) {
         return "its weights are pickles (pytorch_model.bin), which are programs and are not read: "
                "save them as safetensors (save_pretrained with safe_serialization)";
+    }
+    if (there(folder, "mm_projector.bin") || there(folder, "non_lora_trainables.bin")) {
+        return "a projector alone, no whole model (mm_projector.bin): load it into the language "
+               "model that it was trained on and save that as safetensors";
     }
     return NULL;
 }

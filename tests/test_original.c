@@ -257,6 +257,7 @@ static void test_folders_that_are_no_model(void **state)
         {"non_lora_trainables.bin", "a projector alone, no whole model"},
         {"pytorch_model.bin", "its weights are pickles"},
         {"pytorch_model.bin.index.json", "its weights are pickles"},
+        {"pytorch_model.bin.index.json; echo > m/mm_projector.bin", "its weights are pickles"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
