@@ -959,6 +959,10 @@ static void test_honest_runs_pass(void **state)
         {"generate-left-stop", "--dtype f32 --taps generated_ids"},
         {"generate-left-stop", "--dtype f16 --numerics hf --taps generated_ids,step.*.text.norm"},
         {"mistral-left", "--dtype f16 --taps generated_ids"},
+        /* islands make NaN of padded samples in float64 */
+        {"mistral-left", "--numerics hf --taps generated_ids"},
+        {"generate-left-stop", "--numerics hf --taps text.layers.0.output,step.*.text.norm,"
+                               "generated_ids"},
         {"qwen2", "--dtype f32 --numerics hf --taps generated_ids"},
         {"rope-longrope-grows", "--dtype bf16 --taps generated_ids,logits,step.*.logits"},
         {"rope-dynamic-grows", "--dtype f16 --taps generated_ids"},
