@@ -31,6 +31,9 @@ double llava_half_ties(const llava_choices *choices, const char *tap)
     bool sums = choices->value[LLAVA_NUMERICS_ATTN_ACCUMULATE] != 0;
     bool table = choices->value[LLAVA_NUMERICS_ACT_TABLE] != 0;
     bool there = (sums && ends_with(tap, ".attn.context")) || (table && ends_with(tap, ".act"));
+    if (choices->value[LLAVA_NUMERICS_WEIGHTS] >= LLAVA_WEIGHTS_INT8) {
+        return 2.0 / 254 / 64;
+    }
     return there ? 2 * llava_unit(LLAVA_F16) / 64 : 0;
 }
 

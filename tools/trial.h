@@ -25,8 +25,10 @@ bool llava_compare_port(const llava_counting *counting, llava_port *port,
 /* Does any of a cause's decisions act in the span? */
 bool llava_cause_acts(const llava_span *span, const llava_cause *cause);
 
-/* What a step that ends in float16 adds to the noise of such a tap: a value near the middle of two
- * goes either way as the last bits before it fall, so let one in 4096 be a unit off. 0 where these
+/* What a step that ends in few bits adds to the noise of such a tap: a value near the middle of two
+ * goes either way as the last bits before it fall, so let one in 4096 be a unit off. In float16
+ * that is the step's own results; of weights in int8 (a unit: 1/254 of the largest) every tap may
+ * hold some, for a scale in float32 turns weights that one in float64 does not. 0 where these
  * choices have no such step there. */
 double llava_half_ties(const llava_choices *choices, const char *tap);
 
