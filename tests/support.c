@@ -100,3 +100,14 @@ void support_says(const llava_error *e, const char *part)
         fail_msg("the message is '%s', not '...%s...'", e->text, part);
     }
 }
+
+const char *support_reason(const char *const (*rows)[2], size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(rows[i][0], name) == 0) {
+            return rows[i][1];
+        }
+    }
+    fail_msg("no reason stands here for %s", name);
+    return "";
+}

@@ -29,6 +29,9 @@ void support_write_safetensors(const support_folder *folder, const char *name, c
  */
 double support_random(uint64_t *seed);
 
+/* What the rows say of `name` ({name, reason}, count of them); fails where none does. */
+const char *support_reason(const char *const (*rows)[2], size_t count, const char *name);
+
 /* Fails unless the message holds `part`, and is one line. */
 void support_says(const llava_error *e, const char *part);
 

@@ -1,6 +1,7 @@
 #include "ref/file.h"
 #include "ref/jpeg.h"
 #include "ref/picture_file.h"
+#include "tests/support.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -127,17 +128,6 @@ static const char *const reasons[][2] = {
     {"scans", "more than 500 scans"},
 };
 
-static const char *reason_of(const char *name)
-{
-    for (size_t i = 0; i < COUNT(reasons); i++) {
-        if (strcmp(reasons[i][0], name) == 0) {
-            return reasons[i][1];
-        }
-    }
-    fail_msg("no reason stands here for %s", name);
-    return "";
-}
-
 static void every_kind_of_fault_is_refused_with_its_reason(void **state)
 {
     (void)state;
@@ -151,7 +141,8 @@ static void every_kind_of_fault_is_refused_with_its_reason(void **state)
         }
         assert_null(picture.rgb);
         if (strncmp(e.text, bad_jpegs[i], strlen(bad_jpegs[i])) != 0 ||
-            strstr(e.text, reason_of(bad_jpegs[i])) == NULL || strpbrk(e.text, "\n\x1b") != NULL) {
+            strstr(e.text, support_reason(reasons, COUNT(reasons), bad_jpegs[i])) == NULL ||
+            strpbrk(e.text, "\n\x1b") != NULL) {
             fail_msg("%s: the message is: %s", bad_jpegs[i], e.text);
         }
     }

@@ -1,5 +1,6 @@
 #include "ref/file.h"
 #include "ref/picture_file.h"
+#include "tests/support.h"
 #include "ref/exif.h"
 
 #include <setjmp.h>
@@ -97,17 +98,6 @@ static const char *const reasons[][2] = {
     {"empty", "neither a PNG nor a JPEG"},
 };
 
-static const char *reason_of(const char *name)
-{
-    for (size_t i = 0; i < COUNT(reasons); i++) {
-        if (strcmp(reasons[i][0], name) == 0) {
-            return reasons[i][1];
-        }
-    }
-    fail_msg("no reason stands here for %s", name);
-    return "";
-}
-
 static void every_kind_of_fault_is_refused_with_its_reason(void **state)
 {
     (void)state;
@@ -120,7 +110,8 @@ static void every_kind_of_fault_is_refused_with_its_reason(void **state)
         }
         assert_null(picture.rgb);
         if (strncmp(e.text, bad_pngs[i], strlen(bad_pngs[i])) != 0 ||
-            strstr(e.text, reason_of(bad_pngs[i])) == NULL || strpbrk(e.text, "\n\x1b") != NULL) {
+            strstr(e.text, support_reason(reasons, COUNT(reasons), bad_pngs[i])) == NULL ||
+            strpbrk(e.text, "\n\x1b") != NULL) {
             fail_msg("%s: the message is: %s", bad_pngs[i], e.text);
         }
     }
