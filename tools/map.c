@@ -322,6 +322,15 @@ static const struct {
 
 /* ---- one rule ---- */
 
+static const char how_written[] = "a number in a name is written {i}, with small letters";
+
+/* Length of "{name}" at this brace; 0 where it is none: braces stand for nothing else. */
+static size_t capture_at(const char *brace)
+{
+    const size_t n = *brace == '{' ? strspn(brace + 1, "abcdefghijklmnopqrstuvwxyz") : 0;
+    return n > 0 && brace[1 + n] == '}' ? n + 2 : 0;
+}
+
 /* "{x}" only, each name once, few enough, nothing else in braces. */
 static bool check_pattern(const llava_map_rule *rule, llava_error *e)
 {
@@ -332,19 +341,19 @@ static bool check_pattern(const llava_map_rule *rule, llava_error *e)
         return llava_fail(e, "a pattern has 1 to %d characters", LLAVA_MAP_NAME);
     }
     while ((at = strpbrk(at, "{}")) != NULL) {
-        const size_t n = strspn(at + 1, "abcdefghijklmnopqrstuvwxyz");
-        if (*at != '{' || n == 0 || at[1 + n] != '}') {
-            return llava_fail(e, "a number in a name is written {i}, with small letters");
+        const size_t n = capture_at(at);
+        if (n == 0) {
+            return llava_fail(e, "%s", how_written);
         }
-        if (llava_map_captured(&found, at + 1, n, &value)) {
-            return llava_fail(e, "{%.*s} stands twice", (int)n, at + 1);
+        if (llava_map_captured(&found, at + 1, n - 2, &value)) {
+            return llava_fail(e, "%.*s stands twice", (int)n, at);
         }
         if (found.count == LLAVA_MAP_CAPTURES) {
             return llava_fail(e, "more than %d numbers", LLAVA_MAP_CAPTURES);
         }
         found.name[found.count] = at + 1;
         found.value[found.count++] = 1;
-        at += n + 2;
+        at += n;
     }
     return true;
 }
@@ -372,6 +381,11 @@ static bool check_tap(llava_map_rule *rule, llava_error *e)
         return llava_fail(e, "has no \"tap\"");
     }
     llava_shown(shown, rule->tap, strlen(rule->tap));
+    for (const char *at = rule->tap; (at = strpbrk(at, "{}")) != NULL; at += capture_at(at)) {
+        if (capture_at(at) == 0) {
+            return llava_fail(e, "tap \"%s\": %s", shown, how_written);
+        }
+    }
     if (!llava_map_tap(rule->tap, &found, name)) {
         return llava_fail(e, "tap \"%s\": its {...} must stand in the pattern, too", shown);
     }

@@ -93,7 +93,7 @@ bool llava_map_tap(const char *tap, const llava_map_captures *found, char out[LL
             break;
         }
         const size_t n = strcspn(++tap, "}");
-        if (!llava_map_captured(found, tap, n, &value)) {
+        if (tap[n] == '\0' || !llava_map_captured(found, tap, n, &value)) {
             return false;
         }
         const int wrote = snprintf(out + used, LLAVA_TAP_NAME - used, "%zu", value);
