@@ -139,6 +139,17 @@ golden: $(VENV)/ready
 golden-check: $(VENV)/ready
 	$(VENV)/bin/python tools/export_golden.py --check
 
+# The documents as a site, by Sphinx in an environment of its own: the goldens' is pinned for torch.
+BOOK_VENV ?= .venv-book
+$(BOOK_VENV)/ready: tools/requirements-book.txt
+	@$(PYTHON) -m venv $(BOOK_VENV) || { echo "python3-venv is missing: apt-get install $(DEBIAN_GOLDEN)"; exit 1; }
+	@$(BOOK_VENV)/bin/pip install --quiet --disable-pip-version-check -r tools/requirements-book.txt
+	@touch $@
+
+book: $(BOOK_VENV)/ready
+	$(BOOK_VENV)/bin/python tools/test_make_book.py
+	$(BOOK_VENV)/bin/python tools/make_book.py --out $(BUILD)/book
+
 docs-check: all $(VENV)/ready
 	$(VENV)/bin/python tools/check_docs.py --binary $(BUILD)/llava-ref
 
@@ -163,12 +174,13 @@ help:
 	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"
 	@echo "make golden-check     the same into a temporary folder, compared with golden/"
 	@echo "make docs-check       run the commands of README and book, compare what they print"
+	@echo "make book             README, book and documents as a site, $(BUILD)/book/index.html"
 	@echo "make venv             only the pinned Python environment"
 	@echo "make format           clang-format all C files"
 	@echo "make install PREFIX=  copy the program to PREFIX/bin"
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0 LIBDEFLATE=0; different BUILDs stand side by side."
 
-.PHONY: all tests test asan bits fuzz print-libraries deps demo venv golden golden-check format install clean help force
+.PHONY: all tests test asan bits fuzz print-libraries deps demo venv golden golden-check book docs-check format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d

@@ -124,9 +124,9 @@ def session_is_right(block, name, names):
     return "".join(said).split("\n") if said else None
 
 
-def quote_is_right(block, path):
-    """None, or the first piece between two `...` that does not stand in the file behind the one before."""
-    lines = [line.strip() for line in path.read_text().split("\n")] if path.is_file() else []
+def quote_places(block, lines):
+    """(piece, where it stands in `lines`, from 0) of each piece between two `...`; None: not behind the one before."""
+    lines = [line.strip() for line in lines]
     pieces, at = [[]], 0
     for line in block.lines:
         if line.strip() == ANYTHING:
@@ -135,9 +135,15 @@ def quote_is_right(block, path):
             pieces[-1].append(line.strip())
     for piece in pieces:
         places = [i for i in range(at, len(lines) - len(piece) + 1) if lines[i : i + len(piece)] == piece]
-        if not places:
+        yield piece, places[0] if places else None
+        at = places[0] + len(piece) if places else at
+
+
+def quote_is_right(block, path):
+    """None, or the first piece that does not stand in the file."""
+    for piece, place in quote_places(block, path.read_text().split("\n") if path.is_file() else []):
+        if place is None:
             return [f"not in {path.relative_to(TREE)}, or not in this order:", *piece]
-        at = places[0] + len(piece)
     return None
 
 
