@@ -310,6 +310,19 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static llava_comparison compared_in_pieces(const pair *p, size_t piece)
+{
+    llava_comparer *c;
+    llava_error e;
+    assert_true(llava_comparer_open(&c, &p->counting, p->name, p->rank, p->shape, &e));
+    assert_true(llava_comparer_quantiles(c, &e));
+    for (size_t at = 0; at < p->count; at += piece) {
+        size_t n = p->count - at < piece ? p->count - at : piece;
+        llava_comparer_add(c, p->expected + at, p->actual + at, n);
+    }
+    return llava_comparer_close(c);
+}
+
 static void test_quantiles_are_order_statistics(void **state)
 {
     static pair p;
@@ -321,7 +334,7 @@ static void test_quantiles_are_order_statistics(void **state)
         d[i] = fabs(p.actual[i] - p.expected[i]);
     }
     qsort(d, p.count, sizeof d[0], ascending);
-    llava_comparison c = compared(&p);
+    llava_comparison c = compared_in_pieces(&p, p.count);
     assert_true(c.quantiles[0] == d[500]);
     assert_true(c.quantiles[1] == d[900]);
     assert_true(c.quantiles[2] == d[990]);
@@ -342,16 +355,9 @@ static void test_pieces_change_nothing(void **state)
     p.counting = (llava_counting){.batch = 2, .length = 5, .mask = left_padded};
     fill(&p, 11, 1e-3);
     p.actual[60] = (double)NAN;
-    llava_comparison whole = compared(&p);
+    llava_comparison whole = compared_in_pieces(&p, p.count);
     for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
-        llava_comparer *c;
-        llava_error e;
-        assert_true(llava_comparer_open(&c, &p.counting, p.name, p.rank, p.shape, &e));
-        for (size_t at = 0; at < p.count; at += pieces[i]) {
-            size_t n = p.count - at < pieces[i] ? p.count - at : pieces[i];
-            llava_comparer_add(c, p.expected + at, p.actual + at, n);
-        }
-        llava_comparison r = llava_comparer_close(c);
+        llava_comparison r = compared_in_pieces(&p, pieces[i]);
         assert_true(memcmp(&r, &whole, sizeof r) == 0);
     }
 }

@@ -25,8 +25,8 @@ struct llava_comparer {
     double worst_row_error; /* |d|_2 of the worst row */
     size_t heads, per_head; /* head of row r: r / per_head % heads; 0: no heads */
     sums *head;
-    size_t stride; /* every stride-th element is sampled */
-    double *sampled, *bits;
+    size_t stride;          /* every stride-th element is sampled, where quantiles are asked for */
+    double *sampled, *bits; /* else NULL */
     size_t samples;
 };
 
@@ -158,7 +158,7 @@ static void sample(llava_comparer *c, size_t row, const double *e, const double 
 {
     size_t first = row * n;
     size_t i = (c->stride - first % c->stride) % c->stride;
-    for (; i < n && c->samples < SAMPLE; i += c->stride) {
+    for (; c->bits != NULL && i < n && c->samples < SAMPLE; i += c->stride) {
         if (isfinite(e[i]) && isfinite(a[i]) && element_counts(c, row, i)) {
             double d = fabs(a[i] - e[i]);
             c->sampled[c->samples] = d;
@@ -257,15 +257,19 @@ bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counti
     c->expected = llava_alloc(e, c->rows.width, sizeof(double));
     c->actual = llava_alloc(e, c->rows.width, sizeof(double));
     c->head = llava_alloc(e, c->heads, sizeof(sums));
-    c->sampled = llava_alloc(e, SAMPLE, sizeof(double));
-    c->bits = llava_alloc(e, SAMPLE, sizeof(double));
-    if (c->expected == NULL || c->actual == NULL || c->head == NULL || c->sampled == NULL ||
-        c->bits == NULL) {
+    if (c->expected == NULL || c->actual == NULL || c->head == NULL) {
         free_comparer(c);
         *comparer = NULL;
         return false;
     }
     return true;
+}
+
+bool llava_comparer_quantiles(llava_comparer *c, llava_error *e)
+{
+    c->sampled = llava_alloc(e, SAMPLE, sizeof(double));
+    c->bits = llava_alloc(e, SAMPLE, sizeof(double));
+    return c->sampled != NULL && c->bits != NULL;
 }
 
 void llava_comparer_only(llava_comparer *c, const llava_port_tensor *tensor)

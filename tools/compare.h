@@ -26,6 +26,7 @@ typedef struct {
     double worst_row_l2;  /* its |d|_2 relative to its own |expected|_2 */
     size_t worst_head;    /* for [B,S,h,d] and [B,h,S,S'] taps */
     double worst_head_l2; /* |d|_2 / |expected|_2 of that head; 0: no heads */
+    /* where asked for: */
     double quantiles[LLAVA_QUANTILES]; /* of |d|, from at most 16384 evenly spaced elements */
     double equal_bits; /* median over the same elements of -log2(|d| / |expected|), at most 53 */
 } llava_comparison;
@@ -37,13 +38,16 @@ bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counti
                          const char *name, int rank, const size_t *shape, llava_error *e);
 /* Leaves out what the port never computed (tensor->partial); NULL: nothing. Call before adding. */
 void llava_comparer_only(llava_comparer *comparer, const llava_port_tensor *tensor);
+/* Asks for quantiles and equal_bits, whose sorting costs more than all the rest. Call before
+ * adding; after a failure the comparer is to be closed all the same. */
+bool llava_comparer_quantiles(llava_comparer *comparer, llava_error *e);
 /* The next n elements in C order. */
 void llava_comparer_add(llava_comparer *comparer, const double *expected, const double *actual,
                         size_t n);
 /* The result; frees the comparer. */
 llava_comparison llava_comparer_close(llava_comparer *comparer);
 
-/* In one go. */
+/* In one go, without quantiles. */
 bool llava_compare(const llava_counting *counting, const char *name, int rank, const size_t *shape,
                    const double *expected, const double *actual, llava_comparison *result,
                    llava_error *e);

@@ -219,6 +219,7 @@ static bool compare_tensors(differ *d, const llava_dump_entry *entry, llava_port
                                   entry->array.shape, e);
     if (ok) {
         llava_comparer_only(comparer, tensor);
+        ok = llava_comparer_quantiles(comparer, e);
         for (size_t at = 0; ok && at < entry->array.count; at += PIECE) {
             size_t n = entry->array.count - at < PIECE ? entry->array.count - at : PIECE;
             ok = llava_dump_read(d->expected, entry, at, n, x, e) &&
