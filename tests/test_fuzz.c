@@ -1,5 +1,6 @@
 /* What fuzzing found stays mended: every file below tests/fuzz/found/TARGET goes through its
- * target, and a few bytes that are no file of any kind through all of them. */
+ * target, as do the seeds below tests/fuzz/seeds/TARGET, and a few bytes that are no file of any
+ * kind through all of them. */
 #include "tests/fuzz/targets.h"
 #include "ref/file.h"
 #include "tests/support.h"
@@ -12,14 +13,14 @@
 
 #include <cmocka.h>
 
-static size_t replay_folder(const fuzz_target *target)
+static size_t replay_folder(const char *kind, const fuzz_target *target)
 {
     char folder[256], path[1024];
     size_t count = 0;
-    snprintf(folder, sizeof folder, "tests/fuzz/found/%s", target->name);
+    snprintf(folder, sizeof folder, "tests/fuzz/%s/%s", kind, target->name);
     DIR *files = opendir(folder);
     if (files == NULL) {
-        return 0; /* nothing was ever found */
+        return 0; /* nothing was ever found, or golden/ has seeds enough */
     }
     for (const struct dirent *file; (file = readdir(files)) != NULL;) {
         llava_error e;
@@ -40,11 +41,13 @@ static size_t replay_folder(const fuzz_target *target)
 static void what_was_found_stays_mended(void **state)
 {
     (void)state;
-    size_t count = 0;
+    size_t found = 0, seeds = 0;
     for (const fuzz_target *t = fuzz_targets; t->name != NULL; t++) {
-        count += replay_folder(t);
+        found += replay_folder("found", t);
+        seeds += replay_folder("seeds", t);
     }
-    print_message("%zu files\n", count);
+    print_message("%zu found, %zu seeds\n", found, seeds);
+    assert_true(found > 0 && seeds > 0);
 }
 
 static void no_reader_takes_bytes_of_no_kind(void **state)

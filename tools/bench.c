@@ -1,4 +1,5 @@
 /* llava-ref bench: time and rate of each stage, beside what one core of this machine can do. */
+#include "tools/bench_earlier.h"
 #include "tools/command.h"
 #include "tools/dump_writer.h"
 #include "tools/json_out.h"
@@ -9,13 +10,9 @@
 #include "tools/stage_work.h"
 #include "tools/words.h"
 
-#include "ref/json.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SCHEMA "llava-ref.bench/1"
 
 typedef struct {
     llava_request request;
@@ -35,7 +32,7 @@ typedef struct {
     char machine[160];
     llava_peak peak;
     char model_sha256[65], inputs_sha256[65];
-    cJSON *earlier; /* NULL without --compare */
+    llava_bench_earlier earlier; /* of --compare */
     stage_result stages[LLAVA_BENCH_STAGES];
 } bench;
 
@@ -100,89 +97,32 @@ static void name_machine(char *text, size_t room)
 /* ---- an earlier measurement ---------------------------------------------------------------------
  */
 
-/* Is the member `key` of the earlier file, a string, what it is now? */
-static bool same_text(const bench *b, const char *key, const char *now, llava_error *e)
-{
-    const char *path = b->options.compare, *then = NULL;
-    if (!llava_json_string(path, b->earlier, key, &then, e)) {
-        return false;
-    }
-    if (then == NULL || strcmp(then, now) != 0) {
-        return llava_fail(e, "%s: %s: '%.100s' there, '%.100s' here: not comparable", path, key,
-                          then == NULL ? "nothing" : then, now);
-    }
-    return true;
-}
-
+/* Of the same processor? Asked before anything is measured. */
 static bool open_earlier(bench *b, llava_error *e)
 {
-    const char *path = b->options.compare, *schema = NULL;
-    if (path == NULL) {
-        return true;
-    }
-    b->earlier = llava_json_read(path, e);
-    if (b->earlier == NULL) {
-        return false;
-    }
-    if (!cJSON_IsObject(b->earlier)) {
-        return llava_fail(e, "%s: not a measurement of %s", path, SCHEMA);
-    }
-    if (!llava_json_string(path, b->earlier, "schema", &schema, e)) {
-        return false;
-    }
-    if (schema == NULL || strcmp(schema, SCHEMA) != 0) {
-        return llava_fail(e, "%s: schema: '%.100s' is not %s", path,
-                          schema == NULL ? "nothing" : schema, SCHEMA);
-    }
-    return same_text(b, "machine.name", b->machine, e);
-}
-
-static bool take_earlier_stage(bench *b, const cJSON *item, llava_error *e)
-{
-    const char *path = b->options.compare, *name = NULL;
-    double seconds = 0;
-    if (!cJSON_IsObject(item)) {
-        return llava_fail(e, "%s: stages: an element is no object", path);
-    }
-    if (!llava_json_string(path, item, "name", &name, e) ||
-        !llava_json_double(path, item, "seconds", &seconds, e)) {
-        return false;
-    }
-    for (size_t i = 0; name != NULL && i < LLAVA_BENCH_STAGES; i++) {
-        if (strcmp(name, llava_bench_stage_name((llava_bench_stage)i)) == 0) {
-            b->stages[i].earlier = seconds;
-        }
-    }
-    return true;
+    const char *path = b->options.compare;
+    return path == NULL || (llava_bench_earlier_open(&b->earlier, path, e) &&
+                            llava_bench_earlier_same(&b->earlier, "machine.name", b->machine, e));
 }
 
 /* The earlier file's seconds, once it is known that it measured the same thing. */
 static bool take_earlier(bench *b, llava_error *e)
 {
-    const char *path = b->options.compare;
     const llava_request *q = &b->options.request;
-    size_t generate = 0;
-    const cJSON *stages = NULL, *item;
-    if (b->earlier == NULL) {
+    double seconds[LLAVA_BENCH_STAGES];
+    if (b->earlier.root == NULL) {
         return true;
     }
-    if (!same_text(b, "path", path_name(b), e) ||
-        !same_text(b, "dtype", llava_dtype_name((llava_dtype)q->dtype), e) ||
-        !same_text(b, "model", b->model_sha256, e) ||
-        !same_text(b, "inputs", b->inputs_sha256, e) ||
-        !llava_json_size(path, b->earlier, "generate", &generate, e) ||
-        !llava_json_array(path, b->earlier, "stages", &stages, e)) {
+    if (!llava_bench_earlier_same(&b->earlier, "path", path_name(b), e) ||
+        !llava_bench_earlier_same(&b->earlier, "dtype", llava_dtype_name((llava_dtype)q->dtype),
+                                  e) ||
+        !llava_bench_earlier_same(&b->earlier, "model", b->model_sha256, e) ||
+        !llava_bench_earlier_same(&b->earlier, "inputs", b->inputs_sha256, e) ||
+        !llava_bench_earlier_seconds(&b->earlier, q->generate, seconds, e)) {
         return false;
     }
-    if (generate != q->generate) {
-        return llava_fail(e, "%s: generate: %zu there, %zu here: not comparable", path, generate,
-                          q->generate);
-    }
-    cJSON_ArrayForEach(item, stages)
-    {
-        if (!take_earlier_stage(b, item, e)) {
-            return false;
-        }
+    for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
+        b->stages[i].earlier = seconds[i];
     }
     return true;
 }
@@ -366,7 +306,7 @@ static void print_table(const bench *b, FILE *to)
             b->peak.gflops, llava_peak_about(&b->peak.best), b->peak.best.lanes, b->peak.gbps,
             path_name(b), llava_dtype_name((llava_dtype)q->dtype), b->options.runs);
     fprintf(to, "%-15s%12s%12s%10s%9s%9s%s\n", "stage", "CPU s", "wall s", "Gflop/s", "of peak",
-            "GB/s", b->earlier == NULL ? "" : "    ratio");
+            "GB/s", b->earlier.root == NULL ? "" : "    ratio");
     for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
         const stage_result *s = &b->stages[i];
         double seconds = s->ran ? s->least.cpu : 0, gflops = rate(s->work.flop, seconds);
@@ -376,7 +316,7 @@ static void print_table(const bench *b, FILE *to)
         print_number(to, "%*.2f", 10, gflops);
         print_number(to, "%*.3f", 9, b->peak.gflops > 0 ? gflops / b->peak.gflops : 0);
         print_number(to, "%*.2f", 9, rate(s->work.bytes, seconds));
-        if (b->earlier != NULL) {
+        if (b->earlier.root != NULL) {
             print_number(to, "%*.3f", 9, s->earlier > 0 ? seconds / s->earlier : 0);
         }
         fputc('\n', to);
@@ -405,7 +345,7 @@ static bool add_stage(const bench *b, cJSON *stages, size_t i)
            add_known(item, "gflops", gflops) &&
            add_known(item, "of_peak", peak > 0 ? gflops / peak : 0) &&
            add_known(item, "gbps", rate(s->work.bytes, seconds)) &&
-           (b->earlier == NULL ||
+           (b->earlier.root == NULL ||
             add_known(item, "ratio", s->earlier > 0 ? seconds / s->earlier : 0));
 }
 
@@ -414,7 +354,7 @@ static cJSON *make_json(const bench *b)
 {
     const llava_request *q = &b->options.request;
     cJSON *json = cJSON_CreateObject();
-    bool ok = json != NULL && cJSON_AddStringToObject(json, "schema", SCHEMA) &&
+    bool ok = json != NULL && cJSON_AddStringToObject(json, "schema", LLAVA_BENCH_SCHEMA) &&
               cJSON_AddStringToObject(json, "program", "llava-ref " LLAVA_VERSION) &&
               cJSON_AddStringToObject(json, "path", path_name(b)) &&
               cJSON_AddStringToObject(json, "dtype", llava_dtype_name((llava_dtype)q->dtype)) &&
@@ -478,7 +418,7 @@ static int run_bench(int argc, char **argv, llava_error *e)
 {
     bench b = {0};
     bool ok = read_options(&b.options, argc, argv, e) && measure(&b, e);
-    cJSON_Delete(b.earlier);
+    llava_bench_earlier_close(&b.earlier);
     llava_request_free(&b.options.request);
     return ok ? LLAVA_DONE : LLAVA_CANNOT;
 }

@@ -42,7 +42,7 @@ seeds() {
     template) pattern='chat_template.j*' ;;
     png | exif) pattern='*.png' ;;
     jpeg) pattern='*.jp*g' ;;
-    npz | inputs) pattern='inputs.npz' ;;
+    npz | inputs | diff | inspect) pattern='inputs.npz' ;;
     messages) pattern='messages*.json' ;;
     *) pattern='' ;;
     esac
@@ -54,11 +54,25 @@ seeds() {
     fi
     case $target in
     map) cp tools/maps/*.json "$folder" ;;
-    npy) printf '\x93NUMPY\x01\x00v\x00%-117s\n\x00\x00\x80?' "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), }" >"$folder/one" ;;
+    inspect) cp tests/fuzz/seeds/diff/* "$folder" ;;
+    folder) model_folders "$folder" ;;
     esac
-    if compgen -G "tests/fuzz/found/$target/*" >/dev/null; then
-        cp tests/fuzz/found/"$target"/* "$folder"
-    fi
+    for own in tests/fuzz/{seeds,found}/"$target"; do
+        [ ! -d "$own" ] || cp "$own"/* "$folder"
+    done
+}
+
+# Whole model folders, each as one file: "=== NAME" and a line end before every text.
+model_folders() {
+    local tokenizer model file
+    find golden -path '*/model/tokenizer.json' | while read -r tokenizer; do
+        model=$(dirname "$tokenizer")
+        for file in "$model"/*.json "$model"/*.jinja "$model"/../tower/config.json; do
+            [ -f "$file" ] || continue
+            case $file in */../tower/*) printf '=== tower/config.json\n' ;; *) printf '=== %s\n' "$(basename "$file")" ;; esac
+            cat "$file"
+        done >"$1/$(echo "$model" | cut -d/ -f2)"
+    done
 }
 
 # One target; status 1 where something was found, 2 where the fuzzer did not run.
@@ -93,7 +107,7 @@ fuzz_one() {
         return 1
     fi
 }
-export -f fuzz_one seeds
+export -f fuzz_one seeds model_folders
 export build seconds
 
 printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I{} bash -euo pipefail -c 'fuzz_one {}'

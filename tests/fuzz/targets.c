@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* memfd_create */
+#define _GNU_SOURCE /* memfd_create, memmem */
 #include "tests/fuzz/targets.h"
 
 #include "ref/chat.h"
@@ -10,14 +10,24 @@
 #include "ref/png.h"
 #include "ref/safetensors.h"
 #include "ref/tokenizer.h"
+#include "ref/messages.h"
+#include "ref/model.h"
+#include "ref/original.h"
+#include "ref/prompt.h"
+#include "tools/bench_earlier.h"
+#include "tools/command.h"
 #include "tools/dump.h"
 #include "tools/inputs_file.h"
 #include "tools/map.h"
+#include "tools/port.h"
+#include "tools/sinks.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- what every target needs --------------------------------------------------------------------
@@ -40,50 +50,126 @@ static bool settled(bool done, const llava_error *e)
     return done;
 }
 
-/* A regular file in memory with these bytes; its path stays the same. */
-static const char *file_with(const uint8_t *bytes, size_t n)
+/* A regular file in memory. */
+typedef struct {
+    int number;    /* its descriptor + 1; 0: not made yet */
+    char path[64]; /* stays the same */
+} memory_file;
+
+static const char *fill(memory_file *file, const uint8_t *bytes, size_t n)
 {
-    static char path[64];
-    static int file = -1;
-    if (file < 0) {
-        file = memfd_create("fuzz", 0);
-        expect(file >= 0, "no file in memory");
-        snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    if (file->number == 0) {
+        file->number = memfd_create("fuzz", MFD_CLOEXEC) + 1;
+        expect(file->number > 0, "no file in memory");
+        snprintf(file->path, sizeof file->path, "/proc/self/fd/%d", file->number - 1);
     }
-    expect(ftruncate(file, 0) == 0 && ftruncate(file, (off_t)n) == 0, "no room for the file");
+    int fd = file->number - 1;
+    expect(ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)n) == 0, "no room for the file");
     for (size_t done = 0; done < n;) {
-        ssize_t wrote = pwrite(file, bytes + done, n - done, (off_t)done);
+        ssize_t wrote = pwrite(fd, bytes + done, n - done, (off_t)done);
         expect(wrote > 0, "the file cannot be written");
         done += (size_t)wrote;
     }
-    return path;
+    return file->path;
 }
 
+static const char *file_with(const uint8_t *bytes, size_t n)
+{
+    static memory_file file;
+    return fill(&file, bytes, n);
+}
+
+/* A folder of links to such files. */
 static char folder[] = "/tmp/llava-fuzz-XXXXXX"; /* made at the first use */
-static char link_path[sizeof folder + 64];
+static char tower[sizeof folder + 8];            /* a folder in it */
+static struct {
+    memory_file file;
+    char link[sizeof folder + 64];
+    bool used; /* in this run */
+} entries[16];
+enum { ENTRIES = sizeof entries / sizeof entries[0] };
 
 static void remove_folder(void)
 {
-    unlink(link_path);
+    for (size_t i = 0; i < ENTRIES; i++) {
+        unlink(entries[i].link);
+    }
+    rmdir(tower);
     rmdir(folder);
+}
+
+static void empty_folder(void)
+{
+    if (tower[0] == '\0') {
+        expect(mkdtemp(folder) != NULL, "no folder");
+        snprintf(tower, sizeof tower, "%s/tower", folder);
+        expect(mkdir(tower, 0700) == 0, "no folder");
+        atexit(remove_folder);
+    }
+    for (size_t i = 0; i < ENTRIES; i++) {
+        entries[i].used = false;
+    }
+}
+
+/* A link stays from run to run where the names stay. */
+static void put_file(const char *name, const uint8_t *bytes, size_t n)
+{
+    char link[sizeof entries[0].link];
+    size_t i = 0, at = ENTRIES;
+    snprintf(link, sizeof link, "%s/%s", folder, name);
+    for (; i < ENTRIES && strcmp(entries[i].link, link) != 0; i++) {
+        at = at == ENTRIES && !entries[i].used && entries[i].link[0] == '\0' ? i : at;
+    }
+    if (i < ENTRIES) {
+        fill(&entries[i].file, bytes, n);
+        entries[i].used = true;
+        return;
+    }
+    expect(at < ENTRIES, "too many files");
+    memcpy(entries[at].link, link, sizeof link);
+    entries[at].used = true;
+    expect(symlink(fill(&entries[at].file, bytes, n), link) == 0, "no link");
+}
+
+/* What an earlier run put there and this one did not. */
+static const char *filled_folder(void)
+{
+    for (size_t i = 0; i < ENTRIES; i++) {
+        if (!entries[i].used && entries[i].link[0] != '\0') {
+            unlink(entries[i].link);
+            entries[i].link[0] = '\0';
+        }
+    }
+    return folder;
 }
 
 /* A folder in which the one file `name` has these bytes. */
 static const char *folder_with(const char *name, const uint8_t *bytes, size_t n)
 {
-    const char *file = file_with(bytes, n);
-    if (link_path[0] == '\0') { /* the first time */
-        expect(mkdtemp(folder) != NULL, "no folder");
-        atexit(remove_folder);
+    empty_folder();
+    put_file(name, bytes, n);
+    return filled_folder();
+}
+
+/* A command with these words, as the program runs it; what it prints on standard output is thrown
+ * away. */
+static void command(const llava_command *of, int argc, char **argv)
+{
+    static int nowhere = -1;
+    llava_error e = {""};
+    if (nowhere < 0) {
+        nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        expect(nowhere >= 0, "no null device");
     }
-    char path[sizeof link_path];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (strcmp(path, link_path) != 0) {
-        unlink(link_path);
-        memcpy(link_path, path, sizeof path);
-        expect(symlink(file, link_path) == 0, "no link");
-    }
-    return folder;
+    fflush(stdout);
+    int kept = dup(STDOUT_FILENO);
+    expect(kept >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0, "standard output cannot be changed");
+    int status = of->run(argc, argv, &e);
+    fflush(stdout);
+    expect(dup2(kept, STDOUT_FILENO) >= 0, "standard output cannot be changed");
+    close(kept);
+    expect(status >= LLAVA_DONE && status <= LLAVA_CANNOT, "no exit status");
+    settled(status != LLAVA_CANNOT, &e);
 }
 
 /* ---- the targets --------------------------------------------------------------------------------
@@ -172,6 +258,34 @@ static void fuzz_tokenizer(const uint8_t *bytes, size_t n)
     llava_tokenizer_close(tokenizer);
 }
 
+/* The text as a prompt with as many pictures as it has places for, as both projects encode it. */
+static void fuzz_prompt(const llava_tokenizer *tokenizer, const uint8_t *bytes, size_t n)
+{
+    static const llava_token_plan plain;
+    static const llava_image_run runs[] = {{3, 0}, {2, 0}, {4, 2}, {1, 1}};
+    bool (*const encode[])(const llava_tokenizer *, const llava_token_plan *, const llava_prompt *,
+                           int64_t **, size_t *,
+                           llava_error *) = {llava_prompt_encode, llava_prompt_encode_pieces};
+    llava_error e = {""};
+    char *text = llava_text(&e, (const char *)bytes, n);
+    llava_prompt prompt = {.text = text,
+                           .image_text = LLAVA_PLACEHOLDER,
+                           .image_id = llava_tokenizer_id_of(tokenizer, LLAVA_PLACEHOLDER),
+                           .runs = runs,
+                           .break_text = "<s>",
+                           .end_text = "</s>"};
+    expect(text != NULL, "out of memory");
+    prompt.pictures = llava_prompt_placeholders(&prompt);
+    for (size_t i = 0; i < 2 && prompt.pictures <= 4; i++) {
+        int64_t *ids = NULL;
+        size_t count;
+        if (settled(encode[i](tokenizer, &plain, &prompt, &ids, &count, &e), &e)) {
+            free(ids);
+        }
+    }
+    free(text);
+}
+
 /* The demo model's tokenizer on any text. */
 static void fuzz_text(const uint8_t *bytes, size_t n)
 {
@@ -193,6 +307,7 @@ static void fuzz_text(const uint8_t *bytes, size_t n)
     }
     free(back);
     free(ids);
+    fuzz_prompt(tokenizer, bytes, n);
 }
 
 static void fuzz_template(const uint8_t *bytes, size_t n)
@@ -266,23 +381,241 @@ static void fuzz_npy(const uint8_t *bytes, size_t n)
     read_dump(folder_with("logits.npy", bytes, n));
 }
 
+/* The plan of golden/plain's model: made once. */
+static const llava_plan *plan_of_plain(void)
+{
+    static const llava_choices none;
+    static llava_config config;
+    static llava_plan plan;
+    llava_error e = {""};
+    if (config.text.hidden == 0) {
+        expect(llava_config_read(&config, "golden/plain/model", &e) &&
+                   llava_plan_make(&plan, &config, &none, LLAVA_F64, false, &e),
+               "no plan");
+    }
+    return &plan;
+}
+
 static void fuzz_inputs(const uint8_t *bytes, size_t n)
 {
     llava_error e = {""};
     llava_inputs inputs = {0};
     if (settled(llava_inputs_read(&inputs, file_with(bytes, n), &e), &e)) {
         expect(inputs.batch > 0 && inputs.length > 0, "inputs without a position");
+        settled(llava_inputs_check(&inputs, plan_of_plain(), &e), &e);
     }
     llava_inputs_free(&inputs);
 }
 
+/* What a small port wrote: `run --taps` on golden/generate, see tests/fuzz/run.sh. */
+#define SMALL_DUMP "tests/fuzz/seeds/diff/small.npz"
+
+/* Every tensor of a port's dump, through a map (or NULL). */
+static void read_port(const char *dump, const char *map)
+{
+    llava_error e = {""};
+    llava_port *port = NULL;
+    if (!settled(llava_port_open(&port, dump, map, plan_of_plain(), &e), &e)) {
+        return;
+    }
+    for (size_t i = 0; i < llava_port_count(port); i++) {
+        const llava_port_tensor *t = llava_port_at(port, i);
+        double *values = NULL;
+        if (t->count <= 1u << 20 && settled(llava_port_load(port, t, &values, &e), &e)) {
+            for (size_t k = 0; t->partial && k < t->count && t->rank > 0; k++) {
+                const size_t width = t->shape[t->rank - 1];
+                llava_port_given(t, k / width, k % width);
+            }
+        }
+        free(values);
+    }
+    llava_port_close(port);
+}
+
+/* A map, and what it makes of a dump. */
 static void fuzz_map(const uint8_t *bytes, size_t n)
 {
     llava_error e = {""};
     llava_map map;
     if (settled(llava_map_parse(&map, "fuzz", bytes, n, &e), &e)) {
         llava_map_free(&map);
+        read_port(SMALL_DUMP, file_with(bytes, n));
     }
+}
+
+/* A dump as the port's, and as the one that is held to be right. */
+static void fuzz_diff(const uint8_t *bytes, size_t n)
+{
+    static char small[] = SMALL_DUMP, null[] = "/dev/null", json[] = "--json", html[] = "--html",
+                junit[] = "--junit";
+    char path[64];
+    snprintf(path, sizeof path, "%s", file_with(bytes, n));
+    command(&llava_command_diff, 8,
+            (char *[]){small, path, json, null, html, null, junit, null, NULL});
+    command(&llava_command_diff, 2, (char *[]){path, small, NULL});
+}
+
+static void fuzz_inspect(const uint8_t *bytes, size_t n)
+{
+    static char null[] = "/dev/null", json[] = "--json", png[] = "--png", logits[] = "logits";
+    char path[64];
+    snprintf(path, sizeof path, "%s", file_with(bytes, n));
+    command(&llava_command_inspect, 3, (char *[]){path, json, null, NULL});
+    command(&llava_command_inspect, 4, (char *[]){path, logits, png, null, NULL});
+}
+
+/* A conversation, in every format. */
+static void fuzz_messages(const uint8_t *bytes, size_t n)
+{
+    llava_error e = {""}, warning;
+    llava_messages m;
+    if (!settled(llava_messages_read(&m, file_with(bytes, n), &e), &e)) {
+        return;
+    }
+    const llava_conversation whole = {m.messages, m.count, m.generation, "<s>", "</s>"};
+    for (int chat = 0; chat < LLAVA_CHAT_COUNT; chat++) {
+        char *prompt = NULL;
+        settled(llava_chat_render((llava_chat)chat, &whole, &prompt, &warning, &e), &e);
+        free(prompt);
+    }
+    for (int conv = 0; conv < LLAVA_CONV_COUNT; conv++) {
+        char *prompt = NULL;
+        settled(llava_conv_render((llava_conv)conv, &whole, conv == 0, &prompt, &e), &e);
+        free(prompt);
+    }
+    llava_messages_free(&m);
+}
+
+/* An earlier measurement of bench's. */
+static void fuzz_measurement(const uint8_t *bytes, size_t n)
+{
+    static const char *const keys[] = {"machine.name", "path", "dtype", "model", "inputs"};
+    llava_error e = {""};
+    llava_bench_earlier earlier;
+    double seconds[LLAVA_BENCH_STAGES];
+    if (!settled(llava_bench_earlier_open(&earlier, file_with(bytes, n), &e), &e)) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        settled(llava_bench_earlier_same(&earlier, keys[i], "f32", &e), &e);
+    }
+    settled(llava_bench_earlier_seconds(&earlier, 2, seconds, &e), &e);
+    llava_bench_earlier_close(&earlier);
+}
+
+/* ---- a whole model folder ----------------------------------------------------------------------
+ */
+
+/* The files, one behind the other: "=== NAME", a line end, and what it holds. */
+static void unpack_folder(const char *text, size_t n)
+{
+    static const char *const names[] = {
+        "config.json",           "generation_config.json",   "tower/config.json",
+        "processor_config.json", "preprocessor_config.json", "tokenizer.json",
+        "tokenizer_config.json", "added_tokens.json",        "special_tokens_map.json",
+        "chat_template.json",    "chat_template.jinja",      "model.safetensors.index.json",
+    };
+    static const char mark[] = "=== ";
+    const char *end = text + n, *at = memmem(text, n, mark, sizeof mark - 1);
+    empty_folder();
+    while (at != NULL) {
+        const char *name = at + sizeof mark - 1;
+        const char *line = memchr(name, '\n', (size_t)(end - name));
+        if (line == NULL) {
+            break;
+        }
+        const char *next = memmem(line, (size_t)(end - line), mark, sizeof mark - 1);
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+            if (strlen(names[i]) == (size_t)(line - name) &&
+                memcmp(names[i], name, (size_t)(line - name)) == 0) {
+                put_file(names[i], (const uint8_t *)line + 1,
+                         (size_t)((next == NULL ? end : next) - line - 1));
+            }
+        }
+        at = next;
+    }
+    filled_folder();
+}
+
+/* One question about one picture of 24 x 36 pixels. */
+static void ask_folder(const llava_config *config, const llava_processor *processor,
+                       const llava_tokenizer *tokenizer)
+{
+    static const llava_token_plan plain;
+    llava_error e = {""};
+    llava_image_run run;
+    llava_chat chat;
+    char *text = NULL;
+    int64_t *ids = NULL;
+    size_t n;
+    if (settled(llava_chat_of(folder, &chat, &e), &e) &&
+        settled(llava_chat_render_turn(chat, "What?", 1, llava_tokenizer_bos_token(tokenizer),
+                                       &text, &e),
+                &e) &&
+        settled(llava_image_token_count(processor, config, 24, 36, LLAVA_COUNT_EXACT, &run, &e),
+                &e)) {
+        llava_prompt prompt = {.text = text,
+                               .image_text = llava_image_text(processor, config, tokenizer),
+                               .image_id = config->image_token,
+                               .runs = &run,
+                               .pictures = 1,
+                               .break_text = llava_image_break_text(processor),
+                               .end_text = llava_image_end_text(processor)};
+        settled(llava_prompt_encode(tokenizer, &plain, &prompt, &ids, &n, &e), &e);
+    }
+    free(ids);
+    free(text);
+}
+
+static void fuzz_folder(const uint8_t *bytes, size_t n)
+{
+    static const llava_choices none;
+    static char profile[] = "--profile=original", from[] = "--vision-tower";
+    llava_error e = {""};
+    llava_config config;
+    llava_plan plan;
+    llava_processor processor;
+    llava_tokenizer *tokenizer = NULL;
+    unpack_folder((const char *)bytes, n);
+    bool original = llava_original_is(folder);
+    bool configured = settled(original ? llava_original_config(&config, folder, tower, &e)
+                                       : llava_config_read(&config, folder, &e),
+                              &e);
+    if (configured) {
+        settled(llava_plan_make(&plan, &config, &none, LLAVA_F64, false, &e), &e);
+    }
+    bool pictures = settled(llava_processor_read(&processor, folder, &e), &e);
+    if (settled(llava_tokenizer_open(&tokenizer, folder, &e), &e)) {
+        if (configured && pictures) {
+            ask_folder(&config, &processor, tokenizer);
+        }
+        llava_tokenizer_close(tokenizer);
+    }
+    command(&llava_command_inspect, original ? 4 : 1,
+            (char *[]){folder, profile, from, tower, NULL});
+}
+
+/* ---- words of the command line -----------------------------------------------------------------
+ */
+
+static void fuzz_words(const uint8_t *bytes, size_t n)
+{
+    llava_error e = {""};
+    llava_globs globs;
+    llava_choices choices = {{0}};
+    llava_tap_place place;
+    char *text = llava_text(&e, (const char *)bytes, n);
+    expect(text != NULL, "out of memory");
+    text[strnlen(text, 200)] = '\0'; /* looking for the word that was meant takes its square */
+    if (settled(llava_globs_parse(&globs, text, &e), &e)) {
+        llava_globs_match(&globs, "text.layers.0.attn.q");
+        llava_globs_unmatched(&globs);
+        llava_globs_free(&globs);
+    }
+    settled(llava_choose(&choices, text, &e), &e);
+    llava_tap_find(text, &place);
+    command(&llava_command_explain, 1, (char *[]){text, NULL});
+    free(text);
 }
 
 const fuzz_target fuzz_targets[] = {
@@ -301,6 +634,12 @@ const fuzz_target fuzz_targets[] = {
     {"npy", fuzz_npy},
     {"inputs", fuzz_inputs},
     {"map", fuzz_map},
+    {"diff", fuzz_diff},
+    {"inspect", fuzz_inspect},
+    {"messages", fuzz_messages},
+    {"measurement", fuzz_measurement},
+    {"folder", fuzz_folder},
+    {"words", fuzz_words},
     {NULL, NULL},
 };
 
