@@ -2,9 +2,10 @@
  *
  * 1. What goes in (ids, mask, positions, pixel values) is compared; from there on the port's is
  * used.
- * 2. The model is replayed from the port's own tensors twice, in float64 and in the port's own type
- *    with its roundings: the first tells the error made in each span (local), the second how much
- *    of it honest rounding explains (noise).
+ * 2. The model is replayed from the port's own tensors in float64, which tells the error made in
+ *    each span (local). Where that is more than the tensor's own rounding allows, the span is
+ *    replayed in the port's own type with its roundings, too, which tells how much of it honest
+ *    rounding explains (noise).
  * 3. Rounding steps of the port that hold in every span (numerics.*) become part of the model it is
  *    held against, and 2 is repeated: a fault may show only then.
  * 4. In each span that is still wrong, every decision that acts there is tried, then pairs. */
@@ -21,17 +22,19 @@
 typedef struct {
     llava_request request;
     const char *dump, *map, *json, *html;
+    bool all_noise;
 } diagnose_options;
 
 static bool read_options(diagnose_options *o, int argc, char **argv, llava_error *e)
 {
-    llava_option options[LLAVA_REQUEST_OPTIONS + 4] = {
+    llava_option options[LLAVA_REQUEST_OPTIONS + 5] = {
         {.name = "--dump", .kind = LLAVA_OPTION_TEXT, .target = &o->dump},
         {.name = "--map", .kind = LLAVA_OPTION_TEXT, .target = &o->map},
         {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
         {.name = "--html", .kind = LLAVA_OPTION_TEXT, .target = &o->html},
+        {.name = "--all-noise", .kind = LLAVA_OPTION_FLAG, .target = &o->all_noise},
     };
-    size_t count = 4;
+    size_t count = 5;
     llava_operands none = {0};
     llava_request_options(&o->request, options, &count);
     return llava_options_read(argc, argv, options, count, &none, e) &&
@@ -94,7 +97,8 @@ static void conclude(llava_diagnoser *d)
     for (size_t i = 0; i < r->count; i++) {
         llava_judged *j = &r->taps[i];
         found |= j->wrong;
-        j->inherited |= found && !j->wrong && j->total > 10 * j->noise;
+        double noise = j->noise_measured ? j->noise : fmax(j->noise, j->local.rel_l2);
+        j->inherited |= found && !j->wrong && j->total > 10 * noise;
     }
     r->verdict = r->count == 0          ? LLAVA_CANNOT_JUDGE
                  : r->finding_count > 0 ? LLAVA_DIFFER
@@ -192,6 +196,7 @@ static bool check_meta(llava_diagnoser *d, const diagnose_options *o, llava_erro
 static bool open_all(llava_diagnoser *d, const diagnose_options *o, llava_error *e)
 {
     d->positions_given = o->request.positions_given;
+    d->all_noise = o->all_noise;
     if (!llava_session_open(&d->session, &o->request, e)) {
         return false;
     }
@@ -247,6 +252,9 @@ const llava_command llava_command_diagnose = {
     "  --map MAP       the port's names and layouts: a file, or a built-in map's name\n"
     "  --positions forward|generate  only this convention is right (else either is)\n"
     "  --feature-layer, --feature-select  as for run\n"
+    "  --all-noise     measure what honest rounding makes of every span, not only of those whose "
+    "error\n"
+    "                  is in doubt: a second pass\n"
     "  --json FILE     the result for machines; - is standard output\n"
     "  --html FILE     the result as one page, with pictures of the first wrong tensor\n"
     "\n"

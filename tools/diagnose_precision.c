@@ -32,8 +32,8 @@ static bool sample(sampled *s, const llava_judged *j)
 }
 
 /* Tries a cause on one judged tap, if it acts in the span that leads there. */
-static bool add_effect(llava_diagnoser *d, const llava_judged *j, const llava_cause *cause,
-                       sampled *s, effect_on_all *on, llava_error *e)
+static bool add_effect(llava_diagnoser *d, llava_judged *j, const llava_cause *cause, sampled *s,
+                       effect_on_all *on, llava_error *e)
 {
     llava_span span;
     llava_cause trial = *cause;
@@ -42,6 +42,9 @@ static bool add_effect(llava_diagnoser *d, const llava_judged *j, const llava_ca
     }
     bool acts = llava_cause_acts(&span, cause) && sample(s, j);
     bool ok = !acts || llava_trial_cause(&d->trial, &span, &trial, e);
+    if (ok && acts && !llava_explained(trial.error, trial.error_max, j)) {
+        ok = llava_diagnose_noise(d, j, &span, e); /* the least may be too little here */
+    }
     if (ok && acts) {
         bool explained = llava_explained(trial.error, trial.error_max, j) ||
                          (j->wrong && llava_trial_explains(&d->trial, j, &span, &trial));

@@ -1,6 +1,7 @@
-/* Diagnosis, the spans: the model replayed from the port's own tensors, in float64 and in the
- * port's own type with its roundings. The first tells the error made in each span (local), the
- * second how much of it honest rounding explains (noise). */
+/* Diagnosis, the spans: the model replayed from the port's own tensors in float64, which tells the
+ * error made in each span (local); and, where the tensor's own rounding does not account for that,
+ * in the port's own type with its roundings, which tells how much honest rounding explains (noise).
+ */
 #include "tools/diagnoser.h"
 
 #include "tools/span_goal.h"
@@ -54,7 +55,7 @@ static bool typed_plan(const llava_diagnoser *d, llava_dtype type, llava_plan *p
     return ok;
 }
 
-/* One tap of both replays against the port's, a piece at a time: the memory of a few pages beside
+/* One tap of the replays against the port's, a piece at a time: the memory of a few pages beside
  * the replays themselves. */
 enum { PIECE = 4096 };
 
@@ -75,7 +76,7 @@ static void forgive_nan(judging *g, size_t n)
     }
 }
 
-/* theirs NULL: of another shape, and only the noise is of interest. */
+/* typed NULL: only the local error is of interest; theirs NULL: only the noise. */
 static bool judge_pieces(llava_diagnoser *d, judging *g, const llava_tap *mine, llava_replay *typed,
                          const llava_port_tensor *theirs, llava_error *e)
 {
@@ -84,7 +85,8 @@ static bool judge_pieces(llava_diagnoser *d, judging *g, const llava_tap *mine, 
     for (size_t first = 0, n; first < count; first += n) {
         n = count - first < PIECE ? count - first : PIECE;
         memcpy(g->mine, data + first, n * sizeof *data);
-        if (!llava_replay_read(typed, g->typed, n, e) ||
+        memcpy(g->typed, data + first, n * sizeof *data);
+        if ((typed != NULL && !llava_replay_read(typed, g->typed, n, e)) ||
             (theirs != NULL && !llava_port_read(d->port, theirs, first, n, g->theirs, e))) {
             return false;
         }
@@ -93,12 +95,15 @@ static bool judge_pieces(llava_diagnoser *d, judging *g, const llava_tap *mine, 
             llava_probe_add(&g->type, g->theirs, n);
             llava_comparer_add(g->local, g->mine, g->theirs, n);
         }
-        llava_comparer_add(g->noise, g->mine, g->typed, n);
+        if (typed != NULL) {
+            llava_comparer_add(g->noise, g->mine, g->typed, n);
+        }
     }
     return true;
 }
 
-/* How far honest rounding in the port's type is from the truth in this span. */
+/* How far honest rounding in the port's type is from the truth in this span; noise NULL: at least,
+ * whatever is computed there. */
 static void set_noise(const llava_diagnoser *d, const char *tap, const llava_comparison *noise,
                       llava_judged *j)
 {
@@ -106,14 +111,16 @@ static void set_noise(const llava_diagnoser *d, const char *tap, const llava_com
      * float32, and where transformers' float32 islands change anything, one unit: a norm's or a
      * softmax's divisor is itself a float32 number, off for a whole row at once, and the emulation
      * may by luck not be (torch's float32 LayerNorm is 1.4 units off: docs/tolerances.md). */
-    bool island = d->result.islands && noise->rel_l2 > 2.5e-13;
+    const llava_comparison nothing = {0}, *measured = noise == NULL ? &nothing : noise;
+    bool island = d->result.islands && measured->rel_l2 > 2.5e-13;
     double own = j->type == LLAVA_F32   ? llava_unit(LLAVA_F32)
                  : j->type != LLAVA_F64 ? 0.5 * llava_unit(j->type)
                  : island               ? llava_unit(LLAVA_F32)
                                         : 2.5e-13;
     double ties = llava_half_ties(&d->base, tap);
-    j->noise = fmax(fmax(own, noise->rel_l2), ties);
-    j->noise_max = fmax(fmax(4 * own, noise->rel_max), 8 * ties);
+    j->noise_measured = noise != NULL;
+    j->noise = fmax(fmax(own, measured->rel_l2), ties);
+    j->noise_max = fmax(fmax(4 * own, measured->rel_max), 8 * ties);
 }
 
 /* 0: tower and projector; 1: the language model, and what is of neither (a step's positions). */
@@ -122,28 +129,27 @@ static size_t part_of(const char *name)
     return llava_part_of_tap(name) == 0 ? 0 : 1;
 }
 
-/* What the comparisons say. */
-static void judge(const llava_diagnoser *d, judging *g, const llava_tap *mine,
-                  const llava_port_tensor *t, llava_judged *j)
+/* What the comparisons say; noise NULL: the local one alone. */
+static void judge(const llava_diagnoser *d, const judging *g, const llava_tap *mine,
+                  const llava_port_tensor *t, const llava_comparison *local,
+                  const llava_comparison *noise, llava_judged *j)
 {
-    llava_comparison noise = llava_comparer_close(g->noise);
-    llava_comparison local = llava_comparer_close(g->local);
     if (!llava_replay_same_shape(mine, t)) {
         j->wrong = j->other_shape = true;
         j->model_rank = mine->rank;
         memcpy(j->model_shape, mine->shape, (size_t)mine->rank * sizeof *mine->shape);
         j->local.rel_l2 = j->local.rel_max = (double)INFINITY;
         j->type = d->result.type;
-        set_noise(d, mine->name, &noise, j);
+        set_noise(d, mine->name, noise, j);
         return;
     }
-    j->local = local;
+    j->local = *local;
     j->type = llava_probe_type(&g->type);
     llava_dtype usual = d->types[part_of(mine->name)];
     if (llava_unit(j->type) > llava_unit(usual)) {
         j->type = usual; /* one narrow tensor among wider ones is a step to be explained */
     }
-    set_noise(d, mine->name, &noise, j);
+    set_noise(d, mine->name, noise, j);
     j->exact = !t->floating;
     if (j->exact) { /* positions of a step */
         j->noise = j->noise_max = 0;
@@ -151,14 +157,13 @@ static void judge(const llava_diagnoser *d, judging *g, const llava_tap *mine,
     j->wrong = j->local.mismatched > 0 || !llava_explained(j->local.rel_l2, j->local.rel_max, j);
 }
 
+/* typed NULL: without the noise. */
 static bool judge_tap(llava_diagnoser *d, const llava_tap *mine, llava_replay *typed,
-                      llava_error *e)
+                      llava_judged *j, llava_error *e)
 {
     const llava_port_tensor *t = llava_port_find(d->port, mine->name);
-    llava_judged *j = llava_add_judged(d, mine->name, t->rank, t->shape, e);
     judging g = {.type = {{false}}};
-    if (j == NULL ||
-        !llava_comparer_open(&g.noise, &d->counting, mine->name, mine->rank, mine->shape, e)) {
+    if (!llava_comparer_open(&g.noise, &d->counting, mine->name, mine->rank, mine->shape, e)) {
         return false;
     }
     bool ok = llava_comparer_open(&g.local, &d->counting, mine->name, mine->rank, mine->shape, e);
@@ -169,69 +174,151 @@ static bool judge_tap(llava_diagnoser *d, const llava_tap *mine, llava_replay *t
     bool same = llava_replay_same_shape(mine, t);
     llava_comparer_only(g.local, same ? t : NULL);
     ok = judge_pieces(d, &g, mine, typed, same ? t : NULL, e);
-    judge(d, &g, mine, t, j);
+    llava_comparison noise = llava_comparer_close(g.noise);
+    llava_comparison local = llava_comparer_close(g.local);
+    judge(d, &g, mine, t, &local, typed == NULL ? NULL : &noise, j);
     return ok;
 }
 
-/* The replay in float64 runs here, the one in the port's type beside it in a child, one after the
- * other where the parts of the port have two types. */
+/* The replay in float64 runs here. What honest rounding makes of a span is asked for where the
+ * tensor's own rounding does not account for the error; then the replay in the port's type runs
+ * beside it in a child, from the last tensor on that the whole span follows from. */
 typedef struct {
     llava_diagnoser *d;
-    const llava_goal *goal;
-    llava_plan plan; /* of the child */
+    const llava_goal *goal; /* NULL: everything */
+    llava_judged *only;     /* the noise of this tap alone; NULL: every tap is judged */
+    llava_plan plan;        /* of the child */
     llava_replay *typed;
-    size_t part; /* whose type it has */
+    size_t part;                /* whose type it has */
+    char start[LLAVA_TAP_NAME]; /* the tap that it began with; "": the pixels */
+    char at[LLAVA_TAP_NAME];    /* the last tap that it was asked for */
 } replaying;
 
-static bool start_typed(replaying *r, size_t part, llava_error *e)
+static void stop_typed(replaying *r)
+{
+    llava_replay_stop(r->typed);
+    r->typed = NULL;
+}
+
+/* Where the child that judges this tap should begin. */
+static bool typed_goal(const replaying *r, const llava_replay_spec *spec, const char *name,
+                       llava_goal *goal, llava_error *e)
+{
+    llava_span span;
+    if (r->goal != NULL) {
+        *goal = *r->goal;
+        return true;
+    }
+    if (!llava_span_find(&span, name, r->d->port, spec->plan, e)) {
+        return false;
+    }
+    llava_span_goal_onward(spec, &span, goal);
+    llava_span_free(&span);
+    return true;
+}
+
+/* Does the one tap come behind the other? "" is in front of them all. */
+static bool is_behind(const char *tap, const char *other)
+{
+    llava_tap_place a, b;
+    return llava_tap_find(tap, &a) && (!llava_tap_find(other, &b) || llava_tap_compare(&a, &b) > 0);
+}
+
+/* Brings the replay in the port's type to this tap. A child that is on its way goes on, unless it
+ * has left out what this span begins with, or the port's tensors spare a new one what lies between.
+ */
+static bool typed_at(replaying *r, const char *name, llava_error *e)
 {
     llava_replay_spec spec = r->d->trial.spec;
+    llava_goal goal;
+    llava_tap typed = {.name = ""};
+    char start[LLAVA_TAP_NAME];
+    size_t part = part_of(name);
+    bool other_type = r->d->types[0] != r->d->types[1] && r->part != part;
     spec.plan = &r->plan;
+    if (!typed_plan(r->d, r->d->types[part], &r->plan, e) ||
+        !typed_goal(r, &spec, name, &goal, e)) {
+        return false;
+    }
+    llava_goal_start(&goal, start);
+    if (r->typed != NULL && (other_type || is_behind(start, r->at) || is_behind(r->start, start))) {
+        stop_typed(r);
+    }
+    if (r->typed == NULL) {
+        snprintf(r->start, sizeof r->start, "%s", start);
+        if (!llava_replay_start(&r->typed, &spec, &goal, e)) {
+            return false;
+        }
+    }
     r->part = part;
-    return typed_plan(r->d, r->d->types[part], &r->plan, e) &&
-           llava_replay_start(&r->typed, &spec, r->goal, e);
+    snprintf(r->at, sizeof r->at, "%s", name);
+    while (strcmp(typed.name, name) != 0) { /* it passes what was judged before */
+        bool end;
+        if (!llava_replay_next(r->typed, &typed, &end, e)) {
+            return false;
+        }
+        if (end) {
+            return llava_fail(e, "%s: not reached in the port's type", name);
+        }
+    }
+    return true;
+}
+
+/* A child is of no more use when the next layer begins well: its memory is given back. In decoding
+ * steps it stays, for a new one would have to run from the prompt on. */
+static void leave_typed(replaying *r, const char *name)
+{
+    llava_tap_place a, b;
+    if (r->typed != NULL && r->goal == NULL && llava_tap_find(r->at, &a) &&
+        llava_tap_find(name, &b) && b.step == 0 && (a.block != b.block || a.layer != b.layer)) {
+        stop_typed(r);
+    }
 }
 
 static bool judge_next(void *self, const llava_tap *mine, const llava_port_tensor *tensor,
                        llava_error *e)
 {
     replaying *r = self;
-    const llava_dtype *types = r->d->types;
-    size_t part = part_of(mine->name);
-    llava_tap typed;
-    (void)tensor;
-    if (r->goal != NULL && llava_goal_begins_with(r->goal, mine->name)) {
+    llava_judged *j = r->only;
+    if ((r->goal != NULL && llava_goal_begins_with(r->goal, mine->name)) ||
+        (j != NULL && strcmp(j->name, mine->name) != 0)) {
         return true;
     }
-    if (r->typed == NULL || (r->part != part && types[0] != types[1])) {
-        llava_replay_stop(r->typed);
-        r->typed = NULL;
-        if (!start_typed(r, part, e)) {
-            return false;
-        }
+    bool known = j == NULL && !r->d->all_noise && llava_replay_same_shape(mine, tensor);
+    if (j == NULL) {
+        j = llava_add_judged(r->d, mine->name, tensor->rank, tensor->shape, e);
     }
-    do { /* one that was started late passes what was judged before */
-        bool end;
-        if (!llava_replay_next(r->typed, &typed, &end, e)) {
-            return false;
-        }
-        if (end) {
-            return llava_fail(e, "%s: not reached in the port's type", mine->name);
-        }
-    } while (strcmp(typed.name, mine->name) != 0);
-    return judge_tap(r->d, mine, r->typed, e);
+    if (j == NULL || (known && !judge_tap(r->d, mine, NULL, j, e))) {
+        return false;
+    }
+    if (known && (!j->wrong || j->exact)) {
+        leave_typed(r, mine->name);
+        return true;
+    }
+    return typed_at(r, mine->name, e) && judge_tap(r->d, mine, r->typed, j, e);
 }
 
-static bool replay_goal(llava_diagnoser *d, const llava_goal *goal, llava_error *e)
+static bool replay_goal(llava_diagnoser *d, const llava_goal *goal, llava_judged *only,
+                        llava_error *e)
 {
     llava_plan plan;
-    replaying r = {.d = d, .goal = goal};
+    replaying r = {.d = d, .goal = goal, .only = only};
     llava_replay_spec spec = d->trial.spec;
     spec.plan = &plan;
     bool ok = llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, false, e) &&
               llava_replay_run(&spec, goal, judge_next, &r, e);
-    llava_replay_stop(r.typed);
+    stop_typed(&r);
     return ok;
+}
+
+bool llava_diagnose_noise(llava_diagnoser *d, llava_judged *judged, const llava_span *span,
+                          llava_error *e)
+{
+    llava_replay_spec spec = d->trial.spec;
+    llava_goal goal;
+    spec.plan = &d->session.plan;
+    llava_span_goal(&spec, span, &goal);
+    return judged->noise_measured || judged->exact || replay_goal(d, &goal, judged, e);
 }
 
 /* Local errors and noise of every span, in the order of the flow: of the whole, or, where the ids
@@ -240,13 +327,13 @@ static bool replay(llava_diagnoser *d, llava_error *e)
 {
     llava_forget_taps(&d->result, d->inputs_judged);
     if (d->inputs_fit) {
-        return replay_goal(d, NULL, e);
+        return replay_goal(d, NULL, NULL, e);
     }
     llava_replay_spec spec = d->trial.spec;
     spec.plan = &d->session.plan;
     for (int part = 0; part < (d->ids_fit ? 2 : 1); part++) {
         llava_goal goal;
-        if (llava_part_goal(&spec, part, &goal) && !replay_goal(d, &goal, e)) {
+        if (llava_part_goal(&spec, part, &goal) && !replay_goal(d, &goal, NULL, e)) {
             return false;
         }
     }

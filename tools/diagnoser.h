@@ -13,6 +13,7 @@ typedef struct {
     llava_choices base;   /* the roundings found to hold everywhere */
     llava_dtype types[2]; /* of the tower and projector, and of the language model */
     bool shows_islands;   /* are there probabilities or rotary tables to recognise islands by? */
+    bool all_noise;       /* --all-noise: of every span, not only of those in doubt */
     bool positions_given; /* --positions: only that convention is right */
     /* The port's ids and pictures go together; if not, its ids alone do for the language model. */
     bool inputs_fit, ids_fit;
@@ -36,10 +37,14 @@ llava_judged *llava_add_judged(llava_diagnoser *d, const char *name, int rank, c
 /* The types that most of the port's tensors were computed in. */
 bool llava_diagnose_types(llava_diagnoser *d, llava_error *e);
 
-/* Local errors and noise of every span, in the order of the flow, behind the inputs; what was
- * judged there before is forgotten. Where a float64 port supplies nothing to recognise float32
+/* Local errors of every span, in the order of the flow, behind the inputs, and the noise of those
+ * whose error is more than the least noise of the type allows; what was judged there before is
+ * forgotten. Where a float64 port supplies nothing to recognise float32
  * islands by, they are assumed if with them fewer spans are wrong. */
 bool llava_diagnose_spans(llava_diagnoser *d, llava_error *e);
+/* Measures the noise of the span that leads to a judged tap, unless that has been done. */
+bool llava_diagnose_noise(llava_diagnoser *d, llava_judged *judged, const llava_span *span,
+                          llava_error *e);
 void llava_forget_taps(llava_diagnosis *r, size_t keep);
 
 /* Total errors from the first wrong tap on: the port against a reference that goes on from what was

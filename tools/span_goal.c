@@ -230,9 +230,8 @@ bool llava_part_goal(const llava_replay_spec *spec, int part, llava_goal *goal)
     return true;
 }
 
-bool llava_goal_begins_with(const llava_goal *goal, const char *tap)
+void llava_goal_start(const llava_goal *goal, char name[LLAVA_TAP_NAME])
 {
-    char name[LLAVA_TAP_NAME];
     const cut c = goal->text_first > 0     ? (cut){AT_TEXT, goal->text_first}
                   : goal->embeds_given     ? (cut){AT_EMBEDS, 0}
                   : goal->rows_given       ? (cut){AT_ROWS, 0}
@@ -240,5 +239,11 @@ bool llava_goal_begins_with(const llava_goal *goal, const char *tap)
                   : goal->vision_first > 0 ? (cut){AT_TOWER, goal->vision_first}
                                            : (cut){AT_PIXELS, 0};
     cut_name(&c, name);
+}
+
+bool llava_goal_begins_with(const llava_goal *goal, const char *tap)
+{
+    char name[LLAVA_TAP_NAME];
+    llava_goal_start(goal, name);
     return strcmp(name, tap) == 0;
 }

@@ -20,6 +20,9 @@ void llava_span_goal_onward(const llava_replay_spec *spec, const llava_span *spa
  * supplies whole. False: there is none. */
 bool llava_part_goal(const llava_replay_spec *spec, int part, llava_goal *goal);
 
+/* The tap of the tensor that a goal begins with; "" where it begins with the pixels. */
+void llava_goal_start(const llava_goal *goal, char name[LLAVA_TAP_NAME]);
+
 /* Is this the tensor, all zeros until the port's is put there, that a goal begins with? */
 bool llava_goal_begins_with(const llava_goal *goal, const char *tap);
 
