@@ -982,6 +982,48 @@ static void test_honest_runs_pass(void **state)
     }
 }
 
+/* Where the noise of every span is measured, and not only of those in doubt, the findings are the
+ * same to the last digit, and no span has less noise. */
+static void test_noise_measured_everywhere_changes_no_finding(void **state)
+{
+    static const struct {
+        const char *name, *more;
+    } rows[] = {
+        {"plain", "--dtype bf16 --numerics hf"},
+        {"plain", "--dtype bf16 --numerics hf --set text.mlp_act=gelu --set vision.act=gelu"},
+        {"grouped-heads", "--dtype f32 --set text.kv_groups=interleaved --taps " SPARSE},
+        {"grouped-heads", "--dtype f16 --set numerics.kv_cache=bf16"},
+        {"plain", "--numerics hf --set text.rope_pairing=interleaved --taps text.*"},
+        {"pixtral", "--dtype bf16 --set vision.rope_axes=column-row"},
+        {"generate", "--dtype f32 --set cache.position=skipped"},
+        {"generate-left-stop", "--dtype f16 --set text.attn_scale=none --taps *logits,text.norm"},
+    };
+    (void)state;
+    size_t more = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bench b = open_bench();
+        assert_true(dump(&b, rows[i].name, NULL, rows[i].more, "port.npz"));
+        diagnose(&b, rows[i].name, support_path(&b.folder, "port.npz"), "");
+        cJSON *lazy = b.json;
+        b.json = NULL;
+        diagnose(&b, rows[i].name, support_path(&b.folder, "port.npz"), "--all-noise");
+        if (!cJSON_Compare(list_of(lazy, "findings"), list_of(b.json, "findings"), true) ||
+            !cJSON_Compare(list_of(lazy, "precision"), list_of(b.json, "precision"), true)) {
+            fail_msg("%s %s: %s", rows[i].name, rows[i].more, shown(&b));
+        }
+        const cJSON *least = list_of(lazy, "taps")->child, *all = list_of(b.json, "taps")->child;
+        for (; least != NULL && all != NULL; least = least->next, all = all->next) {
+            assert_string_equal(text_of(least, "name"), text_of(all, "name"));
+            assert_true(list_of(least, "noise")->valuedouble <= list_of(all, "noise")->valuedouble);
+            more += list_of(least, "noise")->valuedouble < list_of(all, "noise")->valuedouble;
+        }
+        assert_true(least == NULL && all == NULL);
+        cJSON_Delete(lazy);
+        close_bench(&b);
+    }
+    assert_true(more > 20); /* spans that were in no doubt */
+}
+
 /* All of golden/plain but for its ids: image tokens that do not go with the
  * picture stop neither the tower nor the language model from being judged. */
 static void test_ids_that_do_not_fit_the_picture_stop_nothing_else(void **state)
@@ -1071,6 +1113,7 @@ int main(void)
         cmocka_unit_test(test_a_near_tie_is_no_finding),
         cmocka_unit_test(test_every_golden_passes),
         cmocka_unit_test(test_honest_runs_pass),
+        cmocka_unit_test(test_noise_measured_everywhere_changes_no_finding),
         cmocka_unit_test(test_ids_that_do_not_fit_the_picture_stop_nothing_else),
         cmocka_unit_test(test_a_dump_of_other_inputs_cannot_be_judged),
         cmocka_unit_test(test_a_dump_without_taps_cannot_be_judged),

@@ -62,7 +62,7 @@ def measure(program, folder, case, dump, key, worst, smallest):
                 old = smallest.setdefault(choice, {}).get(key)
                 if ratio > 0 and (old is None or ratio > old[0]):
                     smallest[choice][key] = (ratio, x["error"], case)
-    r = call(program, "diagnose", "--model", model, "--inputs", inputs, "--dump", dump, "--json", out)
+    r = call(program, "diagnose", "--model", model, "--inputs", inputs, "--dump", dump, "--all-noise", "--json", out)
     if r.returncode == 2:
         sys.exit("%s, %s: %s" % (case, key, r.stderr))
     result = load(out)
