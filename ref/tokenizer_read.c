@@ -13,18 +13,17 @@ static bool unsupported(const char *name, const char *place, const char *type, l
     return llava_fail(e, "%s: %s %.60s is not supported yet", name, place, type);
 }
 
-/* The object's "type", which must be there. */
-static bool read_type(const char *name, const char *place, const cJSON *object, const char **type,
-                      llava_error *e)
+/* The object's "type"; NULL where it has none. */
+static const char *read_type(const char *name, const char *place, const cJSON *object,
+                             llava_error *e)
 {
-    *type = NULL;
+    const char *type = NULL;
     if (!cJSON_IsObject(object)) {
-        return llava_fail(e, "%s: %s is not an object", name, place);
+        llava_fail(e, "%s: %s is not an object", name, place);
+    } else if (llava_json_string(name, object, "type", &type, e) && type == NULL) {
+        llava_fail(e, "%s: type is missing (%s)", name, place);
     }
-    if (!llava_json_string(name, object, "type", type, e)) {
-        return false;
-    }
-    return *type != NULL || llava_fail(e, "%s: type is missing (%s)", name, place);
+    return type;
 }
 
 /* A string member that must be there, copied. */
@@ -155,8 +154,8 @@ typedef bool step_reader(const char *name, const char *type, const cJSON *object
 static bool add_step(const char *name, const char *place, const cJSON *object, step_reader *read,
                      llava_steps *steps, llava_error *e)
 {
-    const char *type;
-    if (!read_type(name, place, object, &type, e)) {
+    const char *type = read_type(name, place, object, e);
+    if (type == NULL) {
         return false;
     }
     if (steps->n == LLAVA_MAX_STEPS) {
@@ -170,11 +169,11 @@ static bool read_steps(const char *name, const cJSON *root, const char *place, c
                        step_reader *read, llava_steps *steps, llava_error *e)
 {
     const cJSON *object = NULL, *items = NULL;
-    const char *type;
     if (!llava_json_object(name, root, place, &object, e) || object == NULL) {
         return object == NULL && !llava_json_has(root, place);
     }
-    if (!read_type(name, place, object, &type, e)) {
+    const char *type = read_type(name, place, object, e);
+    if (type == NULL) {
         return false;
     }
     if (strcmp(type, "Sequence") != 0) {
@@ -267,8 +266,8 @@ static bool read_pre_sequence(llava_tokenizer *t, const cJSON *object, llava_err
         return false;
     }
     for (const cJSON *item = list == NULL ? NULL : list->child; item != NULL; item = item->next) {
-        const char *type;
-        if (!read_type(t->path, "pre_tokenizer", item, &type, e)) {
+        const char *type = read_type(t->path, "pre_tokenizer", item, e);
+        if (type == NULL) {
             return false;
         }
         bool split = strcmp(type, "Split") == 0;
@@ -288,14 +287,14 @@ static bool read_pre_sequence(llava_tokenizer *t, const cJSON *object, llava_err
 static bool read_pre_tokenizer(llava_tokenizer *t, const cJSON *root, llava_error *e)
 {
     const cJSON *object = NULL;
-    const char *type;
     if (!llava_json_object(t->path, root, "pre_tokenizer", &object, e)) {
         return false;
     }
     if (object == NULL) {
         return true;
     }
-    if (!read_type(t->path, "pre_tokenizer", object, &type, e)) {
+    const char *type = read_type(t->path, "pre_tokenizer", object, e);
+    if (type == NULL) {
         return false;
     }
     if (strcmp(type, "Metaspace") == 0) {
@@ -386,8 +385,8 @@ static bool read_template(llava_tokenizer *t, const cJSON *object, llava_error *
 static bool read_processor(llava_tokenizer *t, const cJSON *object, size_t *templates,
                            llava_error *e)
 {
-    const char *type;
-    if (!read_type(t->path, "post_processor", object, &type, e)) {
+    const char *type = read_type(t->path, "post_processor", object, e);
+    if (type == NULL) {
         return false;
     }
     if (strcmp(type, "ByteLevel") == 0) { /* it moves offsets only */
@@ -403,7 +402,6 @@ static bool read_processor(llava_tokenizer *t, const cJSON *object, size_t *temp
 static bool read_post_processor(llava_tokenizer *t, const cJSON *root, llava_error *e)
 {
     const cJSON *object = NULL, *list = NULL;
-    const char *type;
     size_t templates = 0;
     if (!llava_json_object(t->path, root, "post_processor", &object, e)) {
         return false;
@@ -411,7 +409,8 @@ static bool read_post_processor(llava_tokenizer *t, const cJSON *root, llava_err
     if (object == NULL) {
         return true;
     }
-    if (!read_type(t->path, "post_processor", object, &type, e)) {
+    const char *type = read_type(t->path, "post_processor", object, e);
+    if (type == NULL) {
         return false;
     }
     if (strcmp(type, "Sequence") != 0) {

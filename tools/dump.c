@@ -85,23 +85,23 @@ static bool read_header(item *it, const uint8_t *bytes, size_t n, size_t size, l
     return true;
 }
 
-/* "x.npy" -> item x. */
-static bool add_item(llava_dump *dump, const char *file_name, item **added, llava_error *e)
+/* "x.npy" -> item x; NULL where it cannot be added. */
+static item *add_item(llava_dump *dump, const char *file_name, llava_error *e)
 {
     const size_t n = strlen(file_name), suffix = strlen(SUFFIX);
     if (n <= suffix || strcmp(file_name + n - suffix, SUFFIX) != 0) {
         llava_fail(e, "the name does not end in .npy");
-        return fail_in(dump, file_name, e);
+        fail_in(dump, file_name, e);
+        return NULL;
     }
     item *it = &dump->items[dump->count];
     it->name = llava_text(e, file_name, n - suffix);
     if (it->name == NULL) {
-        return false;
+        return NULL;
     }
     it->shown.name = it->name;
     dump->count++;
-    *added = it;
-    return true;
+    return it;
 }
 
 static bool read_member_header(llava_dump *dump, item *it, llava_error *e)
@@ -132,8 +132,8 @@ static bool open_archive(llava_dump *dump, llava_error *e)
         return false;
     }
     for (size_t i = 0; i < dump->archive.count; i++) {
-        item *it;
-        if (!add_item(dump, dump->archive.members[i].name, &it, e)) {
+        item *it = add_item(dump, dump->archive.members[i].name, e);
+        if (it == NULL) {
             return false;
         }
         it->member = &dump->archive.members[i];
@@ -190,9 +190,8 @@ static bool list_folder(llava_dump *dump, DIR *dir, llava_error *e)
             }
             dump->items = grown;
         }
-        item *it;
         dump->items[dump->count] = (item){.verified = true};
-        if (!add_item(dump, found->d_name, &it, e)) {
+        if (add_item(dump, found->d_name, e) == NULL) {
             return false;
         }
     }

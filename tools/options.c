@@ -142,11 +142,11 @@ bool llava_options_read(int argc, char **argv, llava_option *options, size_t cou
         if (o == NULL) {
             return unknown(options, count, word, e);
         }
-        const char *value = equals == NULL ? NULL : equals + 1;
-        if (o->kind == LLAVA_OPTION_FLAG && value != NULL) {
+        const char *value = equals == NULL ? "" : equals + 1;
+        if (o->kind == LLAVA_OPTION_FLAG && equals != NULL) {
             return llava_fail(e, "%s: takes no value", o->name);
         }
-        if (o->kind != LLAVA_OPTION_FLAG && value == NULL) {
+        if (o->kind != LLAVA_OPTION_FLAG && equals == NULL) {
             if (i + 1 == argc) {
                 return llava_fail(e, "%s: a value is missing", o->name);
             }

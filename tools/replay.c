@@ -75,7 +75,7 @@ static bool replace(const forcing *f, const llava_tap *tap, const llava_port_ten
 
 /* A step's positions: shown as numbers, replaced as integers. */
 static bool take_integers(const forcing *f, const llava_tap *tap, const llava_port_tensor *t,
-                          llava_error *e)
+                          bool force, llava_error *e)
 {
     size_t count = llava_tap_count(tap);
     int64_t *mine = tap->data, *theirs = NULL;
@@ -86,7 +86,7 @@ static bool take_integers(const forcing *f, const llava_tap *tap, const llava_po
     }
     shown.data = values;
     bool ok = values != NULL && f->take(f->self, &shown, t, e);
-    if (ok && f->spec->forced && llava_replay_same_shape(tap, t)) {
+    if (ok && force) {
         ok = llava_port_load_integers(f->spec->port, t, &theirs, e);
         for (size_t i = 0; ok && i < count; i++) {
             mine[i] = theirs[i] >= 0 && theirs[i] <= INT32_MAX ? theirs[i] : mine[i];
@@ -101,10 +101,10 @@ static bool take(void *self, const llava_tap *tap, llava_error *e)
 {
     const forcing *f = self;
     const llava_port_tensor *t = supplied(f, tap->name);
-    if (tap->dtype == LLAVA_I64) {
-        return take_integers(f, tap, t, e);
-    }
     bool force = f->spec->forced && t != NULL && llava_replay_same_shape(tap, t);
+    if (tap->dtype == LLAVA_I64) {
+        return take_integers(f, tap, t, force, e);
+    }
     return f->take(f->self, tap, t, e) && (!force || replace(f, tap, t, e));
 }
 
