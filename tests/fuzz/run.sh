@@ -14,14 +14,15 @@ cd "$(dirname "$0")/../.."
 
 seconds=${1:?"usage: tests/fuzz/run.sh SECONDS [TARGET ...]"}
 shift
+small=-DLLAVA_MAX_PIXELS=1000000
 build=build-fuzz
 if [ "${AFL:-0}" = 1 ]; then
     build=build-afl
     export AFL_QUIET=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_UI=1 AFL_USE_ASAN=1 AFL_USE_UBSAN=1
-    make -s -j2 BUILD=$build CC=afl-clang-fast CFLAGS="-O1 -g" FUZZER=-fsanitize=fuzzer $build/fuzz >/dev/null
+    make -s -j2 BUILD=$build CC=afl-clang-fast CFLAGS="-O1 -g $small" FUZZER=-fsanitize=fuzzer $build/fuzz >/dev/null
 else
     make -s -j2 BUILD=$build CC=clang \
-        CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all" \
+        CFLAGS="-O1 -g $small -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-sanitize-recover=all" \
         $build/fuzz >/dev/null
 fi
 
@@ -90,7 +91,7 @@ fuzz_one() {
         find "$build/out/$target/default" -path '*/crashes/id*' -exec cp {} "$crashes" \; \
             -o -path '*/hangs/id*' -exec cp {} "$crashes" \; 2>/dev/null || true
     else
-        $build/fuzz -seed="${FUZZ_SEED:-1}" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1 \
+        $build/fuzz -seed="${FUZZ_SEED:-1}" -max_total_time="$seconds" -timeout=60 -report_slow_units=60 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1 \
             -dict="tests/fuzz/dictionaries/$target.dict" -artifact_prefix="$crashes/" "$corpus" >"$log" 2>&1 || true
         runs=$(sed -n 's/^stat::number_of_executed_units: //p' "$log")
     fi

@@ -537,7 +537,20 @@ static void unpack_folder(const char *text, size_t n)
     filled_folder();
 }
 
-/* One question about one picture of 24 x 36 pixels. */
+/* A picture of 24 x 36 pixels through the folder's image processor. */
+static void process_picture(const llava_processor *processor)
+{
+    static const llava_image_plan plain;
+    llava_error e = {""};
+    llava_picture rgb = {0};
+    llava_image_stages stages = {0};
+    expect(llava_picture_new(&rgb, 24, 36, &e), "out of memory");
+    settled(llava_picture_process(processor, &plain, &rgb, &stages, &e), &e);
+    llava_image_stages_free(&stages);
+    llava_picture_free(&rgb);
+}
+
+/* One question about it. */
 static void ask_folder(const llava_config *config, const llava_processor *processor,
                        const llava_tokenizer *tokenizer)
 {
@@ -585,6 +598,9 @@ static void fuzz_folder(const uint8_t *bytes, size_t n)
         settled(llava_plan_make(&plan, &config, &none, LLAVA_F64, false, &e), &e);
     }
     bool pictures = settled(llava_processor_read(&processor, folder, &e), &e);
+    if (pictures) {
+        process_picture(&processor);
+    }
     if (settled(llava_tokenizer_open(&tokenizer, folder, &e), &e)) {
         if (configured && pictures) {
             ask_folder(&config, &processor, tokenizer);
