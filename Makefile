@@ -50,7 +50,10 @@ TOOLS_O   := $(TOOLS_C:%.c=$(BUILD)/%.o) $(BUILD)/tools/maps.o
 TESTS     := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
 SUPPORT_O := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(TEST_C),$(wildcard tests/*.c) tests/fuzz/targets.c))
 
-all: $(BUILD)/llava-ref
+# Made by the program itself, from the table of its commands.
+PAGES = $(BUILD)/llava-ref.1 $(BUILD)/llava-ref.bash $(BUILD)/_llava-ref
+
+all: $(BUILD)/llava-ref $(PAGES)
 
 # Objects are made anew when the compiler or its flags change.
 $(BUILD)/flags: force
@@ -75,6 +78,14 @@ $(BUILD)/tools/maps.o: $(BUILD)/tools/maps.c $(BUILD)/flags
 $(BUILD)/llava-ref: $(BUILD)/tools/main.o $(TOOLS_O) $(REF_O)
 	@echo "  LINK $@"
 	@$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lm
+
+# A program built for another machine can't: then they are not there, and are not installed.
+$(BUILD)/llava-ref.1: MAKES = --man
+$(BUILD)/llava-ref.bash: MAKES = --completion bash
+$(BUILD)/_llava-ref: MAKES = --completion zsh
+$(PAGES): $(BUILD)/llava-ref
+	@if $< help $(MAKES) > $@.new 2>/dev/null; then mv $@.new $@; \
+	else rm -f $@.new; echo "  $@ is not made: $< does not run here"; fi
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_O) $(TOOLS_O) $(REF_O)
 	@mkdir -p $(@D)
@@ -159,6 +170,11 @@ format:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/llava-ref $(DESTDIR)$(PREFIX)/bin/llava-ref
+	@set -e; share=$(DESTDIR)$(PREFIX)/share; put() { if [ -e "$$1" ]; then \
+	    echo "install $$1 $$2"; install -d "$${2%/*}"; install -m 644 "$$1" "$$2"; fi; }; \
+	put $(BUILD)/llava-ref.1 $$share/man/man1/llava-ref.1; \
+	put $(BUILD)/llava-ref.bash $$share/bash-completion/completions/llava-ref; \
+	put $(BUILD)/_llava-ref $$share/zsh/site-functions/_llava-ref
 
 clean:
 	rm -rf $(BUILD)
@@ -177,7 +193,7 @@ help:
 	@echo "make book             README, book and documents as a site, $(BUILD)/book/index.html"
 	@echo "make venv             only the pinned Python environment"
 	@echo "make format           clang-format all C files"
-	@echo "make install PREFIX=  copy the program to PREFIX/bin"
+	@echo "make install PREFIX=  the program, its manual page, completion for bash and zsh"
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0 LIBDEFLATE=0; different BUILDs stand side by side."
 

@@ -10,19 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    const char *name, *system;
-} convs[LLAVA_CONV_COUNT] = {
-    {"vicuna_v1", "A chat between a curious user and an artificial intelligence assistant. The "
-                  "assistant gives helpful, detailed, and polite answers to the user's questions."},
-    {"llava_v1", "A chat between a curious human and an artificial intelligence assistant. The "
-                 "assistant gives helpful, detailed, and polite answers to the human's questions."},
+/* Their system messages. */
+static const char *const systems[LLAVA_CONV_COUNT] = {
+    [LLAVA_CONV_VICUNA_V1] =
+        "A chat between a curious user and an artificial intelligence assistant. The assistant "
+        "gives helpful, detailed, and polite answers to the user's questions.",
+    [LLAVA_CONV_LLAVA_V1] =
+        "A chat between a curious human and an artificial intelligence assistant. The assistant "
+        "gives helpful, detailed, and polite answers to the human's questions.",
 };
-
-const char *llava_conv_name(llava_conv conv)
-{
-    return convs[conv].name;
-}
 
 static bool put(llava_bytes *out, const char *text, llava_error *e)
 {
@@ -85,8 +81,7 @@ bool llava_conv_render(llava_conv conv, const llava_conversation *c, bool start_
 {
     llava_bytes out = {0};
     bool own = c->count > 0 && strcmp(c->messages[0].role, "system") == 0;
-    bool ok =
-        own ? put_content(&out, &c->messages[0], start_end, e) : put(&out, convs[conv].system, e);
+    bool ok = own ? put_content(&out, &c->messages[0], start_end, e) : put(&out, systems[conv], e);
     ok = ok && put(&out, " ", e);
     for (size_t i = own; ok && i < c->count; i++) {
         ok = put_message(&out, &c->messages[i], i - own, start_end, e);

@@ -39,8 +39,6 @@ bool llava_original_config(llava_config *config, const char *folder, const char 
 
 typedef enum { LLAVA_CONV_VICUNA_V1, LLAVA_CONV_LLAVA_V1, LLAVA_CONV_COUNT } llava_conv;
 
-const char *llava_conv_name(llava_conv conv);
-
 /* SYSTEM USER: <image>\nWhat? ASSISTANT: It is.</s>USER: More. ASSISTANT:
  * A first system message stands in place of the format's own. In a list of items the pictures come
  * first, each on its line, the texts joined by blanks. start_end: each picture between <im_start>

@@ -41,21 +41,43 @@ static const char *path_name(const bench *b)
     return b->options.request.path == 1 ? "fast" : "plain";
 }
 
+static size_t list_options(void *self, llava_option *options)
+{
+    bench_options *o = self;
+    size_t count = 0;
+    llava_request_inputs(&o->request, options, &count);
+    llava_request_numbers(&o->request, options, &count);
+    const llava_option own[] = {
+        {.name = "--runs",
+         .kind = LLAVA_OPTION_COUNT,
+         .target = &o->runs,
+         .value = "R",
+         .about = "runs, of which the least time of each stage counts (3)"},
+        {.name = "--json",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->json,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "the table for programs (llava-ref.bench/1); - is standard output"},
+        {.name = "--compare",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->compare,
+         .word = LLAVA_WORD_FILE,
+         .value = "FILE",
+         .about = "ratio of each stage's seconds to those of an earlier --json; another machine, "
+                  "model or input: refused"},
+    };
+    memcpy(options + count, own, sizeof own);
+    return count + sizeof own / sizeof own[0];
+}
+
 static bool read_options(bench_options *o, int argc, char **argv, llava_error *e)
 {
-    llava_option options[LLAVA_REQUEST_OPTIONS + 4] = {
-        llava_request_path(&o->request),
-        {.name = "--runs", .kind = LLAVA_OPTION_COUNT, .target = &o->runs},
-        {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
-        {.name = "--compare", .kind = LLAVA_OPTION_TEXT, .target = &o->compare},
-    };
-    size_t count = 4;
-    llava_operands none = {0};
-    llava_request_options(&o->request, options, &count);
-    if (!llava_options_read(argc, argv, options, count, &none, e)) {
+    llava_option options[LLAVA_OPTIONS_MOST];
+    size_t count = list_options(o, options);
+    if (!llava_request_read(&o->request, argc, argv, options, count, e)) {
         return false;
     }
-    llava_request_settle(&o->request, options, count);
     o->runs = o->runs == 0 ? 3 : o->runs;
     return true;
 }
@@ -423,23 +445,31 @@ static int run_bench(int argc, char **argv, llava_error *e)
     return ok ? LLAVA_DONE : LLAVA_CANNOT;
 }
 
+static const char *const synopsis[] = {
+    "--model DIR --inputs IN.npz [--generate N] [--path plain|fast] [--dtype TYPE] [OPTION]...",
+    NULL,
+};
+
+static const llava_example examples[] = {
+    {"llava-ref bench --model golden/generate/model --inputs golden/generate/inputs.npz "
+     "--generate 4 --runs 1",
+     LLAVA_DONE},
+    {NULL, 0},
+};
+
 const llava_command llava_command_bench = {
-    "bench", run_bench, "--model DIR --inputs IN.npz [--generate N] [--runs R] [--json F]",
-    "time and rate of each stage, beside this machine's own measured peak",
-    "\n"
-    "  --runs R                runs, of which the least time of each stage counts (3)\n"
-    "  --generate N            also decode, at most N tokens; the stage `decode` is one token\n"
-    "  --dtype f64|f32|bf16|f16  as for run, and so the other options that choose what is run\n"
-    "  --path plain|fast       the fast path: --dtype f32 (its default) or bf16\n"
-    "  --json FILE             the table for programs (llava-ref.bench/1); - for stdout\n"
-    "  --compare FILE          ratio of each stage's seconds to those of an earlier --json;\n"
-    "                          another machine, model or input: refused\n"
-    "\n"
-    "Seconds are CPU seconds of the process. Gflop/s counts 2 for each multiply and add of a\n"
-    "product; `of peak` divides by what one core reaches: with separate multiplies and adds in\n"
-    "float64, which is what the plain path computes with; on the fast path with fused float32\n"
-    "ones, or bfloat16 pairs. GB/s counts each weight once, as it\n"
-    "lies in the file. docs/performance.md says what each stage takes in.\n"
-    "\n"
-    "example:\n"
-    "  llava-ref bench --model golden/generate/model --inputs golden/generate/inputs.npz\n"};
+    .name = "bench",
+    .run = run_bench,
+    .about = "time and rate of each stage, beside this machine's own measured peak",
+    .synopsis = synopsis,
+    .room = sizeof(bench_options),
+    .options = list_options,
+    .details =
+        "Seconds are CPU seconds of the process; with --generate the stage `decode` is one token. "
+        "Gflop/s counts 2 for each multiply and add of a product; `of peak` divides by what one "
+        "core reaches: with separate multiplies and adds in float64, which is what the plain path "
+        "computes with; on the fast path with fused float32 ones, or bfloat16 pairs. GB/s counts "
+        "each weight once, as it lies in the file. docs/performance.md says what each stage takes "
+        "in.",
+    .examples = examples,
+};

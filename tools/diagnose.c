@@ -25,19 +25,52 @@ typedef struct {
     bool all_noise;
 } diagnose_options;
 
+static size_t list_options(void *self, llava_option *options)
+{
+    diagnose_options *o = self;
+    size_t count = 0;
+    llava_request_inputs(&o->request, options, &count);
+    const llava_option own[] = {
+        {.name = "--dump",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->dump,
+         .word = LLAVA_WORD_DUMP,
+         .value = "PORT",
+         .about = "the port's dump: all taps or a few"},
+        {.name = "--map",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->map,
+         .word = LLAVA_WORD_MAP,
+         .value = "MAP",
+         .about = "the port's names and layouts: a file, or the name of a map that comes with the "
+                  "program"},
+        {.name = "--json",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->json,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "the result for programs (llava-ref.diagnose/1); - is standard output"},
+        {.name = "--html",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->html,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "the result as one page, with pictures of the first wrong tensor"},
+        {.name = "--all-noise",
+         .kind = LLAVA_OPTION_FLAG,
+         .target = &o->all_noise,
+         .about =
+             "measure the honest rounding of every span, not only where the error is in doubt"},
+    };
+    memcpy(options + count, own, sizeof own);
+    return count + sizeof own / sizeof own[0];
+}
+
 static bool read_options(diagnose_options *o, int argc, char **argv, llava_error *e)
 {
-    llava_option options[LLAVA_REQUEST_OPTIONS + 5] = {
-        {.name = "--dump", .kind = LLAVA_OPTION_TEXT, .target = &o->dump},
-        {.name = "--map", .kind = LLAVA_OPTION_TEXT, .target = &o->map},
-        {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
-        {.name = "--html", .kind = LLAVA_OPTION_TEXT, .target = &o->html},
-        {.name = "--all-noise", .kind = LLAVA_OPTION_FLAG, .target = &o->all_noise},
-    };
-    size_t count = 5;
-    llava_operands none = {0};
-    llava_request_options(&o->request, options, &count);
-    return llava_options_read(argc, argv, options, count, &none, e) &&
+    llava_option options[LLAVA_OPTIONS_MOST];
+    size_t count = list_options(o, options);
+    return llava_request_read(&o->request, argc, argv, options, count, e) &&
            (o->dump != NULL || llava_fail(e, "--dump PORT is missing"));
 }
 
@@ -242,24 +275,34 @@ static int diagnose(int argc, char **argv, llava_error *e)
                                                 : LLAVA_DONE;
 }
 
+static const char *const synopsis[] = {
+    "--model DIR --inputs IN.npz --dump PORT [OPTION]...",
+    "--model DIR [--image FILE]... (--prompt TEXT | --chat TEXT | --messages FILE) --dump PORT "
+    "[OPTION]...",
+    NULL,
+};
+
+static const llava_example examples[] = {
+    {"llava-ref run --model golden/plain/model --inputs golden/plain/inputs.npz --dtype f32 "
+     "--set projector.act=gelu_tanh --dump port.npz",
+     LLAVA_DONE},
+    {"llava-ref diagnose --model golden/plain/model --inputs golden/plain/inputs.npz "
+     "--dump port.npz",
+     LLAVA_DIFFERS},
+    {NULL, 0},
+};
+
 const llava_command llava_command_diagnose = {
-    "diagnose", diagnose,
-    "--model DIR (--inputs IN.npz | [--image FILE]... --prompt|--chat|--messages WORDS) --dump "
-    "PORT [--map MAP]",
-    "find where a port departs from the model, and why",
-    "\n"
-    "  --dump PORT     the port's dump: all taps or a few\n"
-    "  --map MAP       the port's names and layouts: a file, or a built-in map's name\n"
-    "  --positions forward|generate  only this convention is right (else either is)\n"
-    "  --feature-layer, --feature-select  as for run\n"
-    "  --all-noise     measure what honest rounding makes of every span, not only of those whose "
-    "error\n"
-    "                  is in doubt: a second pass\n"
-    "  --json FILE     the result for machines; - is standard output\n"
-    "  --html FILE     the result as one page, with pictures of the first wrong tensor\n"
-    "\n"
-    "exit status: 0 nothing but rounding, 1 something found, 2 cannot judge\n"
-    "\n"
-    "example:\n"
-    "  llava-ref diagnose --model golden/plain/model --inputs golden/plain/inputs.npz \\\n"
-    "    --dump golden/plain/bf16.npz\n"};
+    .name = "diagnose",
+    .run = diagnose,
+    .about = "find where a port departs from the model, and why",
+    .synopsis = synopsis,
+    .room = sizeof(diagnose_options),
+    .options = list_options,
+    .details = "The model is replayed along the port's own tensors, so an error shows where it is "
+               "made. With --positions only that convention is right, else either is; with "
+               "--generate, and where the dump holds decoding steps, positions are counted as "
+               "generate() counts them.",
+    .status = "0 nothing but rounding, 1 something was found, 2 cannot judge",
+    .examples = examples,
+};

@@ -6,6 +6,7 @@
 #include "ref/json.h"
 #include "tools/command.h"
 #include "tools/names.h"
+#include "tools/nearest.h"
 #include "tools/options.h"
 #include "tools/json_out.h"
 #include "tools/output.h"
@@ -43,24 +44,75 @@ const char *llava_verdict_name(llava_verdict verdict)
     return names[verdict];
 }
 
+static size_t list_options(void *self, llava_option *options)
+{
+    diff_options *o = self;
+    const llava_option own[] = {
+        {.name = "--peer",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->peer,
+         .word = LLAVA_WORD_DUMP,
+         .value = "PEER",
+         .about = "an honest dump of ACTUAL's type: errors are judged by their ratio to its own"},
+        {.name = "--map",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->map,
+         .word = LLAVA_WORD_MAP,
+         .value = "MAP",
+         .about = "the port's names and layouts: a file, or the name of a map that comes with the "
+                  "program"},
+        {.name = "--model",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->model.model,
+         .word = LLAVA_WORD_FOLDER,
+         .value = "DIR",
+         .about =
+             "replay the model from EXPECTED: bounds from an honest port of ACTUAL's type, and "
+             "what each wrong decision would have done beside them"},
+        {.name = "--taps",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->taps,
+         .word = LLAVA_WORD_TAPS,
+         .value = "GLOB[,GLOB...]",
+         .about = "compare only these"},
+        {.name = "--require",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->require,
+         .word = LLAVA_WORD_TAPS,
+         .value = "GLOB[,GLOB...]",
+         .about = "these must be there"},
+        {.name = "--json",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->json,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "the result for programs (llava-ref.diff/1); - is standard output"},
+        {.name = "--junit",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->junit,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "the result as a JUnit test suite, one test a tensor"},
+        {.name = "--html",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->html,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "the result as one page, with pictures of the first tensor that differs"},
+    };
+    size_t count = sizeof own / sizeof own[0];
+    memcpy(options, own, sizeof own);
+    llava_request_spelling(&o->model, options, &count);
+    return count;
+}
+
 static bool read_options(diff_options *o, int argc, char **argv, llava_error *e)
 {
-    enum { OWN = 8 };
-    llava_option options[OWN + LLAVA_REQUEST_SPELLING] = {
-        {.name = "--peer", .kind = LLAVA_OPTION_TEXT, .target = &o->peer},
-        {.name = "--map", .kind = LLAVA_OPTION_TEXT, .target = &o->map},
-        {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &o->model.model},
-        {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &o->json},
-        {.name = "--html", .kind = LLAVA_OPTION_TEXT, .target = &o->html},
-        {.name = "--junit", .kind = LLAVA_OPTION_TEXT, .target = &o->junit},
-        {.name = "--taps", .kind = LLAVA_OPTION_TEXT, .target = &o->taps},
-        {.name = "--require", .kind = LLAVA_OPTION_TEXT, .target = &o->require},
-    };
+    llava_option options[LLAVA_OPTIONS_MOST];
     const char *words[2] = {NULL, NULL};
     llava_operands operands = {.words = words, .most = 2};
-    llava_request_spelling(&o->model, options + OWN);
-    if (!llava_options_read(argc, argv, options, sizeof options / sizeof options[0], &operands,
-                            e)) {
+    size_t count = list_options(o, options);
+    if (!llava_options_read(argc, argv, options, count, &operands, e)) {
         return false;
     }
     if (o->model.model == NULL && (o->model.profile != 0 || o->model.vision_tower != NULL)) {
@@ -563,8 +615,14 @@ static void conclude(differ *d, bool required_missing)
     const char *require = d->o.require == NULL ? NULL : llava_globs_unmatched(&d->require);
     bool cannot = judged == 0 || required_missing || taps != NULL || require != NULL;
     if (taps != NULL || require != NULL) {
-        snprintf(r->note, sizeof r->note, "%s %.120s matches no tensor of EXPECTED",
-                 taps != NULL ? "--taps" : "--require", taps != NULL ? taps : require);
+        char hint[LLAVA_HINT];
+        llava_nearest near = {.word = taps != NULL ? taps : require};
+        for (size_t i = 0; i < llava_dump_count(d->expected); i++) {
+            llava_nearest_offer(&near, llava_dump_at(d->expected, i)->name);
+        }
+        snprintf(r->note, sizeof r->note, "%s %.*s matches no tensor of EXPECTED%s",
+                 taps != NULL ? "--taps" : "--require", 100, near.word,
+                 llava_did_you_mean(near.best, hint));
     } else if (judged == 0) {
         snprintf(r->note, sizeof r->note, "nothing was compared");
     } else if (required_missing) {
@@ -726,24 +784,32 @@ static int diff(int argc, char **argv, llava_error *e)
                                                 : LLAVA_DONE;
 }
 
+static const char *const synopsis[] = {"EXPECTED ACTUAL [OPTION]...", NULL};
+
+static const llava_operand dumps[] = {
+    {"EXPECTED", "the more precise dump, normally float64: .npz, a folder of .npy, or .safetensors",
+     LLAVA_WORD_DUMP},
+    {"ACTUAL", "the port's", LLAVA_WORD_DUMP},
+    {NULL, NULL, LLAVA_WORD_ANY},
+};
+
+static const llava_example examples[] = {
+    {"llava-ref diff golden/plain/true.npz golden/plain/bf16.npz", LLAVA_DONE},
+    {"llava-ref run --model golden/plain/model --inputs golden/plain/inputs.npz "
+     "--set vision.cls_position=last --dump port.npz",
+     LLAVA_DONE},
+    {"llava-ref diff golden/plain/true.npz port.npz --taps 'vision.*' --json -", LLAVA_DIFFERS},
+    {NULL, 0},
+};
+
 const llava_command llava_command_diff = {
-    "diff", diff, "EXPECTED ACTUAL [--peer PEER] [--map MAP.json] [--model DIR]",
-    "compare two dumps, tensor by tensor, in the order of the flow",
-    "\n"
-    "  EXPECTED, ACTUAL, PEER  .npz, a folder of .npy, or .safetensors; EXPECTED is the more "
-    "precise\n"
-    "                  one, normally float64; PEER an honest dump of ACTUAL's type\n"
-    "  --map MAP       the port's names and layouts: a file, or a built-in map's name\n"
-    "  --model DIR     replay the model from EXPECTED: bounds from an honest port of ACTUAL's "
-    "type, and\n"
-    "                  what each wrong decision would have done beside them\n"
-    "  --profile original, --vision-tower DIR  --model is in the original project's spelling\n"
-    "  --taps GLOB[,GLOB...]     compare only these\n"
-    "  --require GLOB[,GLOB...]  these must be there\n"
-    "  --json FILE, --junit FILE  the result for machines; - is standard output\n"
-    "  --html FILE     the result as one page, with pictures of the first tensor that differs\n"
-    "\n"
-    "exit status: 0 agrees (pass, warn), 1 differs, 2 cannot judge\n"
-    "\n"
-    "example:\n"
-    "  llava-ref diff golden/plain/true.npz golden/plain/bf16.npz\n"};
+    .name = "diff",
+    .run = diff,
+    .about = "compare two dumps, tensor by tensor, in the order of the flow",
+    .synopsis = synopsis,
+    .operands = dumps,
+    .room = sizeof(diff_options),
+    .options = list_options,
+    .status = "0 agrees (pass, warn), 1 differs, 2 cannot judge",
+    .examples = examples,
+};

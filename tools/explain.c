@@ -4,7 +4,9 @@
 #include "ref/decisions.h"
 #include "ref/taps.h"
 #include "tools/json_out.h"
+#include "tools/nearest.h"
 #include "tools/options.h"
+#include "tools/page.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,28 +16,9 @@ enum { COLUMNS = 100, LABEL = 13 };
 /* ---- text on a page -----------------------------------------------------------------------------
  */
 
-/* Prints n bytes of text from `column` on, broken at blanks so that no line passes COLUMNS; further
- * lines begin at `indent`. A word longer than a line (a link) gets a line of its own. Returns the
- * column behind the last word. */
 static size_t wrap(size_t column, size_t indent, const char *text, size_t n)
 {
-    bool begins = true; /* nothing printed yet: no blank before the word */
-    for (size_t at = 0; at < n;) {
-        size_t length = 0;
-        while (at + length < n && text[at + length] != ' ') {
-            length++;
-        }
-        if (!begins && column + 1 + length > COLUMNS) {
-            printf("\n%*s", (int)indent, "");
-            column = indent;
-            begins = true;
-        }
-        printf("%s%.*s", begins ? "" : " ", (int)length, text + at);
-        column += length + (begins ? 0 : 1);
-        begins = false;
-        at += length + 1;
-    }
-    return column;
+    return llava_page_wrap(stdout, COLUMNS, column, indent, text, n);
 }
 
 /* "  LABEL    text", wrapped. An empty label continues the one above. */
@@ -280,7 +263,7 @@ static void list_decisions(const char *first)
     }
 }
 
-static int list_all(void)
+static void list_all(void)
 {
     const llava_tap_kind *kinds;
     size_t count = llava_tap_kinds(&kinds);
@@ -295,7 +278,6 @@ static int list_all(void)
             list_decisions("step.{g}.position_ids");
         }
     }
-    return LLAVA_DONE;
 }
 
 /* ---- unknown words ------------------------------------------------------------------------------
@@ -342,13 +324,12 @@ static int unknown(const char *word, llava_error *e)
         near = strstr(names[i], plain) != NULL ? names[i] : NULL; /* cls_position alone */
     }
     if (near == NULL && strlen(word) < sizeof plain) {
-        near = llava_did_you_mean(plain, names);
+        near = llava_nearest_of(plain, names);
     }
-    if (near != NULL) {
-        llava_fail(e, "%s: neither a tap nor a decision (did you mean %s?)", word, near);
-    } else {
-        llava_fail(e, "%s: neither a tap nor a decision (llava-ref explain lists them)", word);
-    }
+    char hint[LLAVA_HINT];
+    llava_did_you_mean(near, hint);
+    llava_fail(e, "%s: neither a tap nor a decision%s", word,
+               near != NULL ? hint : " (llava-ref explain lists them)");
     return LLAVA_CANNOT;
 }
 
@@ -356,7 +337,7 @@ static int unknown(const char *word, llava_error *e)
  */
 
 /* vision.pre_norm is both a tap and a decision: both are explained. */
-static int explain_word(const char *word, llava_error *e)
+static void explain_word(const char *word)
 {
     const llava_tap_kind *kinds;
     size_t count = llava_tap_kinds(&kinds), found = 0;
@@ -370,10 +351,23 @@ static int explain_word(const char *word, llava_error *e)
         if (strcmp(decision(i)->name, word) == 0) {
             printf("%s", found > 0 ? "\n" : "");
             explain_decision(decision(i));
-            found++;
         }
     }
-    return found > 0 ? LLAVA_DONE : unknown(word, e);
+}
+
+/* Is there a tap or a decision of that name? */
+static bool known(const char *word)
+{
+    const llava_tap_kind *kinds;
+    size_t count = llava_tap_kinds(&kinds);
+    bool any = false;
+    for (size_t k = 0; k < count; k++) {
+        any = any || is_kind(&kinds[k], word);
+    }
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
+        any = any || strcmp(decision(i)->name, word) == 0;
+    }
+    return any;
 }
 
 /* ---- for machines
@@ -411,7 +405,8 @@ static bool add_decision(cJSON *list, const llava_decision *d)
            cJSON_AddStringToObject(o, "ports", d->ports) != NULL;
 }
 
-static int explain_json(llava_error *e)
+/* Everything, or what is called `word`. */
+static bool explain_json(const char *word, const char *path, llava_error *e)
 {
     const llava_tap_kind *kinds;
     size_t count = llava_tap_kinds(&kinds);
@@ -421,38 +416,74 @@ static int explain_json(llava_error *e)
     cJSON *decisions = cJSON_AddArrayToObject(root, "decisions");
     bool ok = decisions != NULL;
     for (size_t k = 0; ok && k < count; k++) {
-        ok = add_tap(taps, &kinds[k]);
+        ok = (word != NULL && !is_kind(&kinds[k], word)) || add_tap(taps, &kinds[k]);
     }
     for (size_t i = 0; ok && i < LLAVA_DECISION_COUNT; i++) {
-        ok = add_decision(decisions, decision(i));
+        bool asked = word == NULL || strcmp(decision(i)->name, word) == 0;
+        ok = !asked || add_decision(decisions, decision(i));
     }
-    ok = ok ? llava_json_write(root, "-", e) : llava_fail(e, "out of memory (JSON)");
+    ok = ok ? llava_json_write(root, path, e) : llava_fail(e, "out of memory (JSON)");
     cJSON_Delete(root);
-    return ok ? LLAVA_DONE : LLAVA_CANNOT;
+    return ok;
+}
+
+static size_t list_options(void *self, llava_option *options)
+{
+    options[0] = (llava_option){.name = "--json",
+                                .kind = LLAVA_OPTION_TEXT,
+                                .target = self,
+                                .alone = "-",
+                                .word = LLAVA_WORD_OUT,
+                                .value = "FILE",
+                                .about = "the same for programs (llava-ref.explain/1), instead; - "
+                                         "is standard output, and may be left out"};
+    return 1;
 }
 
 static int explain(int argc, char **argv, llava_error *e)
 {
-    const char *word = NULL;
-    bool json = false;
-    llava_option options[] = {
-        {.name = "--json", .kind = LLAVA_OPTION_FLAG, .target = &json},
-    };
+    const char *word = NULL, *json = NULL;
+    llava_option options[LLAVA_OPTIONS_MOST];
     llava_operands operands = {.words = &word, .most = 1};
-    if (!llava_options_read(argc, argv, options, 1, &operands, e)) {
+    size_t count = list_options(&json, options);
+    if (!llava_options_read(argc, argv, options, count, &operands, e)) {
         return LLAVA_CANNOT;
     }
-    if (json && word != NULL) {
-        llava_fail(e, "explain --json: writes the whole list, and takes no %s", word);
-        return LLAVA_CANNOT;
+    if (word != NULL && !known(word)) {
+        return unknown(word, e);
     }
-    return json ? explain_json(e) : word == NULL ? list_all() : explain_word(word, e);
+    if (json != NULL) {
+        return explain_json(word, json, e) ? LLAVA_DONE : LLAVA_CANNOT;
+    }
+    if (word == NULL) {
+        list_all();
+    } else {
+        explain_word(word);
+    }
+    return LLAVA_DONE;
 }
 
+static const char *const synopsis[] = {"[TAP|DECISION] [--json FILE]", NULL};
+
+static const llava_operand operands_of_explain[] = {
+    {"TAP, DECISION", "a name; without one: the list, in the order of the flow", LLAVA_WORD_TOPIC},
+    {NULL, NULL, LLAVA_WORD_ANY},
+};
+
+static const llava_example examples[] = {
+    {"llava-ref explain vision.cls_position", LLAVA_DONE},
+    {"llava-ref explain text.layers.3.attn.q_rope", LLAVA_DONE},
+    {"llava-ref explain step.1.logits", LLAVA_DONE},
+    {NULL, 0},
+};
+
 const llava_command llava_command_explain = {
-    "explain", explain, "[TAP|DECISION] | --json",
-    "the formula, shape, source and known port bugs of a tap or a decision",
-    "\nWithout an argument: the list, in the order of the flow; --json: all of it for "
-    "machines.\n\nexamples:\n"
-    "  llava-ref explain vision.cls_position\n  llava-ref explain text.layers.3.attn.q_rope\n"
-    "  llava-ref explain step.1.logits\n"};
+    .name = "explain",
+    .run = explain,
+    .about = "the formula, shape, source and known port bugs of a tap or a decision",
+    .synopsis = synopsis,
+    .operands = operands_of_explain,
+    .room = sizeof(const char *),
+    .options = list_options,
+    .examples = examples,
+};

@@ -9,6 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool llava_inspect_no_tensor(const llava_inspection *of, const llava_nearest *nearest,
+                             llava_error *e)
+{
+    char hint[LLAVA_HINT];
+    llava_did_you_mean(nearest->best, hint);
+    return llava_fail(e, "%s: there is no tensor '%.200s'%s", of->path, of->name,
+                      hint[0] != '\0' ? hint : " (inspect without a name lists them)");
+}
+
 static bool is_model(const char *path, bool *model, llava_error *e)
 {
     char *config = llava_path(e, path, "config.json");
@@ -45,53 +54,87 @@ static bool look(llava_inspection *of, const char *json, llava_error *e)
     return json == NULL || llava_json_write(of->json, json, e);
 }
 
+typedef struct {
+    const char *json, *png;
+    llava_request request;
+} inspect_options;
+
+static size_t list_options(void *self, llava_option *options)
+{
+    inspect_options *o = self;
+    const llava_option own[] = {
+        {.name = "--json",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->json,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "the same for programs (llava-ref.inspect/1); - is standard output"},
+        {.name = "--png",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->png,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "the tensor NAME of a dump as a picture: image.* as it is, else a matrix, blue "
+                  "below zero and red above, heads side by side; - is standard output"},
+    };
+    size_t count = sizeof own / sizeof own[0];
+    memcpy(options, own, sizeof own);
+    llava_request_spelling(&o->request, options, &count);
+    return count;
+}
+
 static int inspect(int argc, char **argv, llava_error *e)
 {
-    const char *words[2] = {NULL, NULL}, *json = NULL, *png = NULL;
+    const char *words[2] = {NULL, NULL};
+    inspect_options o = {0};
     llava_operands operands = {.words = words, .most = 2};
-    llava_inspection of = {.table = stdout};
-    llava_option options[2 + LLAVA_REQUEST_SPELLING] = {
-        {.name = "--json", .kind = LLAVA_OPTION_TEXT, .target = &json},
-        {.name = "--png", .kind = LLAVA_OPTION_TEXT, .target = &png}};
-    llava_request_spelling(&of.request, options + 2);
-    if (!llava_options_read(argc, argv, options, 2 + LLAVA_REQUEST_SPELLING, &operands, e)) {
+    llava_option options[LLAVA_OPTIONS_MOST];
+    size_t count = list_options(&o, options);
+    if (!llava_options_read(argc, argv, options, count, &operands, e)) {
         return LLAVA_CANNOT;
     }
     if (operands.count == 0) {
         llava_fail(e, "inspect: PATH is missing (a model folder or a dump)");
         return LLAVA_CANNOT;
     }
-    of.path = words[0];
-    of.name = words[1];
-    of.png = png;
-    bool json_out = json != NULL && strcmp(json, "-") == 0;
-    bool png_out = png != NULL && strcmp(png, "-") == 0;
-    if (json_out && png_out) {
-        llava_fail(e, "inspect: --json and --png cannot both go to standard output");
-        return LLAVA_CANNOT;
-    }
-    if (json_out || png_out) {
-        of.table = stderr;
-    }
-    bool ok = look(&of, json, e);
+    bool taken =
+        (o.json != NULL && strcmp(o.json, "-") == 0) || (o.png != NULL && strcmp(o.png, "-") == 0);
+    llava_inspection of = {.path = words[0],
+                           .name = words[1],
+                           .png = o.png,
+                           .request = o.request,
+                           .table = taken ? stderr : stdout};
+    bool ok = look(&of, o.json, e);
     cJSON_Delete(of.json);
     return ok ? LLAVA_DONE : LLAVA_CANNOT;
 }
 
+static const char *const synopsis[] = {"PATH [NAME] [OPTION]...", NULL};
+
+static const llava_operand operands_of_inspect[] = {
+    {"PATH",
+     "a model folder: configuration, tensors and which of them the model never reads, parameters "
+     "and multiplications of each part; or a dump (.npz, folder of .npy, .safetensors): each "
+     "tensor's type, shape, statistics",
+     LLAVA_WORD_DUMP},
+    {"NAME", "only this tensor: statistics, first and last values, for a weight as stored",
+     LLAVA_WORD_ANY},
+    {NULL, NULL, LLAVA_WORD_ANY},
+};
+
+static const llava_example examples[] = {
+    {"llava-ref inspect golden/plain/model", LLAVA_DONE},
+    {"llava-ref inspect golden/plain/true.npz logits --png logits.png", LLAVA_DONE},
+    {NULL, 0},
+};
+
 const llava_command llava_command_inspect = {
-    "inspect", inspect,
-    "PATH [NAME] [--json FILE] [--png FILE] [--profile original --vision-tower DIR]",
-    "what a model folder, a dump, or one tensor of either holds",
-    "\n"
-    "  PATH    a model folder: configuration, tensors and which of them the model never reads,\n"
-    "          parameters and multiplications of each part;\n"
-    "          a dump (.npz, folder of .npy, .safetensors): each tensor's type, shape, statistics\n"
-    "  NAME    only this tensor: statistics, first and last values, for a weight as stored\n"
-    "  --profile original, --vision-tower DIR  a folder in the original project's spelling\n"
-    "  --json FILE  the same for programs (llava-ref.inspect/1); - for standard output\n"
-    "  --png FILE   the tensor NAME of a dump as a picture: image.* as it is, else a matrix, blue\n"
-    "          below zero and red above, heads side by side; - for standard output\n"
-    "\n"
-    "examples:\n"
-    "  llava-ref inspect golden/plain/model\n"
-    "  llava-ref inspect golden/plain/true.npz logits\n"};
+    .name = "inspect",
+    .run = inspect,
+    .about = "what a model folder, a dump, or one tensor of either holds",
+    .synopsis = synopsis,
+    .operands = operands_of_inspect,
+    .room = sizeof(inspect_options),
+    .options = list_options,
+    .examples = examples,
+};

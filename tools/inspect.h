@@ -4,6 +4,7 @@
 
 #include "ref/error.h"
 #include "tools/dump.h"
+#include "tools/nearest.h"
 #include "tools/session.h"
 #include "tools/statistics.h"
 
@@ -37,6 +38,10 @@ bool llava_inspect_dump(llava_inspection *of, llava_error *e);
  * digits. integers: room for n. */
 bool llava_inspect_read(llava_dump *dump, const llava_dump_entry *entry, size_t first, size_t n,
                         double *values, int64_t *integers, llava_error *e);
+
+/* "PATH: there is no tensor NAME", with the nearest that was offered; returns false. */
+bool llava_inspect_no_tensor(const llava_inspection *of, const llava_nearest *nearest,
+                             llava_error *e);
 
 /* ---- the table ---- */
 

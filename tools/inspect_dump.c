@@ -182,8 +182,11 @@ static bool show_one(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
 {
     const llava_dump_entry *entry = llava_dump_find(dump, of->name);
     if (entry == NULL) {
-        return llava_fail(e, "%s: there is no tensor '%.200s' (inspect without a name lists them)",
-                          of->path, of->name);
+        llava_nearest near = {.word = of->name};
+        for (size_t i = 0; i < llava_dump_count(dump); i++) {
+            llava_nearest_offer(&near, llava_dump_at(dump, i)->name);
+        }
+        return llava_inspect_no_tensor(of, &near, e);
     }
     char dtype[LLAVA_ARRAY_DTYPE], shape[LLAVA_INSPECT_SHAPE];
     llava_statistics s;

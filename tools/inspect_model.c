@@ -469,8 +469,9 @@ static void show_all(model *m)
 /* ---- one tensor --------------------------------------------------------------------------------
  */
 
-/* By the file's own spelling, else by the canonical name (looking that up marks it as used). */
-static bool find_tensor(const model *m, llava_checkpoint_entry *found)
+/* By the file's own spelling, else by the canonical name (looking that up marks it as used); else
+ * `near` has seen all names. */
+static bool find_tensor(const model *m, llava_checkpoint_entry *found, llava_nearest *near)
 {
     size_t all = m->weights == NULL ? 0 : llava_checkpoint_count(m->weights);
     for (size_t i = 0; i < all; i++) {
@@ -478,6 +479,7 @@ static bool find_tensor(const model *m, llava_checkpoint_entry *found)
         if (strcmp(found->weight.name, m->of->name) == 0) {
             return true;
         }
+        llava_nearest_offer(near, found->weight.name);
     }
     const llava_weight *canonical =
         all == 0 ? NULL : llava_checkpoint_find(m->weights, m->of->name);
@@ -531,9 +533,9 @@ static bool show_one(model *m, llava_error *e)
     llava_inspection *of = m->of;
     llava_checkpoint_entry entry;
     llava_needed_list(&m->plan, mark, m);
-    if (!find_tensor(m, &entry)) {
-        return llava_fail(e, "%s: there is no tensor '%.200s' (inspect without a name lists them)",
-                          of->path, of->name);
+    llava_nearest near = {.word = of->name};
+    if (!find_tensor(m, &entry, &near)) {
+        return llava_inspect_no_tensor(of, &near, e);
     }
     const llava_weight *w = &entry.weight;
     char shape[LLAVA_INSPECT_SHAPE];

@@ -2,6 +2,7 @@
 
 #include "ref/file.h"
 #include "tools/names.h"
+#include "tools/nearest.h"
 #include "tools/sizes.h"
 
 #include <stdio.h>
@@ -505,13 +506,15 @@ bool llava_map_parse(llava_map *map, const char *name, const void *bytes, size_t
 /* "no such map": with the names that there are. */
 static bool fail_unknown(const char *name, llava_error *e)
 {
-    char list[400] = "";
+    char list[400] = "", hint[LLAVA_HINT];
+    llava_nearest near = {.word = name};
     for (const llava_built_in_map *m = llava_built_in_maps; m->name != NULL; m++) {
         const size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s", used == 0 ? "" : ", ", m->name);
+        llava_nearest_offer(&near, m->name);
     }
-    return llava_fail(e, "%s: neither a file nor a map that comes with the program (%s)", name,
-                      list);
+    return llava_fail(e, "%s: neither a file nor a map that comes with the program (%s)%s", name,
+                      list, llava_did_you_mean(near.best, hint));
 }
 
 bool llava_map_read(llava_map *map, const char *name, llava_error *e)

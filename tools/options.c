@@ -1,47 +1,30 @@
 #include "options.h"
 
+#include "tools/nearest.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONGEST = 64 };
-
-/* Levenshtein distance of two words of at most LONGEST characters. */
-static size_t distance(const char *a, const char *b)
+/* "a, b, c" or "a|b|c". */
+static void join(const char *const *words, const char *between, char *text, size_t size)
 {
-    size_t row[LONGEST + 1], n = strlen(b);
-    if (strlen(a) > LONGEST || n > LONGEST) {
-        return LONGEST;
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; words[i] != NULL && used < size; i++) {
+        int n = snprintf(text + used, size - used, "%s%s", i == 0 ? "" : between, words[i]);
+        used += n > 0 ? (size_t)n : 0;
     }
-    for (size_t j = 0; j <= n; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 0; a[i] != '\0'; i++) {
-        size_t corner = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < n; j++) {
-            size_t change = corner + (a[i] != b[j]);
-            corner = row[j + 1];
-            size_t best = row[j] < row[j + 1] ? row[j] + 1 : row[j + 1] + 1;
-            row[j + 1] = change < best ? change : best;
-        }
-    }
-    return row[n];
 }
 
-const char *llava_did_you_mean(const char *word, const char *const *words)
+void llava_option_value(const llava_option *o, char *text, size_t size)
 {
-    const char *best = NULL;
-    size_t least = strlen(word) / 3 + 2;
-    for (size_t i = 0; words[i] != NULL; i++) {
-        size_t d = distance(word, words[i]);
-        if (d < least) {
-            least = d;
-            best = words[i];
-        }
+    if (o->value == NULL && o->choices != NULL) {
+        join(o->choices, "|", text, size);
+    } else {
+        snprintf(text, size, "%s", o->value == NULL ? "" : o->value);
     }
-    return best;
 }
 
 static llava_option *find(llava_option *options, size_t count, const char *name, size_t length)
@@ -54,19 +37,22 @@ static llava_option *find(llava_option *options, size_t count, const char *name,
     return NULL;
 }
 
-static bool unknown(const llava_option *options, size_t count, const char *word, llava_error *e)
+/* length: of the option's name in the word. */
+static bool unknown(const llava_option *options, size_t count, const char *word, size_t length,
+                    llava_error *e)
 {
-    const char *names[64];
-    size_t n = 0;
-    for (; n < count && n < 63; n++) {
-        names[n] = options[n].name;
+    char hint[LLAVA_HINT];
+    char *name = llava_text(e, word, length);
+    if (name == NULL) {
+        return false;
     }
-    names[n] = NULL;
-    const char *near = llava_did_you_mean(word, names);
-    if (near != NULL) {
-        return llava_fail(e, "%s: unknown option (did you mean %s?)", word, near);
+    llava_nearest nearest = {.word = name};
+    for (size_t i = 0; i < count; i++) {
+        llava_nearest_offer(&nearest, options[i].name);
     }
-    return llava_fail(e, "%s: unknown option", word);
+    llava_fail(e, "%s: unknown option%s", name, llava_did_you_mean(nearest.best, hint));
+    free(name);
+    return false;
 }
 
 static bool take_count(const llava_option *o, const char *word, llava_error *e)
@@ -82,18 +68,28 @@ static bool take_count(const llava_option *o, const char *word, llava_error *e)
     return true;
 }
 
-static bool take_choice(const llava_option *o, const char *word, llava_error *e)
+/* The index of the word among the choices. */
+static bool choose(const llava_option *o, const char *word, size_t *index, llava_error *e)
 {
-    char all[256] = "";
-    for (size_t i = 0; o->choices[i] != NULL; i++) {
-        if (strcmp(o->choices[i], word) == 0) {
-            *(size_t *)o->target = i;
+    for (*index = 0; o->choices[*index] != NULL; (*index)++) {
+        if (strcmp(o->choices[*index], word) == 0) {
             return true;
         }
-        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i == 0 ? "" : ", ",
-                 o->choices[i]);
     }
-    return llava_fail(e, "%s %s: not one of %s", o->name, word, all);
+    char all[256], hint[LLAVA_HINT];
+    join(o->choices, ", ", all, sizeof all);
+    return llava_fail(e, "%s %s: not one of %s%s", o->name, word, all,
+                      llava_did_you_mean(llava_nearest_of(word, o->choices), hint));
+}
+
+static bool take_text(const llava_option *o, const char *word, llava_error *e)
+{
+    size_t ignored;
+    if (word[0] == '\0' && o->word != LLAVA_WORD_ANY) {
+        return llava_fail(e, "%s: an empty name", o->name);
+    }
+    *(const char **)o->target = word;
+    return o->choices == NULL || choose(o, word, &ignored, e);
 }
 
 static bool take(llava_option *o, const char *word, llava_error *e)
@@ -102,21 +98,70 @@ static bool take(llava_option *o, const char *word, llava_error *e)
         return llava_fail(e, "%s: given twice", o->name);
     }
     o->given = true;
+    if (o->said != NULL) {
+        *o->said = true;
+    }
     switch (o->kind) {
     case LLAVA_OPTION_FLAG:
         *(bool *)o->target = true;
         return true;
     case LLAVA_OPTION_TEXT:
-        *(const char **)o->target = word;
-        return true;
+        return take_text(o, word, e);
     case LLAVA_OPTION_COUNT:
         return take_count(o, word, e);
     case LLAVA_OPTION_CHOICE:
-        return take_choice(o, word, e);
+        return choose(o, word, o->target, e);
     case LLAVA_OPTION_EACH:
         return o->each(o->target, word, e);
     }
     return false;
+}
+
+/* What stands in argv[*i]: an option, with its value behind it or in the next word. */
+static bool read_option(int argc, char **argv, int *i, llava_option *options, size_t count,
+                        llava_error *e)
+{
+    const char *word = argv[*i], *equals = strchr(word, '=');
+    size_t length = equals == NULL ? strlen(word) : (size_t)(equals - word);
+    llava_option *o = find(options, count, word, length);
+    if (o == NULL) {
+        return unknown(options, count, word, length, e);
+    }
+    const char *value = equals == NULL ? "" : equals + 1;
+    if (o->kind == LLAVA_OPTION_FLAG && equals != NULL) {
+        return llava_fail(e, "%s: takes no value", o->name);
+    }
+    if (o->kind != LLAVA_OPTION_FLAG && equals == NULL) {
+        bool last = *i + 1 == argc;
+        if (last && o->alone == NULL) {
+            return llava_fail(e, "%s: a value is missing", o->name);
+        }
+        value = last ? o->alone : argv[++*i];
+    }
+    return take(o, value, e);
+}
+
+static const char *output_of(const llava_option *o)
+{
+    bool out = o->given && o->kind == LLAVA_OPTION_TEXT && o->word == LLAVA_WORD_OUT;
+    return out ? *(const char **)o->target : NULL;
+}
+
+/* No file, standard output included, can hold two results. */
+static bool outputs_differ(const llava_option *options, size_t count, llava_error *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *mine = output_of(&options[i]);
+        for (size_t j = 0; mine != NULL && j < i; j++) {
+            const char *other = output_of(&options[j]);
+            if (other != NULL && strcmp(other, mine) == 0) {
+                return llava_fail(e, "%s and %s: both would be %s", options[j].name,
+                                  options[i].name,
+                                  strcmp(mine, "-") == 0 ? "standard output" : mine);
+            }
+        }
+    }
+    return true;
 }
 
 bool llava_options_read(int argc, char **argv, llava_option *options, size_t count,
@@ -125,36 +170,17 @@ bool llava_options_read(int argc, char **argv, llava_option *options, size_t cou
     bool only_operands = false;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
-        if (only_operands || word[0] != '-' || word[1] == '\0') {
-            if (operands->count == operands->most) {
-                return llava_fail(e, "%s: one word too many", word);
-            }
-            operands->words[operands->count++] = word;
-            continue;
-        }
-        if (strcmp(word, "--") == 0) {
+        if (!only_operands && strcmp(word, "--") == 0) {
             only_operands = true;
-            continue;
-        }
-        const char *equals = strchr(word, '=');
-        size_t length = equals == NULL ? strlen(word) : (size_t)(equals - word);
-        llava_option *o = find(options, count, word, length);
-        if (o == NULL) {
-            return unknown(options, count, word, e);
-        }
-        const char *value = equals == NULL ? "" : equals + 1;
-        if (o->kind == LLAVA_OPTION_FLAG && equals != NULL) {
-            return llava_fail(e, "%s: takes no value", o->name);
-        }
-        if (o->kind != LLAVA_OPTION_FLAG && equals == NULL) {
-            if (i + 1 == argc) {
-                return llava_fail(e, "%s: a value is missing", o->name);
+        } else if (!only_operands && word[0] == '-' && word[1] != '\0') {
+            if (!read_option(argc, argv, &i, options, count, e)) {
+                return false;
             }
-            value = argv[++i];
-        }
-        if (!take(o, value, e)) {
-            return false;
+        } else if (operands->count == operands->most) {
+            return llava_fail(e, "%s: one word too many", word);
+        } else {
+            operands->words[operands->count++] = word;
         }
     }
-    return true;
+    return outputs_differ(options, count, e);
 }

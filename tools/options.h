@@ -1,4 +1,5 @@
-/* Command-line options: each command declares a table, one function reads it. */
+/* Command-line options: each command declares one table. The reader, `help`, the manual page and
+ * the completions of the shells are all made from it. */
 #ifndef LLAVA_OPTIONS_H
 #define LLAVA_OPTIONS_H
 
@@ -7,11 +8,25 @@
 /* What an option takes. Its value goes to `target`. */
 typedef enum {
     LLAVA_OPTION_FLAG,   /* bool *: true where given */
-    LLAVA_OPTION_TEXT,   /* const char **: the word as it stands */
+    LLAVA_OPTION_TEXT,   /* const char **: the word as it stands, one of `choices` if there are */
     LLAVA_OPTION_COUNT,  /* size_t *: a whole number from 1 */
     LLAVA_OPTION_CHOICE, /* size_t *: the index of the word among `choices` */
     LLAVA_OPTION_EACH,   /* called for each use: bool (*each)(void *target, const char *word, e) */
 } llava_option_kind;
+
+/* What a word of the command line names: what a shell offers for it. */
+typedef enum {
+    LLAVA_WORD_ANY,      /* a text, a number: nothing to offer */
+    LLAVA_WORD_FILE,     /* a file that is read */
+    LLAVA_WORD_OUT,      /* a file that is written; "-": standard output */
+    LLAVA_WORD_FOLDER,   /* */
+    LLAVA_WORD_DUMP,     /* a file or a folder of .npy */
+    LLAVA_WORD_MAP,      /* a file, or a map that comes with the program */
+    LLAVA_WORD_TAPS,     /* GLOB[,GLOB...] */
+    LLAVA_WORD_DECISION, /* DECISION=VALUE */
+    LLAVA_WORD_TOPIC,    /* a tap or a decision */
+    LLAVA_WORD_COMMAND,  /* a command of the program */
+} llava_word;
 
 typedef struct {
     const char *name; /* with its dashes */
@@ -19,8 +34,15 @@ typedef struct {
     void *target;
     const char *const *choices; /* NULL-terminated */
     bool (*each)(void *target, const char *word, llava_error *e);
-    bool given; /* set by the reader */
+    bool *said;        /* set where it is given; NULL: nobody asks */
+    const char *alone; /* its value where it is the last word, without one; NULL: refused */
+    llava_word word;
+    const char *value; /* what help calls the value; NULL: the choices, or nothing for a flag */
+    const char *about; /* for people: one clause or several */
+    bool given;        /* set by the reader */
 } llava_option;
+
+enum { LLAVA_OPTIONS_MOST = 32 };
 
 /* Words of a command line that are no options. */
 typedef struct {
@@ -29,12 +51,13 @@ typedef struct {
 } llava_operands;
 
 /* Reads argv[0 .. argc). "--name VALUE" and "--name=VALUE"; "--" ends the options; "-" is an
- * operand. An unknown option (with the nearest known one), a missing value, an option given twice
- * that may not be, too many operands: refused. */
+ * operand. An unknown option (with the nearest known one), a missing value, an empty name of a
+ * file, an option given twice that may not be, one file for two outputs, too many operands:
+ * refused. */
 bool llava_options_read(int argc, char **argv, llava_option *options, size_t count,
                         llava_operands *operands, llava_error *e);
 
-/* The word of `words` (NULL-terminated) that `word` was probably meant to be, or NULL. */
-const char *llava_did_you_mean(const char *word, const char *const *words);
+/* The value as help shows it, "f64|f32" or "FILE"; empty for a flag. */
+void llava_option_value(const llava_option *option, char *text, size_t size);
 
 #endif

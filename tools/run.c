@@ -3,6 +3,7 @@
 #include "tools/command.h"
 #include "tools/dump_writer.h"
 #include "tools/hash_sink.h"
+#include "tools/nearest.h"
 #include "tools/options.h"
 #include "tools/output.h"
 #include "tools/picture_sizes.h"
@@ -93,36 +94,57 @@ static bool outputs_check(const run_options *o, llava_error *e)
     if (o->taps != NULL && o->dump == NULL && o->hash == NULL) {
         return llava_fail(e, "--taps: names what --dump or --hash takes, and neither is given");
     }
-    if ((o->dump != NULL && o->dump[0] == '\0') || (o->hash != NULL && o->hash[0] == '\0')) {
-        return llava_fail(e, "--dump, --hash: an empty name");
-    }
-    if (o->dump != NULL && o->hash != NULL && strcmp(o->dump, o->hash) == 0) {
-        return llava_fail(e, "--dump and --hash: both would be %s", o->dump);
-    }
     if (o->compress && (o->dump == NULL || strchr(o->dump, '\0')[-1] == '/')) {
         return llava_fail(e, "--compress: packs an archive, and --dump names none");
     }
     return true;
 }
 
+static size_t list_options(void *self, llava_option *options)
+{
+    run_options *o = self;
+    size_t count = 0;
+    llava_request_inputs(&o->request, options, &count);
+    llava_request_numbers(&o->request, options, &count);
+    const llava_option own[] = {
+        {.name = "--prefill-chunk",
+         .kind = LLAVA_OPTION_COUNT,
+         .target = &o->chunk,
+         .value = "N",
+         .about = "the prompt N positions at a time over a warm cache: the same bits"},
+        {.name = "--dump",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->dump,
+         .word = LLAVA_WORD_OUT,
+         .value = "OUT",
+         .about = "write the taps to OUT.npz, or to a folder of .npy (OUT/)"},
+        {.name = "--taps",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->taps,
+         .word = LLAVA_WORD_TAPS,
+         .value = "GLOB[,GLOB...]",
+         .about = "only these; the run stops behind the last one"},
+        {.name = "--hash",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->hash,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "one line 'sha256  name  dtype  shape' per tap; - is standard output"},
+        {.name = "--compress",
+         .kind = LLAVA_OPTION_FLAG,
+         .target = &o->compress,
+         .about = "deflate the archive's members"},
+    };
+    memcpy(options + count, own, sizeof own);
+    return count + sizeof own / sizeof own[0];
+}
+
 static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
 {
-    llava_option options[LLAVA_REQUEST_OPTIONS + 6] = {
-        {.name = "--dump", .kind = LLAVA_OPTION_TEXT, .target = &o->dump},
-        {.name = "--taps", .kind = LLAVA_OPTION_TEXT, .target = &o->taps},
-        {.name = "--hash", .kind = LLAVA_OPTION_TEXT, .target = &o->hash},
-        llava_request_path(&o->request),
-        {.name = "--prefill-chunk", .kind = LLAVA_OPTION_COUNT, .target = &o->chunk},
-        {.name = "--compress", .kind = LLAVA_OPTION_FLAG, .target = &o->compress},
-    };
-    size_t count = 6;
-    llava_operands none = {0};
-    llava_request_options(&o->request, options, &count);
-    if (!llava_options_read(argc, argv, options, count, &none, e)) {
-        return false;
-    }
-    llava_request_settle(&o->request, options, count);
-    return outputs_check(o, e) && choices_check(&o->request, e) && chunk_check(o, e);
+    llava_option options[LLAVA_OPTIONS_MOST];
+    size_t count = list_options(o, options);
+    return llava_request_read(&o->request, argc, argv, options, count, e) && outputs_check(o, e) &&
+           choices_check(&o->request, e) && chunk_check(o, e);
 }
 
 /* ---- sinks -------------------------------------------------------------------------------------
@@ -131,6 +153,7 @@ static bool read_options(run_options *o, int argc, char **argv, llava_error *e)
 /* Adds up a dump's size and lets the globs see every name. */
 typedef struct {
     llava_globs *globs; /* NULL: every tap */
+    llava_nearest near; /* to a glob that matches none; no word: nobody asks */
     bool fast;          /* only those that the fast path hands out */
     uint64_t bytes;
 } survey;
@@ -141,10 +164,31 @@ static bool survey_one(void *self, const llava_tap *tap)
     if (s->fast && !llava_fast_has_tap(tap->name)) {
         return true;
     }
-    if (s->globs == NULL || llava_globs_match(s->globs, tap->name)) {
+    if (s->near.word != NULL) {
+        llava_nearest_offer(&s->near, tap->name);
+    } else if (s->globs == NULL || llava_globs_match(s->globs, tap->name)) {
         s->bytes += llava_dump_writer_bytes(tap);
     }
     return true;
+}
+
+static void survey_all(const running *r, survey *s)
+{
+    llava_tap_sizes sizes = llava_session_sizes(&r->session, r->options.taps != NULL);
+    llava_session_list_pictures(&r->session, survey_one, s);
+    llava_taps_list(&r->session.plan, &sizes, survey_one, s);
+}
+
+/* A glob of --taps that matches no tap of this run. */
+static bool refuse_glob(const running *r, const char *glob, llava_error *e)
+{
+    bool fast = r->session.fast != NULL;
+    char hint[LLAVA_HINT];
+    survey s = {.near = {.word = glob}, .fast = fast};
+    survey_all(r, &s);
+    return llava_fail(e, "--taps %s: no tap of this run has such a name%s%s", glob,
+                      fast ? " (the fast path has those between its blocks only)" : "",
+                      llava_did_you_mean(s.near.best, hint));
 }
 
 /* __meta__'s JSON text (contract section 3); free() it. */
@@ -215,15 +259,11 @@ static bool open_sinks(running *r, llava_error *e)
     if (o->taps != NULL && !llava_globs_parse(&r->globs, o->taps, e)) {
         return llava_fail_in(e, "--taps");
     }
-    bool fast = r->session.fast != NULL;
-    survey s = {.globs = o->taps == NULL ? NULL : &r->globs, .fast = fast};
-    llava_tap_sizes sizes = llava_session_sizes(&r->session, o->taps != NULL);
-    llava_session_list_pictures(&r->session, survey_one, &s);
-    llava_taps_list(&r->session.plan, &sizes, survey_one, &s);
+    survey s = {.globs = o->taps == NULL ? NULL : &r->globs, .fast = r->session.fast != NULL};
+    survey_all(r, &s);
     const char *unmatched = llava_globs_unmatched(&r->globs);
     if (unmatched != NULL) {
-        return llava_fail(e, "--taps %s: no tap of this run has such a name%s", unmatched,
-                          fast ? " (the fast path has those between its blocks only)" : "");
+        return refuse_glob(r, unmatched, e);
     }
     if ((o->dump != NULL && !open_dump(r, s.bytes, e)) ||
         (o->hash != NULL && !llava_hash_open(&r->hash, o->hash, e))) {
@@ -479,35 +519,33 @@ static int run(int argc, char **argv, llava_error *e)
     return ok ? LLAVA_DONE : LLAVA_CANNOT;
 }
 
+static const char *const synopsis[] = {
+    "--model DIR --inputs IN.npz [OPTION]...",
+    "--model DIR [--image FILE]... (--prompt TEXT | --chat TEXT | --messages FILE) [OPTION]...",
+    NULL,
+};
+
+static const llava_example examples[] = {
+    {"llava-ref run --model golden/demo/model --image golden/demo/pictures/2-red-triangle.png "
+     "--chat 'What is in the picture?' --generate 24",
+     LLAVA_DONE},
+    {"llava-ref run --model golden/plain/model --inputs golden/plain/inputs.npz --dump right.npz",
+     LLAVA_DONE},
+    {"llava-ref run --model golden/plain/model --inputs golden/plain/inputs.npz --dtype f32 "
+     "--set projector.act=gelu_tanh --taps 'projector.*,logits' --dump port/",
+     LLAVA_DONE},
+    {NULL, 0},
+};
+
 const llava_command llava_command_run = {
-    "run", run,
-    "--model DIR (--inputs IN.npz | [--image FILE]... --prompt|--chat TEXT|--messages FILE)",
-    "one forward pass, or greedy generation, printing the answer or the top logits",
-    "\n"
-    "  --prompt TEXT           the prompt itself, <image> where a picture goes\n"
-    "  --chat TEXT             one user turn, its pictures first, in the model's own format\n"
-    "  --messages FILE.json    a conversation: [{\"role\": ..., \"content\": text or items}, "
-    "...];\n"
-    "                          an item {\"type\": \"image\"} takes the next --image, or its own "
-    "\"path\"\n"
-    "  --generate N            greedy generation of at most N tokens; prints the answer's text\n"
-    "  --dtype f64|f32|bf16|f16  storage type of every tensor between operations (f64)\n"
-    "  --numerics true|hf      hf: with transformers' float32 islands (true)\n"
-    "  --positions forward|generate  0..S-1, or from the mask as generate() makes them\n"
-    "  --feature-layer I[,I...]  hidden states of the tower, in place of config.json's\n"
-    "  --feature-select default|full  drop the tower's first row or keep it, likewise\n"
-    "  --profile original      as the original project runs it: padded pictures, its tokenisation\n"
-    "  --conv vicuna_v1|llava_v1  its conversation for --chat and --messages (vicuna_v1)\n"
-    "  --vision-tower DIR      the tower of a checkpoint in its spelling\n"
-    "  --prefill-chunk N       the prompt N positions at a time over a warm cache: the same bits\n"
-    "  --dump OUT              write the taps to OUT.npz, or to a folder of .npy (OUT/)\n"
-    "  --taps GLOB[,GLOB...]   only these; the run stops behind the last one\n"
-    "  --hash FILE             one line 'sha256  name  dtype  shape' per tap; - for stdout\n"
-    "  --compress              deflate the archive's members\n"
-    "  --path plain|fast       fast: the optimized path, in f32 (its default) or bf16; taps\n"
-    "                          between blocks only, no --set; last digits depend on the machine\n"
-    "  --set DECISION=VALUE    take a decision the wrong way (llava-ref explain); repeatable\n"
-    "\n"
-    "example:\n"
-    "  llava-ref run --model golden/demo/model --image golden/demo/pictures/2-red-triangle.png \\\n"
-    "    --chat 'What is in the picture?' --generate 24\n"};
+    .name = "run",
+    .run = run,
+    .about = "one forward pass, or greedy generation, printing the answer or the top logits",
+    .synopsis = synopsis,
+    .room = sizeof(run_options),
+    .options = list_options,
+    .details = "With --generate the answer's text alone is printed; else the highest logits of the "
+               "last position, unless --taps asks for less. Where standard output holds a dump or "
+               "hashes, the answer goes to standard error.",
+    .examples = examples,
+};

@@ -6,6 +6,7 @@
 #include "ref/picture_file.h"
 #include "ref/prompt.h"
 #include "tools/inputs_file.h"
+#include "tools/nearest.h"
 #include "tools/needed.h"
 #include "tools/sha256.h"
 #include "tools/words.h"
@@ -30,93 +31,202 @@ static bool add_image(void *self, const char *word, llava_error *e)
     return true;
 }
 
+/* The decision whose name is what stands before "="; LLAVA_DECISION_COUNT: none. */
+static size_t decision_of(const char *word)
+{
+    size_t n = strcspn(word, "="), i = 0;
+    for (; i < LLAVA_DECISION_COUNT; i++) {
+        const char *name = llava_decision_at((llava_decision_id)i)->name;
+        if (strlen(name) == n && strncmp(name, word, n) == 0) {
+            break;
+        }
+    }
+    return i;
+}
+
+/* The decision, or the value, that a refused NAME=VALUE was probably meant to name. */
+static const char *nearest_choice(const char *word)
+{
+    size_t known = decision_of(word), n = strcspn(word, "=");
+    char name[LLAVA_NEAREST + 1];
+    const char *best = NULL;
+    if (known < LLAVA_DECISION_COUNT && word[n] == '=') {
+        return llava_nearest_of(word + n + 1, llava_decision_at((llava_decision_id)known)->values);
+    }
+    snprintf(name, sizeof name, "%.*s", n > LLAVA_NEAREST ? 0 : (int)n, word);
+    llava_nearest nearest = {.word = name};
+    for (size_t i = 0; known == LLAVA_DECISION_COUNT && i < LLAVA_DECISION_COUNT; i++) {
+        const char *offered = llava_decision_at((llava_decision_id)i)->name;
+        best = llava_nearest_offer(&nearest, offered) ? offered : best;
+    }
+    return best;
+}
+
 static bool add_choice(void *self, const char *word, llava_error *e)
 {
     llava_request *q = self;
-    return llava_choose(&q->choices, word, e);
+    size_t known = decision_of(word);
+    if (known < LLAVA_DECISION_COUNT && q->choices.value[known] != 0) {
+        return llava_fail(e, "--set %s: given twice",
+                          llava_decision_at((llava_decision_id)known)->name);
+    }
+    if (llava_choose(&q->choices, word, e)) {
+        return true;
+    }
+    llava_error why = *e;
+    char hint[LLAVA_HINT];
+    return llava_fail(e, "%s%s", why.text, llava_did_you_mean(nearest_choice(word), hint));
 }
 
-/* No choice among words: whether it was given at all counts, too. */
-static bool set_positions(void *self, const char *word, llava_error *e)
-{
-    llava_request *q = self;
-    if (q->positions_given) {
-        return llava_fail(e, "--positions: given twice");
-    }
-    q->positions_given = true;
-    q->positions = strcmp(word, "generate") == 0 ? 1 : 0;
-    return q->positions == 1 || strcmp(word, "forward") == 0 ||
-           llava_fail(e, "--positions %s: not one of forward, generate", word);
-}
-
-static bool set_conv(void *self, const char *word, llava_error *e)
-{
-    llava_request *q = self;
-    if (q->conv_given) {
-        return llava_fail(e, "--conv: given twice");
-    }
-    q->conv_given = true;
-    for (q->conv = 0; q->conv < LLAVA_CONV_COUNT; q->conv++) {
-        if (strcmp(word, llava_conv_name((llava_conv)q->conv)) == 0) {
-            return true;
-        }
-    }
-    return llava_fail(e, "--conv %s: not one of vicuna_v1, llava_v1", word);
-}
-
-void llava_request_spelling(llava_request *q, llava_option options[LLAVA_REQUEST_SPELLING])
+void llava_request_spelling(llava_request *q, llava_option *options, size_t *count)
 {
     static const char *const profiles[] = {"transformers", "original", NULL};
-    options[0] = (llava_option){.name = "--profile",
-                                .kind = LLAVA_OPTION_CHOICE,
-                                .target = &q->profile,
-                                .choices = profiles};
-    options[1] = (llava_option){
-        .name = "--vision-tower", .kind = LLAVA_OPTION_TEXT, .target = &q->vision_tower};
+    const llava_option table[] = {
+        {.name = "--profile",
+         .kind = LLAVA_OPTION_CHOICE,
+         .target = &q->profile,
+         .choices = profiles,
+         .about =
+             "original: as LLaVA's own project runs it (padded pictures, its conversations, its "
+             "tokenisation), also from its own checkpoints"},
+        {.name = "--vision-tower",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &q->vision_tower,
+         .word = LLAVA_WORD_FOLDER,
+         .value = "DIR",
+         .about = "the tower of a checkpoint in the original spelling"},
+    };
+    _Static_assert(sizeof table / sizeof table[0] == LLAVA_REQUEST_SPELLING, "count them");
+    memcpy(options + *count, table, sizeof table);
+    *count += LLAVA_REQUEST_SPELLING;
 }
 
-void llava_request_options(llava_request *q, llava_option *options, size_t *count)
+void llava_request_inputs(llava_request *q, llava_option *options, size_t *count)
+{
+    static const char *const positions[] = {"forward", "generate", NULL};
+    static const char *const selects[] = {"default", "full", NULL};
+    static const char *const convs[] = {"vicuna_v1", "llava_v1", NULL};
+    const llava_option table[] = {
+        {.name = "--model",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &q->model,
+         .word = LLAVA_WORD_FOLDER,
+         .value = "DIR",
+         .about = "the model: a folder as save_pretrained writes it"},
+        {.name = "--inputs",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &q->inputs,
+         .word = LLAVA_WORD_FILE,
+         .value = "IN.npz",
+         .about = "the arguments of transformers' forward: input_ids or inputs_embeds, "
+                  "attention_mask, position_ids, pixel_values, image_sizes, labels, "
+                  "logits_to_keep"},
+        {.name = "--image",
+         .kind = LLAVA_OPTION_EACH,
+         .target = q,
+         .each = add_image,
+         .word = LLAVA_WORD_FILE,
+         .value = "FILE",
+         .about = "a picture, PNG or JPEG; repeatable"},
+        {.name = "--prompt",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &q->prompt,
+         .value = "TEXT",
+         .about = "the prompt itself, <image> where a picture goes"},
+        {.name = "--chat",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &q->chat,
+         .value = "TEXT",
+         .about = "one user turn, its pictures first, in the model's own format"},
+        {.name = "--messages",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &q->messages,
+         .word = LLAVA_WORD_FILE,
+         .value = "FILE.json",
+         .about = "a conversation: [{\"role\": ..., \"content\": text or items}, ...]; an item "
+                  "{\"type\": \"image\"} takes the next --image, or its own \"path\""},
+        {.name = "--generate",
+         .kind = LLAVA_OPTION_COUNT,
+         .target = &q->generate,
+         .value = "N",
+         .about = "greedy generation of at most N tokens"},
+        {.name = "--positions",
+         .kind = LLAVA_OPTION_CHOICE,
+         .target = &q->positions,
+         .choices = positions,
+         .said = &q->positions_given,
+         .about =
+             "position ids where none are given: 0..S-1, or counted from the mask as generate() "
+             "does (generate with --generate, else forward)"},
+        {.name = "--feature-layer",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &q->feature_layer,
+         .value = "I[,I...]",
+         .about = "hidden states of the tower, in place of config.json's"},
+        {.name = "--feature-select",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &q->feature_select,
+         .choices = selects,
+         .about = "drop the tower's first row or keep it, in place of config.json's"},
+        {.name = "--conv",
+         .kind = LLAVA_OPTION_CHOICE,
+         .target = &q->conv,
+         .choices = convs,
+         .said = &q->conv_given,
+         .about = "with --profile original: its conversation for --chat and --messages "
+                  "(vicuna_v1)"},
+    };
+    _Static_assert(LLAVA_CONV_COUNT == 2, "convs has them in their order");
+    memcpy(options + *count, table, sizeof table);
+    *count += sizeof table / sizeof table[0];
+    llava_request_spelling(q, options, count);
+}
+
+void llava_request_numbers(llava_request *q, llava_option *options, size_t *count)
 {
     static const char *const dtypes[] = {"f64", "f32", "f16", "bf16", NULL};
     static const char *const numerics[] = {"true", "hf", NULL};
-    const llava_option table[LLAVA_REQUEST_OPTIONS - LLAVA_REQUEST_SPELLING] = {
-        {.name = "--model", .kind = LLAVA_OPTION_TEXT, .target = &q->model},
-        {.name = "--inputs", .kind = LLAVA_OPTION_TEXT, .target = &q->inputs},
-        {.name = "--image", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_image},
-        {.name = "--prompt", .kind = LLAVA_OPTION_TEXT, .target = &q->prompt},
-        {.name = "--chat", .kind = LLAVA_OPTION_TEXT, .target = &q->chat},
-        {.name = "--messages", .kind = LLAVA_OPTION_TEXT, .target = &q->messages},
-        {.name = "--generate", .kind = LLAVA_OPTION_COUNT, .target = &q->generate},
-        {.name = "--dtype", .kind = LLAVA_OPTION_CHOICE, .target = &q->dtype, .choices = dtypes},
+    static const char *const paths[] = {"plain", "fast", NULL};
+    const llava_option table[] = {
+        {.name = "--dtype",
+         .kind = LLAVA_OPTION_CHOICE,
+         .target = &q->dtype,
+         .choices = dtypes,
+         .said = &q->dtype_given,
+         .about = "storage type of every tensor between operations (f64)"},
         {.name = "--numerics",
          .kind = LLAVA_OPTION_CHOICE,
          .target = &q->numerics,
-         .choices = numerics},
-        {.name = "--positions", .kind = LLAVA_OPTION_EACH, .target = q, .each = set_positions},
-        {.name = "--feature-layer", .kind = LLAVA_OPTION_TEXT, .target = &q->feature_layer},
-        {.name = "--feature-select", .kind = LLAVA_OPTION_TEXT, .target = &q->feature_select},
-        {.name = "--conv", .kind = LLAVA_OPTION_EACH, .target = q, .each = set_conv},
-        {.name = "--set", .kind = LLAVA_OPTION_EACH, .target = q, .each = add_choice},
+         .choices = numerics,
+         .about = "hf: with transformers' float32 islands (true)"},
+        {.name = "--path",
+         .kind = LLAVA_OPTION_CHOICE,
+         .target = &q->path,
+         .choices = paths,
+         .about = "fast: the optimized path, in f32 (its default) or bf16; taps between blocks "
+                  "only, no --set; last digits depend on the machine"},
+        {.name = "--set",
+         .kind = LLAVA_OPTION_EACH,
+         .target = q,
+         .each = add_choice,
+         .word = LLAVA_WORD_DECISION,
+         .value = "DECISION=VALUE",
+         .about = "take a decision the wrong way (llava-ref explain lists them); repeatable"},
     };
     memcpy(options + *count, table, sizeof table);
-    llava_request_spelling(q, options + *count + sizeof table / sizeof table[0]);
-    *count += LLAVA_REQUEST_OPTIONS;
+    *count += sizeof table / sizeof table[0];
 }
 
-llava_option llava_request_path(llava_request *q)
+bool llava_request_read(llava_request *q, int argc, char **argv, llava_option *options,
+                        size_t count, llava_error *e)
 {
-    static const char *const paths[] = {"plain", "fast", NULL};
-    return (llava_option){
-        .name = "--path", .kind = LLAVA_OPTION_CHOICE, .target = &q->path, .choices = paths};
-}
-
-void llava_request_settle(llava_request *q, const llava_option *options, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (q->path == 1 && strcmp(options[i].name, "--dtype") == 0 && !options[i].given) {
-            q->dtype = LLAVA_F32;
-        }
+    llava_operands none = {0};
+    if (!llava_options_read(argc, argv, options, count, &none, e)) {
+        return false;
     }
+    /* the fast path has no float64 */
+    q->dtype = q->path == 1 && !q->dtype_given ? LLAVA_F32 : q->dtype;
+    return true;
 }
 
 void llava_request_free(llava_request *q)
@@ -129,9 +239,6 @@ static bool request_check(const llava_request *q, llava_error *e)
 {
     if (q->model == NULL) {
         return llava_fail(e, "--model DIR is missing");
-    }
-    if (q->model[0] == '\0' || (q->inputs != NULL && q->inputs[0] == '\0')) {
-        return llava_fail(e, "%s: an empty name", q->model[0] == '\0' ? "--model" : "--inputs");
     }
     if (q->profile == 0 && q->conv_given) {
         return llava_fail(e, "--conv: goes with --profile original");

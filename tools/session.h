@@ -16,8 +16,9 @@ typedef struct {
     const char *model, *inputs, *prompt, *chat, *messages;
     const char **images; /* [image_count] */
     size_t image_count;
-    size_t generate;  /* 0: not asked for */
-    size_t dtype;     /* llava_dtype */
+    size_t generate; /* 0: not asked for */
+    size_t dtype;    /* llava_dtype */
+    bool dtype_given;
     size_t numerics;  /* 0 true, 1 hf */
     size_t positions; /* 0 forward, 1 generate */
     bool positions_given;
@@ -31,20 +32,19 @@ typedef struct {
     llava_choices choices;
 } llava_request;
 
-/* The options that fill a request; *count grows by those written to `options`, which needs room for
- * LLAVA_REQUEST_OPTIONS. */
-enum { LLAVA_REQUEST_OPTIONS = 16 };
-void llava_request_options(llava_request *request, llava_option *options, size_t *count);
-/* The option --path of the commands that have both paths; llava_request_settle is for behind the
- * reading: the fast path, which has no float64, computes in float32 unless --dtype says otherwise.
- */
-llava_option llava_request_path(llava_request *request);
-void llava_request_settle(llava_request *request, const llava_option *options, size_t count);
-void llava_request_free(llava_request *request);
-
+/* The options that fill a request are written behind the first *count of `options`, which has room
+ * for LLAVA_OPTIONS_MOST, and counted: which model, and what goes in; */
+void llava_request_inputs(llava_request *request, llava_option *options, size_t *count);
+/* in which numbers it is computed, and with which decisions; */
+void llava_request_numbers(llava_request *request, llava_option *options, size_t *count);
 /* --profile and --vision-tower alone, for commands that read a model folder and run nothing. */
 enum { LLAVA_REQUEST_SPELLING = 2 };
-void llava_request_spelling(llava_request *request, llava_option options[LLAVA_REQUEST_SPELLING]);
+void llava_request_spelling(llava_request *request, llava_option *options, size_t *count);
+/* Reads them, of a command without operands, and settles what follows from them: the fast path
+ * computes in float32 unless --dtype says otherwise. */
+bool llava_request_read(llava_request *request, int argc, char **argv, llava_option *options,
+                        size_t count, llava_error *e);
+void llava_request_free(llava_request *request);
 
 /* The model folder's weights, in whichever spelling the configuration was. */
 bool llava_request_weights(const llava_request *request, const llava_config *config,

@@ -1,0 +1,31 @@
+/* The table of commands as text for people and for shells. */
+#ifndef LLAVA_HELP_H
+#define LLAVA_HELP_H
+
+#include "tools/command.h"
+
+#include <stdio.h>
+
+/* A word and what it means, for help and manual; the last one's name is NULL. */
+typedef struct {
+    const char *name, *about;
+} llava_term;
+
+extern const llava_term llava_help_statuses[], llava_help_files[], llava_help_environment[];
+
+/* What `help` says of one command, in 80 columns; NULL: of all of them in short. */
+void llava_help_print(FILE *to, const llava_command *command);
+
+/* The manual page, in mdoc (man(1), mandoc). */
+bool llava_manual_print(FILE *to, llava_error *e);
+
+/* What bash and zsh offer behind each word. */
+bool llava_completion_bash(FILE *to, llava_error *e);
+bool llava_completion_zsh(FILE *to, llava_error *e);
+
+/* The options of a command, with targets that nobody reads, which are freed with free(*targets);
+ * false: memory is out. */
+bool llava_help_options(const llava_command *command, llava_option options[LLAVA_OPTIONS_MOST],
+                        size_t *count, void **targets, llava_error *e);
+
+#endif
