@@ -140,8 +140,9 @@ static const char asking[] =
 static void bash_offers_what_the_table_says(void **state)
 {
     static const char *const rows[][2] = {
-        {"llava-ref d", "diff diagnose"},
-        {"llava-ref ", "--help --version run diff diagnose inspect explain bench version help"},
+        {"llava-ref d", "diff diagnose draw"},
+        {"llava-ref ",
+         "--help --version run diff diagnose inspect draw explain bench version help"},
         {"llava-ref run --dt", "--dtype"},
         {"llava-ref run --dtype ", "f64 f32 f16 bf16"},
         {"llava-ref run --dtype=b", "bf16"},

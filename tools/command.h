@@ -47,6 +47,7 @@ extern const llava_command llava_command_run;
 extern const llava_command llava_command_diff;
 extern const llava_command llava_command_diagnose;
 extern const llava_command llava_command_inspect;
+extern const llava_command llava_command_draw;
 extern const llava_command llava_command_explain;
 extern const llava_command llava_command_bench;
 extern const llava_command llava_command_version;

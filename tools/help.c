@@ -9,9 +9,11 @@
 #include <string.h>
 
 const llava_command *const llava_commands[] = {
-    &llava_command_run,     &llava_command_diff,    &llava_command_diagnose,
-    &llava_command_inspect, &llava_command_explain, &llava_command_bench,
-    &llava_command_version, &llava_command_help,    NULL,
+    &llava_command_run,      &llava_command_diff,
+    &llava_command_diagnose, &llava_command_inspect,
+    &llava_command_draw,     &llava_command_explain,
+    &llava_command_bench,    &llava_command_version,
+    &llava_command_help,     NULL,
 };
 
 const llava_term llava_help_statuses[] = {

@@ -138,19 +138,6 @@ static uint8_t *paint(const mosaic *m, size_t zoom, size_t height, size_t width,
     return pixels;
 }
 
-static bool write(const llava_png *png, const char *path, llava_error *e)
-{
-    llava_output *output;
-    if (!llava_output_open(&output, path, e)) {
-        return false;
-    }
-    if (!llava_output_write(output, png->bytes, png->size, e)) {
-        llava_output_abort(output);
-        return false;
-    }
-    return llava_output_commit(output, e);
-}
-
 bool llava_inspect_png(llava_dump *dump, const llava_dump_entry *entry, const char *path,
                        llava_error *e)
 {
@@ -171,7 +158,7 @@ bool llava_inspect_png(llava_dump *dump, const llava_dump_entry *entry, const ch
                                                 : llava_png_indexed(&png, pixels, width, height,
                                                                     colours[0], COLOURS, e));
     }
-    ok = ok && write(&png, path, e);
+    ok = ok && llava_png_write(&png, path, e);
     free(png.bytes);
     free(pixels);
     free(m.cell);

@@ -57,6 +57,28 @@ bool llava_png_rgb(llava_png *png, const uint8_t *pixels, size_t width, size_t h
            encode(png, &image, pixels, 3 * width, NULL, e);
 }
 
+bool llava_png_rgba(llava_png *png, const uint8_t *pixels, size_t width, size_t height,
+                    llava_error *e)
+{
+    png_image image;
+    *png = (llava_png){0};
+    return start(&image, width, height, PNG_FORMAT_RGBA, e) &&
+           encode(png, &image, pixels, 4 * width, NULL, e);
+}
+
+bool llava_png_write(const llava_png *png, const char *path, llava_error *e)
+{
+    llava_output *output;
+    if (!llava_output_open(&output, path, e)) {
+        return false;
+    }
+    if (!llava_output_write(output, png->bytes, png->size, e)) {
+        llava_output_abort(output);
+        return false;
+    }
+    return llava_output_commit(output, e);
+}
+
 bool llava_base64(llava_output *output, const uint8_t *bytes, size_t n, llava_error *e)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

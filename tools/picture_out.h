@@ -1,4 +1,4 @@
-/* Small pictures as PNG files in memory, to stand inside a page. */
+/* Small pictures as PNG files in memory, to stand inside a page or in a file. */
 #ifndef LLAVA_PICTURE_OUT_H
 #define LLAVA_PICTURE_OUT_H
 
@@ -15,6 +15,11 @@ bool llava_png_indexed(llava_png *png, const uint8_t *pixels, size_t width, size
 /* pixels: [height, width, 3]. */
 bool llava_png_rgb(llava_png *png, const uint8_t *pixels, size_t width, size_t height,
                    llava_error *e);
+/* pixels: [height, width, 4], the last one from 0, transparent, to 255. */
+bool llava_png_rgba(llava_png *png, const uint8_t *pixels, size_t width, size_t height,
+                    llava_error *e);
+/* Into a file; "-": standard output. */
+bool llava_png_write(const llava_png *png, const char *path, llava_error *e);
 
 /* n bytes as base64 with padding, in one line. */
 bool llava_base64(llava_output *output, const uint8_t *bytes, size_t n, llava_error *e);

@@ -1,0 +1,100 @@
+/* draw: what its kinds share. */
+#include "tools/draw.h"
+
+#include "ref/elementary.h"
+
+#include <fnmatch.h>
+#include <math.h>
+#include <stdlib.h>
+
+const llava_dump_entry *llava_drawing_entry(const llava_dump *dump, const char *name,
+                                            llava_error *e)
+{
+    const llava_dump_entry *entry = llava_dump_find(dump, name);
+    if (entry == NULL) {
+        llava_fail(e, "%s: there is no tensor '%.200s'", llava_dump_path(dump), name);
+    }
+    return entry;
+}
+
+const char *llava_drawing_letters(const char *name)
+{
+    const llava_tap_kind *kinds;
+    llava_tap_place place;
+    llava_tap_kinds(&kinds);
+    return llava_tap_find(name, &place) ? kinds[place.kind].shape : "";
+}
+
+bool llava_drawing_wants(llava_drawing *d, const char *name, const char *otherwise)
+{
+    return d->taps.count > 0 ? llava_globs_match(&d->taps, name) : fnmatch(otherwise, name, 0) == 0;
+}
+
+bool llava_drawing_load(llava_dump *expected, llava_port *actual, const char *name,
+                        llava_drawing_pair *pair, llava_error *e)
+{
+    *pair = (llava_drawing_pair){.entry = llava_drawing_entry(expected, name, e)};
+    const llava_port_tensor *tensor = llava_port_find(actual, name);
+    if (pair->entry == NULL) {
+        return false;
+    }
+    if (tensor == NULL) {
+        return llava_fail(e, "%s: there is no tensor '%s'", llava_port_path(actual), name);
+    }
+    bool same = tensor->rank == pair->entry->array.rank;
+    for (int i = 0; same && i < tensor->rank; i++) {
+        same = tensor->shape[i] == pair->entry->array.shape[i];
+    }
+    if (!same || pair->entry->array.count == 0) {
+        return llava_fail(e, "%s: %s has another shape than in %s, or no elements",
+                          llava_port_path(actual), name, llava_dump_path(expected));
+    }
+    if (llava_dump_load(expected, pair->entry, &pair->expected, e) &&
+        llava_port_load(actual, tensor, &pair->actual, e)) {
+        return true;
+    }
+    llava_drawing_unload(pair);
+    return false;
+}
+
+void llava_drawing_unload(llava_drawing_pair *pair)
+{
+    free(pair->expected);
+    free(pair->actual);
+    *pair = (llava_drawing_pair){0};
+}
+
+double llava_drawing_error(const double *expected, const double *actual, size_t n)
+{
+    double off = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = actual[i] == expected[i] ? 0 : actual[i] - expected[i];
+        off += d * d;
+        size += expected[i] * expected[i];
+    }
+    return off == 0 ? 0 : sqrt(off / size);
+}
+
+bool llava_drawing_mask(llava_counting *counting, llava_dump *expected, llava_error *e)
+{
+    const llava_dump_entry *mask = llava_dump_find(expected, "attention_mask");
+    *counting = (llava_counting){0};
+    if (mask == NULL || mask->array.rank != 2) {
+        return true;
+    }
+    counting->batch = mask->array.shape[0];
+    counting->length = mask->array.shape[1];
+    return llava_dump_load_integers(expected, mask, &counting->mask, e);
+}
+
+double llava_power_of_ten(double value)
+{
+    const double log_of_ten = 2.302585092994046;
+    double power = value > 0 ? llava_log(value) / log_of_ten : LLAVA_LOWEST_POWER;
+    return power < LLAVA_LOWEST_POWER ? LLAVA_LOWEST_POWER : power;
+}
+
+void llava_decade_text(char text[16], int decade)
+{
+    snprintf(text, 16, decade == 0 ? "1" : "1e%d", decade);
+}
