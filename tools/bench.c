@@ -5,6 +5,7 @@
 #include "tools/json_out.h"
 #include "tools/options.h"
 #include "tools/peak.h"
+#include "tools/progress.h"
 #include "tools/session.h"
 #include "tools/stage_clock.h"
 #include "tools/stage_work.h"
@@ -206,7 +207,8 @@ static bool run_model(const llava_session *s, llava_run *r)
     return ok;
 }
 
-static bool timed_pass(llava_session *s, llava_stage_clock *clock, dumping *d, llava_error *e)
+static bool timed_pass(llava_session *s, llava_stage_clock *clock, dumping *d,
+                       llava_progress *progress, llava_error *e)
 {
     llava_instant from = llava_instant_now();
     if (!llava_dump_writer_open(&d->writer, "/dev/null", false, NULL, e)) {
@@ -215,9 +217,10 @@ static bool timed_pass(llava_session *s, llava_stage_clock *clock, dumping *d, l
     llava_instant opened = llava_instant_now();
     llava_sink inner = {dump_wants, dump_take, d};
     llava_sink sink = llava_stage_clock_sink(clock, llava_instant_now, &inner);
+    llava_sink shown = llava_progress_sink(progress, &sink);
     llava_run r = {.weights = s->weights,
                    .plan = &s->plan,
-                   .sink = &sink,
+                   .sink = &shown,
                    .prefix = "",
                    .fast = s->fast,
                    .error = e};
@@ -287,7 +290,16 @@ static bool one_run(bench *b, size_t run, llava_error *e)
     if (run == 0) {
         llava_warn_unknown_keys(&s.config, b->options.request.model);
     }
-    ok = ok && (run > 0 || identify(b, &s, e)) && timed_pass(&s, &clock, &d, e);
+    ok = ok && (run > 0 || identify(b, &s, e));
+    if (ok) {
+        const llava_request *q = s.request;
+        size_t steps = q->generate > 0 ? q->generate - 1 : 0;
+        double runs = (double)b->options.runs;
+        llava_progress progress = {.from = (double)run / runs,
+                                   .share = 1 / runs,
+                                   .work = llava_work_of(&s.plan, &s.inputs, NULL, 0, steps)};
+        ok = timed_pass(&s, &clock, &d, &progress, e);
+    }
     if (ok) {
         clock.ran[LLAVA_BENCH_LOAD] = true;
         clock.spent[LLAVA_BENCH_LOAD] =
@@ -424,11 +436,13 @@ static bool measure(bench *b, llava_error *e)
     if (!open_earlier(b, e)) {
         return false;
     }
+    llava_progress_begin();
     for (size_t run = 0; run < b->options.runs; run++) {
         if (!one_run(b, run, e)) {
             return false;
         }
     }
+    llava_progress_end();
     const llava_request *q = &b->options.request;
     llava_peak_kind kind = q->path == 0             ? LLAVA_PEAK_F64
                            : q->dtype == LLAVA_BF16 ? LLAVA_PEAK_BF16

@@ -1,4 +1,4 @@
-"""What a person at a terminal meets: the manual page, completion in real shells.
+"""What a person at a terminal meets: the manual page, completion in real shells, progress.
 
     python tools/check_manners.py [--binary build/llava-ref]
 
@@ -6,20 +6,27 @@
 * bash and zsh, interactive on a pseudo-terminal, complete command lines with the scripts that the program
   makes, as after `make install`.
 
+* Long work shows its progress on a terminal's standard error, within its width, wiped at the end, before an error
+  and after Ctrl-C; none where standard error is no terminal or a dumb one; no colours.
+
 Exits with 1 where anything is otherwise. Programs that are not installed (mandoc, zsh) are an error, too:
 Debian's packages of those names have them.
 """
 
 import argparse
+import fcntl
 import os
 import pathlib
 import pty
 import re
 import select
 import shutil
+import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
@@ -46,8 +53,9 @@ class Terminal:
     def __init__(self, words, folder, environment, columns=100):
         self.child, self.file = pty.fork()
         if self.child == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             os.chdir(folder)
-            os.execvpe(words[0], words, environment | {"TERM": "xterm", "COLUMNS": str(columns)})
+            os.execvpe(words[0], words, {"TERM": "xterm"} | environment)
 
     def type(self, text):
         os.write(self.file, text.encode())
@@ -116,6 +124,73 @@ def check_shell(shell, folder):
     return wrong
 
 
+# ---- progress ------------------------------------------------------------------------------------
+
+WIPE = "\r\x1b[K"
+
+
+def on_terminal(command, folder, columns=100, **environment):
+    """What a terminal gets from a shell command, to its end."""
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(folder)} | environment
+    terminal = Terminal(["sh", "-c", command], folder, environment, columns)
+    text = terminal.read()
+    terminal.end()
+    return text.replace("\r\n", "\n")
+
+
+def progress_lines(text):
+    return [line for line in re.findall(r"\r\x1b\[K([^\r\n]*)(?=\r)", text) if line]
+
+
+def check_progress(folder):
+    """Messages of what is otherwise than it should be."""
+    picture = "--image golden/demo/pictures/2-red-triangle.png --chat 'What is in the picture?'"
+    long = f"llava-ref bench --model golden/demo/model {picture} --runs 30"
+    run = f"llava-ref run --model golden/demo/model {picture}"
+    for columns in (100, 24):
+        text = on_terminal(long, folder, columns)
+        lines = progress_lines(text)
+        if len(lines) < 5 or not any(re.match(r"\d+ %, \d+ s left: \w", line) for line in lines):
+            yield f"no progress with time left in {columns} columns: {lines}"
+        if any(len(line) >= columns for line in lines):
+            yield f"a line is wider than {columns} columns: {max(lines, key=len)!r}"
+        if not text.rsplit(WIPE, 1)[-1].startswith("machine: "):
+            yield f"the line is not wiped before the table: {text.rsplit(WIPE, 1)[-1][:60]!r}"
+        if "\x1b[" in text.replace("\x1b[K", ""):
+            yield "escape sequences other than the wiping of a line"
+    if "\x1b" in on_terminal(f"{run} 2>messages", folder) or (folder / "messages").stat().st_size:
+        yield "progress where standard error is no terminal"
+    if "\x1b" in on_terminal(run, folder, TERM="dumb"):
+        yield "progress on a dumb terminal"
+    if not progress_lines(on_terminal(f"{run} | tail -n 1", folder)):
+        yield "no progress where standard output alone is no terminal"
+    text = on_terminal(f"mkfifo pipe; head -c 3000000 pipe >part & {run} --dump pipe", folder)
+    if not re.search(r"%[^\r\n]*\r\x1b\[Kllava-ref: pipe: [^\r]*\n$", text):
+        yield f"the line is not wiped before an error: {text!r}"
+    yield from check_interrupt(long, folder)
+    dump = f"{run} --dump port.npz --set vision.act=gelu >answer && llava-ref"
+    for command in (f"{dump} diagnose --model golden/demo/model {picture} --dump port.npz", f"{dump} diff port.npz port.npz",
+                    f"{dump} inspect port.npz"):  # fmt: skip
+        text = on_terminal(command, folder)
+        shown_last = text.rsplit(WIPE, 1)[-1]
+        if not progress_lines(text.split("answer")[-1]) or re.match(r"\d+ %", shown_last):
+            yield f"{command}: no progress, or not wiped: {shown_last[:60]!r}"
+
+
+def check_interrupt(command, folder):
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(folder)}
+    terminal = Terminal(["sh", "-c", f"exec {command}"], folder, environment)
+    text = terminal.read(r"\d+ %")
+    os.kill(terminal.child, signal.SIGINT)
+    text += terminal.read()
+    terminal.end()
+    if text.rsplit(WIPE, 1)[-1].strip("^C\r\n"):
+        yield f"Ctrl-C leaves {text.rsplit(WIPE, 1)[-1]!r}"
+
+
+# ---- all of it -----------------------------------------------------------------------------------
+
+
 def check_manual(binary, folder):
     page = folder / "llava-ref.1"
     page.write_bytes(subprocess.run([binary, "help", "--man"], check=True, capture_output=True).stdout)
@@ -138,10 +213,14 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "golden").mkdir()
+        (folder / "golden/demo").symlink_to(TREE / "golden/demo")
         (folder / "llava-ref").symlink_to(binary)
         scripts(binary, folder)
         wrong = check_manual(binary, folder) + check_shell("bash", folder) + check_shell("zsh", folder)
-    print(f"manual page, {len(TYPED)} lines in each of bash and zsh: {wrong} wrong")
+        for message in check_progress(folder):
+            print(message)
+            wrong += 1
+    print(f"manual page, {len(TYPED)} lines in each of bash and zsh, progress on a terminal: {wrong} wrong")
     return int(wrong > 0)
 
 

@@ -13,6 +13,7 @@
 
 #include "tools/command.h"
 #include "tools/json_out.h"
+#include "tools/progress.h"
 #include "tools/words.h"
 
 #include <math.h>
@@ -143,7 +144,8 @@ static void conclude(llava_diagnoser *d)
 static void aim_trials(llava_diagnoser *d, size_t steps)
 {
     d->trial = (llava_trial){
-        .spec = {.session = &d->session,
+        .spec = {.doing = "replaying",
+                 .session = &d->session,
                  .inputs = &d->inputs,
                  .port = d->port,
                  .forced = true,
@@ -251,6 +253,7 @@ static int diagnose(int argc, char **argv, llava_error *e)
     diagnose_options o = {0};
     llava_diagnoser d = {0};
     bool ok = read_options(&o, argc, argv, e) && open_all(&d, &o, e) && examine(&d, e);
+    llava_progress_end();
     if (ok) {
         d.result.port = o.dump;
         conclude(&d);

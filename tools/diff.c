@@ -11,6 +11,7 @@
 #include "tools/json_out.h"
 #include "tools/output.h"
 #include "tools/port.h"
+#include "tools/progress.h"
 #include "tools/report.h"
 #include "tools/sinks.h"
 #include "tools/words.h"
@@ -31,10 +32,11 @@ typedef struct {
     llava_counting counting;
     llava_plan plan; /* of --model */
     llava_globs taps, require;
-    llava_tower_seen tower; /* in EXPECTED's names */
-    llava_dtype types[2];   /* of ACTUAL: tower and projector, language model */
-    size_t peer_flip;       /* the first step whose token PEER chose otherwise; SIZE_MAX: none */
-    llava_honest *honest;   /* --model: an honest port, replayed from EXPECTED; NULL: none */
+    llava_tower_seen tower;    /* in EXPECTED's names */
+    llava_dtype types[2];      /* of ACTUAL: tower and projector, language model */
+    size_t peer_flip;          /* the first step whose token PEER chose otherwise; SIZE_MAX: none */
+    llava_honest *honest;      /* --model: an honest port, replayed from EXPECTED; NULL: none */
+    double elements, compared; /* of EXPECTED, for the progress */
     llava_diff result;
 } differ;
 
@@ -273,6 +275,7 @@ static bool compare_tensors(differ *d, const llava_dump_entry *entry, llava_port
         llava_comparer_only(comparer, tensor);
         ok = llava_comparer_quantiles(comparer, e);
         for (size_t at = 0; ok && at < entry->array.count; at += PIECE) {
+            llava_progress_show((d->compared + (double)at) / d->elements, NULL, entry->name);
             size_t n = entry->array.count - at < PIECE ? entry->array.count - at : PIECE;
             ok = llava_dump_read(d->expected, entry, at, n, x, e) &&
                  llava_port_read(port, tensor, at, n, y, e);
@@ -574,8 +577,13 @@ static bool diff_listed(differ *d, const placed *list, size_t count, bool *requi
                         llava_error *e)
 {
     llava_diff *r = &d->result;
+    llava_progress_begin();
+    for (size_t i = 0; i < count; i++) {
+        d->elements += (double)list[i].entry->array.count;
+    }
     for (size_t i = 0; i < count; i++) {
         const llava_dump_entry *entry = list[i].entry;
+        d->compared += i == 0 ? 0 : (double)list[i - 1].entry->array.count;
         if (d->o.taps != NULL && !llava_globs_match(&d->taps, entry->name)) {
             continue;
         }
@@ -732,6 +740,7 @@ static bool report(differ *d, llava_error *e)
     bool taken = (o->json != NULL && strcmp(o->json, "-") == 0) ||
                  (o->html != NULL && strcmp(o->html, "-") == 0) ||
                  (o->junit != NULL && strcmp(o->junit, "-") == 0);
+    llava_progress_end();
     llava_diff_print(&d->result, taken ? stderr : stdout);
     return (o->json == NULL || write_json(&d->result, o->json, e)) &&
            (o->html == NULL || write_html(d, e)) &&

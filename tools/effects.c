@@ -2,6 +2,7 @@
 
 #include "tools/picture_sizes.h"
 #include "tools/replay.h"
+#include "tools/progress.h"
 #include "tools/trial.h"
 
 #include <math.h>
@@ -119,7 +120,8 @@ static bool load_inputs(llava_honest *h, llava_error *e)
 
 static llava_replay_spec spec_of(llava_honest *h, const llava_plan *plan, bool forced)
 {
-    return (llava_replay_spec){.session = &h->session,
+    return (llava_replay_spec){.doing = "replaying",
+                               .session = &h->session,
                                .inputs = &h->session.inputs,
                                .plan = plan,
                                .port = h->port,
@@ -289,7 +291,11 @@ static bool measure_value(llava_honest *h, const llava_span *span, llava_decisio
                           unsigned char value, llava_effect *effect, llava_error *e)
 {
     llava_choices right = {0};
-    llava_trial trial = {.spec = spec_of(h, NULL, true), .counting = &h->counting, .base = &right};
+    llava_trial trial = {.spec = spec_of(h, NULL, true),
+                         .counting = &h->counting,
+                         .base = &right,
+                         .done = (double)(id - LLAVA_VISION_PATCH_ORDER) /
+                                 (LLAVA_DECISION_COUNT - LLAVA_VISION_PATCH_ORDER)};
     llava_cause cause = {.id = {id}, .value = {value}, .count = 1};
     bool ok = llava_trial_cause(&trial, span, &cause, e);
     *effect = (llava_effect){
@@ -335,6 +341,7 @@ bool llava_effects_measure(llava_honest *h, llava_effect **effects, size_t *coun
 {
     *effects = NULL;
     *count = 0;
+    llava_progress_begin();
     for (size_t i = LLAVA_VISION_PATCH_ORDER; i < LLAVA_DECISION_COUNT; i++) {
         if (!measure_decision(h, (llava_decision_id)i, effects, count, e)) {
             free(*effects);

@@ -3,6 +3,7 @@
 
 #include "ref/json.h"
 #include "tools/inspect_png.h"
+#include "tools/progress.h"
 #include "tools/words.h"
 
 #include <inttypes.h>
@@ -36,11 +37,13 @@ typedef struct {
     int64_t *integers;
 } pieces;
 
-static bool measure(llava_dump *dump, const llava_dump_entry *entry, pieces *p, llava_statistics *s,
-                    llava_error *e)
+/* before, all: elements of the tensors before this one, and of all that are measured. */
+static bool measure(llava_dump *dump, const llava_dump_entry *entry, double before, double all,
+                    pieces *p, llava_statistics *s, llava_error *e)
 {
     *s = (llava_statistics){0};
     for (size_t done = 0; done < entry->array.count;) {
+        llava_progress_show((before + (double)done) / all, NULL, entry->name);
         size_t left = entry->array.count - done;
         size_t n = left < LLAVA_INSPECT_PIECE ? left : LLAVA_INSPECT_PIECE;
         if (!llava_inspect_read(dump, entry, done, n, p->values, p->integers, e)) {
@@ -139,12 +142,19 @@ static bool show_all(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
     fprintf(of->table, "%-*s type %-*s %8s %8s %8s %8s %8s\n", NAME_WIDTH, "tensor", SHAPE_WIDTH,
             "shape", "min", "max", "mean", "std", "rms");
     tensors = llava_inspect_put_array(of, of->json, "tensors");
+    double before = 0, all = 0;
+    for (size_t i = 0; i < llava_dump_count(dump); i++) {
+        all += (double)llava_dump_at(dump, i)->array.count;
+    }
+    llava_progress_begin();
     for (size_t i = 0; i < llava_dump_count(dump); i++) {
         const llava_dump_entry *entry = llava_dump_at(dump, i);
         llava_statistics s;
-        if (!measure(dump, entry, p, &s, e)) {
+        if (!measure(dump, entry, before, all, p, &s, e)) {
             return false;
         }
+        before += (double)entry->array.count;
+        llava_progress_end();
         show_row(of, entry, &s);
         cJSON *object = llava_inspect_put_item(of, tensors);
         if (object != NULL) {
@@ -193,9 +203,11 @@ static bool show_one(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
     size_t count = entry->array.count;
     size_t head = count < LLAVA_INSPECT_ENDS ? count : LLAVA_INSPECT_ENDS;
     size_t tail = count - head < LLAVA_INSPECT_ENDS ? count - head : LLAVA_INSPECT_ENDS;
-    if (!measure(dump, entry, p, &s, e)) {
+    llava_progress_begin();
+    if (!measure(dump, entry, 0, (double)count, p, &s, e)) {
         return false;
     }
+    llava_progress_end();
     llava_array_dtype(&entry->array, dtype);
     llava_inspect_text(of->table, entry->name, LLAVA_INSPECT_COLUMNS);
     fprintf(of->table, "\n  type    %s\n  shape   %s\n", dtype,

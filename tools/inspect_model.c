@@ -5,6 +5,7 @@
 #include "ref/file.h"
 #include "ref/model.h"
 #include "tools/needed.h"
+#include "tools/progress.h"
 #include "tools/words.h"
 
 #include <inttypes.h>
@@ -517,13 +518,16 @@ static bool measure(const llava_weight *w, llava_statistics *s, llava_error *e)
     double *values = llava_alloc(e, LLAVA_INSPECT_PIECE, sizeof(double));
     size_t size = llava_dtype_size(w->dtype);
     *s = (llava_statistics){0};
+    llava_progress_begin();
     for (size_t done = 0; values != NULL && done < w->count;) {
+        llava_progress_show((double)done / (double)w->count, NULL, w->name);
         size_t left = w->count - done;
         size_t n = left < LLAVA_INSPECT_PIECE ? left : LLAVA_INSPECT_PIECE;
         llava_decode(w->dtype, w->bytes + done * size, n, LLAVA_F64, values);
         llava_statistics_add(s, values, n);
         done += n;
     }
+    llava_progress_end();
     free(values);
     return values != NULL;
 }

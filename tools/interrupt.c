@@ -2,6 +2,7 @@
 #include "tools/interrupt.h"
 
 #include "tools/command.h"
+#include "tools/progress.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -100,6 +101,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
     (void)context;
     bool ours = getpid() == owner;
     if (ours) {
+        llava_progress_end();
         remove_all();
     }
     if (number != SIGBUS) {

@@ -1,5 +1,7 @@
 #include "replay.h"
 
+#include "tools/progress.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -134,9 +136,17 @@ bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
     if (goal == NULL) {
         goal = &whole;
     }
+    llava_progress progress = {
+        .what = spec->doing,
+        .work = llava_work_of(spec->plan, spec->inputs, goal, 0, sizes.steps),
+    };
+    if (spec->doing != NULL) {
+        llava_progress_begin();
+    }
+    llava_sink shown = spec->doing == NULL ? sink : llava_progress_sink(&progress, &sink);
     llava_run run = {.weights = spec->session->weights,
                      .plan = spec->plan,
-                     .sink = &sink,
+                     .sink = &shown,
                      .prefix = "",
                      .error = e};
     if (spec->generates) {
@@ -233,6 +243,7 @@ static void live(const llava_replay_spec *spec, const llava_goal *goal, int to)
 {
     llava_error e = {""};
     frame end = {0};
+    llava_progress_mute();
     end.failed = !llava_replay_run(spec, goal, send_tap, &to, &e);
     bool ok = write_all(to, &end, sizeof end) && write_all(to, e.text, sizeof e.text);
     _exit(ok ? 0 : 1);

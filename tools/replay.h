@@ -11,11 +11,12 @@ typedef struct {
     llava_session *session; /* config, inputs and weights */
     const llava_inputs *inputs;
     const llava_plan *plan;
-    llava_port *port; /* its taps are the ones handed out */
-    bool forced;      /* false: the port's tensors replace nothing (the plain reference) */
-    bool generates;   /* the port's dump is of a generation */
-    size_t tokens;    /* of it */
-    bool logits;      /* every step's logits are handed out, those too that the port has not */
+    llava_port *port;  /* its taps are the ones handed out */
+    bool forced;       /* false: the port's tensors replace nothing (the plain reference) */
+    bool generates;    /* the port's dump is of a generation */
+    size_t tokens;     /* of it */
+    const char *doing; /* what a terminal is told of it; NULL: nothing */
+    bool logits;       /* every step's logits are handed out, those too that the port has not */
 } llava_replay_spec;
 
 /* The sizes of the run that it follows. */

@@ -429,7 +429,7 @@ static bool forward(running *r, llava_run *run, const llava_goal *goal, bool ans
     bool ok = llava_forward(run, goal, &s->inputs, positions, NULL, &out);
     free(positions);
     if (ok) {
-        llava_progress_end(&r->progress);
+        llava_progress_end();
         warn_of_nan(s, &out);
         ok = commit_sinks(r, run->error);
         if (ok && answers && out.logits != NULL) {
@@ -448,7 +448,7 @@ static bool generate(running *r, llava_run *run, const llava_goal *goal, const l
                         s->request->generate, &answer)) {
         return false;
     }
-    llava_progress_end(&r->progress);
+    llava_progress_end();
     bool ok = commit_sinks(r, run->error) && print_answer(r, &answer, run->error);
     llava_answer_free(&answer);
     return ok;
@@ -480,6 +480,8 @@ static bool run_model(running *r, llava_error *e)
     if (!llava_session_put_pictures(s, r->listens ? &r->sink : NULL, e)) {
         return false;
     }
+    llava_progress_begin();
+    r->progress.work = llava_work_of(&s->plan, &s->inputs, &goal, r->options.chunk, sizes.steps);
     llava_sink shown = llava_progress_sink(&r->progress, r->listens ? &r->sink : NULL);
     llava_run run = {.weights = s->weights,
                      .plan = &s->plan,
@@ -489,7 +491,7 @@ static bool run_model(running *r, llava_error *e)
                      .error = e,
                      .chunk = r->options.chunk};
     bool ok = generates ? generate(r, &run, &goal, &step) : forward(r, &run, &goal, answers);
-    llava_progress_end(&r->progress);
+    llava_progress_end();
     return ok;
 }
 

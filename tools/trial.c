@@ -1,5 +1,6 @@
 #include "trial.h"
 
+#include "tools/progress.h"
 #include "tools/span_goal.h"
 
 #include <math.h>
@@ -156,7 +157,10 @@ bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *
     llava_goal goal;
     llava_error refused;
     bool done;
+    char tried[256];
     cause->error = cause->error_max = (double)INFINITY;
+    llava_cause_text(cause, tried, sizeof tried);
+    llava_progress_show(trial->done > 0 ? trial->done : -1, "trying", tried);
     if (!llava_plan_make(&plan, &trial->spec.session->config, &choices, LLAVA_F64, false,
                          &refused)) {
         return true; /* this decision has nothing to act on in this model */
@@ -171,6 +175,7 @@ bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *
         llava_replay_spec spec = trial->spec;
         spec.plan = &plan;
         spec.inputs = &altered.inputs;
+        spec.doing = NULL;
         llava_error stopped = {""};
         llava_span_goal(&spec, span, &goal);
         llava_replay_run(&spec, &goal, look, &a, &stopped);
@@ -311,11 +316,13 @@ static bool shapes(const llava_cause *cause)
 static bool try_singles(llava_trial *trial, const llava_judged *judged, const llava_span *span,
                         causes *found, llava_error *e)
 {
+    llava_progress_begin();
     for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
         llava_decision_id id = (llava_decision_id)i;
         if (!llava_span_acts(span, id) || trial->base->value[id] != 0) {
             continue;
         }
+        trial->done = (double)i / LLAVA_DECISION_COUNT;
         for (unsigned char v = 1; llava_decision_at(id)->values[v] != NULL; v++) {
             llava_cause cause = {.id = {id}, .value = {v}, .count = 1};
             if (!llava_trial_cause(trial, span, &cause, e)) {
@@ -329,6 +336,7 @@ static bool try_singles(llava_trial *trial, const llava_judged *judged, const ll
             }
         }
     }
+    trial->done = 0;
     if (found->count > 1) {
         qsort(found->list, found->count, sizeof *found->list, by_error);
     }

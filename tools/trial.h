@@ -11,6 +11,7 @@ typedef struct {
     const llava_counting *counting;
     const llava_choices *base; /* roundings that the port has everywhere */
     llava_dtype type;          /* the port's */
+    double done;               /* of a row of trials, for a terminal; 0: not known */
 } llava_trial;
 
 /* Is an error no more than honest rounding? At most 4 times the noise in L2, 8 times in max. */

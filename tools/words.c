@@ -1,5 +1,7 @@
 #include "words.h"
 
+#include "tools/progress.h"
+
 size_t llava_character(const char *bytes, uint32_t *code)
 {
     const unsigned char *text = (const unsigned char *)bytes;
@@ -46,6 +48,7 @@ void llava_print_escaped(FILE *to, const char *text)
 
 static void line(const char *before, const char *text)
 {
+    llava_progress_end();
     fputs(before, stderr);
     llava_print_escaped(stderr, text);
     fputc('\n', stderr);
