@@ -4,10 +4,12 @@
 #include "tools/interrupt.h"
 #include "tools/words.h"
 
+#include <fcntl.h>
 #include <float.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 _Static_assert(FLT_EVAL_METHOD == 0, "float64 operations must be rounded to float64");
 
@@ -38,12 +40,26 @@ static int start(int argc, char **argv, llava_error *e)
     return c->run(argc - 2, argv + 2, e);
 }
 
+/* Where the caller has closed standard input, output or error, the next file opened would take its
+ * number, and what is printed would go into a dump. What stands there instead fails like a closed
+ * one: opened the wrong way round. */
+static void hold_standard_files(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) == -1) {
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     llava_error e = {""};
     int status = LLAVA_CANNOT;
+    hold_standard_files();
     llava_interrupt_install();
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, reported like any other */
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, reported like any other; */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file beyond the size that the shell allows */
     const char *fault = llava_arithmetic_fault();
     if (fault != NULL) {
         llava_fail(&e, "%s: no result could be trusted", fault);

@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include "tools/nearest.h"
+#include "tools/output.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -164,6 +165,17 @@ static bool outputs_differ(const llava_option *options, size_t count, llava_erro
     return true;
 }
 
+/* Asked before hours go into what could not be written then. */
+static bool outputs_possible(const llava_option *options, size_t count, llava_error *e)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        const char *path = output_of(&options[i]);
+        ok = path == NULL || llava_output_possible(path, e);
+    }
+    return ok;
+}
+
 bool llava_options_read(int argc, char **argv, llava_option *options, size_t count,
                         llava_operands *operands, llava_error *e)
 {
@@ -182,5 +194,5 @@ bool llava_options_read(int argc, char **argv, llava_option *options, size_t cou
             operands->words[operands->count++] = word;
         }
     }
-    return outputs_differ(options, count, e);
+    return outputs_differ(options, count, e) && outputs_possible(options, count, e);
 }

@@ -52,8 +52,8 @@ typedef struct {
 
 /* Reads argv[0 .. argc). "--name VALUE" and "--name=VALUE"; "--" ends the options; "-" is an
  * operand. An unknown option (with the nearest known one), a missing value, an empty name of a
- * file, an option given twice that may not be, one file for two outputs, too many operands:
- * refused. */
+ * file, an option given twice that may not be, one file for two outputs, an output that cannot be
+ * created, too many operands: refused. */
 bool llava_options_read(int argc, char **argv, llava_option *options, size_t count,
                         llava_operands *operands, llava_error *e);
 

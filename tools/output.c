@@ -187,6 +187,22 @@ bool llava_output_open(llava_output **output, const char *path, llava_error *e)
     return llava_output_open_as(output, path, name, e);
 }
 
+bool llava_output_possible(const char *path, llava_error *e)
+{
+    struct stat status;
+    const size_t n = strlen(path);
+    llava_output *output;
+    if (strcmp(path, "-") == 0 || (n > 0 && path[n - 1] == '/') ||
+        (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))) {
+        return true;
+    }
+    if (!llava_output_open(&output, path, e)) {
+        return false;
+    }
+    llava_output_abort(output);
+    return true;
+}
+
 static bool write_all(llava_output *output, const uint8_t *bytes, size_t n, llava_error *e)
 {
     while (n > 0) {

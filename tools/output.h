@@ -18,7 +18,10 @@
 typedef struct llava_output llava_output;
 
 bool llava_output_open(llava_output **output, const char *path, llava_error *e);
-/* The same for a file within a folder in the making: messages call it `name`. */
+/* Could it be opened now? Leaves nothing behind. Devices, pipes and folders ("out/") are not tried:
+ * the first two would notice, and a folder is made before anything is computed for it. */
+bool llava_output_possible(const char *path, llava_error *e);
+/* llava_output_open for a file within a folder in the making: messages call it `name`. */
 bool llava_output_open_as(llava_output **output, const char *path, const char *name,
                           llava_error *e);
 bool llava_output_write(llava_output *output, const void *bytes, size_t n, llava_error *e);

@@ -1,0 +1,226 @@
+/* Faults on output: whatever becomes of the file, disk, pipe or process, there is one line and
+ * status 2, an old file stays whole, and nothing half-written stands under a final name. */
+#include "tests/program.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define RUN      "\"$LLAVA\" run --model model --inputs inputs.npz "
+#define DIFF     "\"$LLAVA\" diff true.npz f32.npz "
+#define DIAGNOSE "\"$LLAVA\" diagnose --model model --inputs inputs.npz --dump f32.npz "
+
+/* Every option that writes a file, behind a command that is quick. */
+static const char *const writers[] = {
+    RUN "--taps logits --dump",
+    RUN "--taps logits --compress --dump",
+    RUN "--taps logits --hash",
+    DIFF "--json",
+    DIFF "--html",
+    DIFF "--junit",
+    DIAGNOSE "--json",
+    DIAGNOSE "--html",
+    "\"$LLAVA\" inspect model --json",
+    "\"$LLAVA\" inspect f32.npz --json",
+    "\"$LLAVA\" inspect f32.npz logits --png",
+    "\"$LLAVA\" draw drift true.npz f32.npz --png",
+    "\"$LLAVA\" explain logits --json",
+    "\"$LLAVA\" bench --model model --inputs inputs.npz --runs 1 --json",
+};
+enum { WRITERS = sizeof writers / sizeof writers[0] };
+
+/* A way to go wrong: a shell command around "WRITER FILE", and the last line's end. */
+typedef struct {
+    const char *what, *before, *file, *behind, *says;
+} fault;
+
+static const fault faults[] = {
+    {"a full disk", "", "/dev/full", ">/dev/null",
+     "/dev/full: cannot be written (No space left on device)"},
+    {"standard output on a full disk", "", "-", ">/dev/full",
+     "standard output: cannot be written (No space left on device)"},
+    {"a closed pipe", "{ until [ -e gone ]; do :; done; ", "-",
+     "; echo $? >status; } | { exec <&-; : >gone; }; rm gone; exit $(cat status)",
+     "standard output: cannot be written (Broken pipe)"},
+    {"a closed standard output", "", "-", ">&-",
+     "standard output: cannot be written (Bad file descriptor)"},
+    {"a folder that isn't there", "", "no/out", ">/dev/null",
+     "no/out: cannot be created (No such file or directory)"},
+    {"a folder that takes no files", "", "/proc/out", ">/dev/null",
+     "/proc/out: cannot be created (No such file or directory)"},
+    {"a file where a folder is meant", "", "inputs.npz/out", ">/dev/null",
+     "inputs.npz/out: Not a directory"},
+    {"a folder where a file is meant", "", "model", ">/dev/null", "model: is a folder"},
+    /* the shell's own files are no longer written then: status and message go through pipes */
+    {"a file beyond the size that the shell allows", "exit $({ { (ulimit -f 0; ", "old",
+     ">/dev/null; echo $? >&3) 2>&1 | cat >&2; } 3>&1; })",
+     "old: cannot be written (File too large)"},
+};
+enum { FAULTS = sizeof faults / sizeof faults[0] };
+
+static support_folder folder;
+
+static int set_up(void **state)
+{
+    (void)state;
+    folder = support_folder_new();
+    program_result made = program_run(
+        &folder, "cp -rL --no-preserve=mode \"$GOLDEN\"/plain/model \"$GOLDEN\"/plain/*.npz . && "
+                 "printf old > old");
+    int status = made.status;
+    program_free(&made);
+    return status;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    support_folder_remove(&folder);
+    return 0;
+}
+
+/* Fails unless the shell command ends with this status; returns what it prints: free() it. */
+static char *says(int status, const char *command)
+{
+    program_result r = program_run(&folder, command);
+    if (r.status != status) {
+        fail_msg("%s\nexit status %d, stderr: %s", command, r.status, r.err);
+    }
+    free(r.err);
+    return r.out;
+}
+
+/* What is wrong with the outcome, or NULL. Tables of diff and inspect go to stderr where standard
+ * output is taken, so only the last line counts, which must be the only complaint. */
+static const char *judge(const program_result *r, const char *end)
+{
+    const size_t n = strlen(r->err), length = strlen(end);
+    size_t complaints = 0;
+    for (const char *at = r->err; (at = strstr(at, "llava-ref: ")) != NULL; at++) {
+        complaints += (at == r->err || at[-1] == '\n') && strncmp(at + 11, "warning: ", 9) != 0;
+    }
+    char *old = says(0, "cat old");
+    const bool whole = strcmp(old, "old") == 0;
+    free(old);
+    return r->status != 2    ? "the exit status is not 2"
+           : complaints != 1 ? "there is not one complaint"
+           : n < length + 1 || r->err[n - 1] != '\n' ||
+                   strncmp(r->err + n - 1 - length, end, length) != 0
+               ? "the last line is another"
+           : !whole                                   ? "the old file is gone"
+           : program_leaves(&folder, "llava-ref.tmp") ? "a temporary file is left"
+           : program_leaves(&folder, "no")            ? "a folder was made"
+                                                      : NULL;
+}
+
+/* Files opened later must not take their numbers, or what is printed would go into them. */
+static void closed_standard_files_stay_closed(void **state)
+{
+    (void)state;
+    free(says(0, RUN "--dump right.npz >/dev/null"));
+    free(says(2, RUN "--dump out.npz >&-"));
+    free(says(0, "cmp out.npz right.npz"));
+    free(says(0, RUN "--dump out.npz 2>&- >/dev/null && cmp out.npz right.npz"));
+    free(says(0, RUN "--dump out.npz <&- >/dev/null && cmp out.npz right.npz"));
+    free(says(0, RUN "--hash - --taps logits <&- 2>&- | wc -l | grep -q '^ *1$'"));
+}
+
+static void every_writer_refuses_every_fault(void **state)
+{
+    (void)state;
+    size_t failed = 0;
+    for (size_t w = 0; w < WRITERS; w++) {
+        for (size_t f = 0; f < FAULTS; f++) {
+            char command[1024];
+            snprintf(command, sizeof command, "%s%s %s %s", faults[f].before, writers[w],
+                     faults[f].file, faults[f].behind);
+            program_result r = program_run(&folder, command);
+            const char *wrong = judge(&r, faults[f].says);
+            if (wrong != NULL) {
+                print_error("%s: %s: %s; exit status %d, stderr: %s\n", writers[w], faults[f].what,
+                            wrong, r.status, r.err);
+                failed++;
+            }
+            program_free(&r);
+        }
+    }
+    assert_int_equal(failed, 0);
+}
+
+/* ---- while it is written ------------------------------------------------------------------------
+ */
+
+/* A run of the demo model, of its folder `demo`, long enough to be met in the middle: it has begun
+ * to write once its temporary file is there. */
+#define LONG                                                                                       \
+    "\"$LLAVA\" run --model demo --image \"$GOLDEN\"/demo/pictures/2-red-triangle.png "            \
+    "--prompt 'USER: <image>\nOnce' --generate 400 "
+#define BEGUN "until ls | grep -q llava-ref.tmp; do kill -0 $p || exit 9; done; "
+
+static void a_killed_run_leaves_the_old_file_whole(void **state)
+{
+    (void)state;
+    free(says(0, "ln -s \"$GOLDEN\"/demo/model demo; printf old > target.npz; " LONG
+                 "--dump target.npz >/dev/null & p=$!; " BEGUN
+                 "kill -9 $p && ! wait $p && [ \"$(cat target.npz)\" = old ]"));
+    /* what is left lies there under another name, and is in nobody's way */
+    free(says(0, RUN "--taps logits --dump target.npz >/dev/null && ls llava-ref.tmp* && "
+                     "\"$LLAVA\" inspect target.npz logits && rm llava-ref.tmp* demo target.npz"));
+}
+
+/* The one who comes last wins; nobody ever reads a mixture. */
+static void two_writers_of_one_file_leave_one_of_theirs(void **state)
+{
+    (void)state;
+    free(says(0, RUN "--dump a.npz >/dev/null; " RUN "--dtype f32 --dump b.npz >/dev/null; "
+                     "for i in 1 2 3; do "
+                     "{ " RUN "--dump both.npz >/dev/null; echo $? >one; } & p=$!; " RUN
+                     "--dtype f32 --dump both.npz >/dev/null && wait $p && [ $(cat one) = 0 ] && "
+                     "{ cmp both.npz a.npz || cmp both.npz b.npz; } || exit 8; done; "
+                     "! ls | grep llava-ref.tmp"));
+}
+
+/* A folder is made whole by the first, and refused to the second. */
+static void two_writers_of_one_folder_leave_the_firsts(void **state)
+{
+    (void)state;
+    free(says(0,
+              RUN "--dump a/ >/dev/null; " RUN "--dtype f32 --dump b/ >/dev/null; "
+                  "{ " RUN "--dump both/ >/dev/null; echo $? >one; } & p=$!; " RUN
+                  "--dtype f32 --dump both/ >/dev/null; two=$?; wait $p; "
+                  "case \"$(cat one) $two\" in '0 2') diff -r both a ;; '2 0') diff -r both b ;; "
+                  "*) exit 7 ;; esac && ! ls | grep llava-ref.tmp"));
+}
+
+static void weights_that_shrink_under_a_run_are_refused(void **state)
+{
+    (void)state;
+    program_result r = program_run(
+        &folder, "cp -rL --no-preserve=mode \"$GOLDEN\"/demo/model demo; " LONG
+                 "--dump cut.npz >/dev/null & p=$!; " BEGUN ": > demo/model.safetensors; wait $p");
+    const char *wrong =
+        program_refusal(&r, "/demo/model.safetensors: the file became shorter while it was read");
+    if (wrong != NULL) {
+        fail_msg("%s; exit status %d, stderr: %s", wrong, r.status, r.err);
+    }
+    assert_false(program_leaves(&folder, "llava-ref.tmp"));
+    assert_false(program_leaves(&folder, "cut.npz"));
+    program_free(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_writer_refuses_every_fault),
+        cmocka_unit_test(closed_standard_files_stay_closed),
+        cmocka_unit_test(a_killed_run_leaves_the_old_file_whole),
+        cmocka_unit_test(two_writers_of_one_file_leave_one_of_theirs),
+        cmocka_unit_test(two_writers_of_one_folder_leave_the_firsts),
+        cmocka_unit_test(weights_that_shrink_under_a_run_are_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
