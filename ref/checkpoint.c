@@ -390,12 +390,7 @@ bool llava_checkpoint_open(llava_checkpoint **checkpoint, const char *folder, ll
 /* Has the folder weights? A tower's may lie in the model's own folder. */
 static bool has_weights(const char *folder)
 {
-    char *single = llava_path(NULL, folder, SINGLE), *index = llava_path(NULL, folder, INDEX);
-    bool has = (single != NULL && llava_file_exists(single)) ||
-               (index != NULL && llava_file_exists(index));
-    free(single);
-    free(index);
-    return has;
+    return llava_file_in(folder, SINGLE) || llava_file_in(folder, INDEX);
 }
 
 bool llava_checkpoint_open_original(llava_checkpoint **checkpoint, const char *folder,

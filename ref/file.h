@@ -20,6 +20,9 @@ void llava_file_unmap(llava_file *file);
 /* Is there something at this path (of any kind)? */
 bool llava_file_exists(const char *path);
 
+/* Likewise of folder/name. Takes no memory, so the answer is never no for want of it. */
+bool llava_file_in(const char *folder, const char *name);
+
 /* folder + "/" + name in new memory. */
 char *llava_path(llava_error *e, const char *folder, const char *name);
 

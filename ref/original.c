@@ -7,14 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool there(const char *folder, const char *name)
-{
-    char *path = llava_path(NULL, folder, name);
-    bool found = path != NULL && llava_file_exists(path);
-    free(path);
-    return found;
-}
-
 static cJSON *read_object(const char *path, llava_error *e)
 {
     cJSON *root = llava_json_read(path, e);
@@ -39,21 +31,23 @@ bool llava_original_is(const char *folder)
 
 const char *llava_original_lacks(const char *folder)
 {
-    bool weights =
-        there(folder, "model.safetensors") || there(folder, "model.safetensors.index.json");
+    bool weights = llava_file_in(folder, "model.safetensors") ||
+                   llava_file_in(folder, "model.safetensors.index.json");
     if (weights) {
         return NULL;
     }
-    if (there(folder, "adapter_config.json")) {
+    if (llava_file_in(folder, "adapter_config.json")) {
         return "a LoRA adapter, no whole model (adapter_config.json): merge it into the model that "
                "it was trained on and save that as safetensors";
     }
     /* Before the projector: a whole model may hold its file besides. */
-    if (there(folder, "pytorch_model.bin") || there(folder, "pytorch_model.bin.index.json")) {
+    if (llava_file_in(folder, "pytorch_model.bin") ||
+        llava_file_in(folder, "pytorch_model.bin.index.json")) {
         return "its weights are pickles (pytorch_model.bin), which are programs and are not read: "
                "save them as safetensors (save_pretrained with safe_serialization)";
     }
-    if (there(folder, "mm_projector.bin") || there(folder, "non_lora_trainables.bin")) {
+    if (llava_file_in(folder, "mm_projector.bin") ||
+        llava_file_in(folder, "non_lora_trainables.bin")) {
         return "a projector alone, no whole model (mm_projector.bin): load it into the language "
                "model that it was trained on and save that as safetensors";
     }
@@ -111,9 +105,10 @@ static bool check_kind(const llava_source *s, bool *pad)
     return !s2 || llava_refuse(s, "s2", "towers of several scales are not supported");
 }
 
+/* Takes the item, also where it fails. */
 static bool add(cJSON *object, const char *key, cJSON *item, llava_error *e)
 {
-    if (item != NULL && cJSON_AddItemToObject(object, key, item)) {
+    if (object != NULL && item != NULL && cJSON_AddItemToObject(object, key, item)) {
         return true;
     }
     cJSON_Delete(item);
@@ -126,7 +121,7 @@ static cJSON *text_part(const llava_source *s)
     static const char *const types[] = {"llava_llama", "llava", "llava_mistral", NULL};
     size_t type = 1;
     cJSON *text = cJSON_CreateObject();
-    bool ok = llava_read_word(s, "model_type", types, &type) && text != NULL;
+    bool ok = llava_read_word(s, "model_type", types, &type);
     for (const cJSON *item = s->root->child; ok && item != NULL; item = item->next) {
         ok = !is_text_key(item->string) ||
              add(text, item->string, cJSON_Duplicate(item, true), s->e);
@@ -147,7 +142,9 @@ static cJSON *vision_part(const char *tower, llava_error *e)
     if (root != NULL) {
         const cJSON *part = cJSON_GetObjectItemCaseSensitive(root, "vision_config");
         vision = cJSON_Duplicate(part != NULL && !cJSON_IsNull(part) ? part : root, true);
-        if (vision == NULL || !cJSON_IsObject(vision)) {
+        if (vision == NULL) {
+            llava_fail(e, "out of memory (%s)", path);
+        } else if (!cJSON_IsObject(vision)) {
             llava_fail(e, "%s: vision_config: must be an object", path);
             cJSON_Delete(vision);
             vision = NULL;
@@ -177,20 +174,15 @@ static cJSON *translate(const llava_source *s, const char *tower)
     static const char *const tokens[] = {"eos_token_id", "pad_token_id", "bos_token_id",
                                          "tie_word_embeddings"};
     cJSON *to = cJSON_CreateObject(), *text = text_part(s);
-    cJSON *vision = text == NULL ? NULL : vision_part(tower, s->e);
-    bool ok = to != NULL && vision != NULL && add(to, "text_config", text, s->e);
-    text = ok ? NULL : text;
-    ok = ok && add(to, "vision_config", vision, s->e);
-    vision = ok ? NULL : vision;
-    ok = ok && translate_features(s, to) &&
+    bool ok = text != NULL && add(to, "text_config", text, s->e);
+    cJSON *vision = ok ? vision_part(tower, s->e) : NULL;
+    ok = vision != NULL && add(to, "vision_config", vision, s->e) && translate_features(s, to) &&
          add(to, "model_type", cJSON_CreateString("llava"), s->e) &&
          add(to, "image_token_index", cJSON_CreateNumber(LLAVA_ORIGINAL_IMAGE), s->e);
     for (size_t i = 0; ok && i < sizeof tokens / sizeof *tokens; i++) {
         const cJSON *item = cJSON_GetObjectItemCaseSensitive(s->root, tokens[i]);
         ok = item == NULL || add(to, tokens[i], cJSON_Duplicate(item, true), s->e);
     }
-    cJSON_Delete(text);
-    cJSON_Delete(vision);
     if (!ok) {
         cJSON_Delete(to);
         return NULL;

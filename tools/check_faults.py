@@ -3,13 +3,15 @@
     python tools/check_faults.py [--program build/llava-ref] [--most 150] [--command NAME]
 
 tests/faults/shim.c is compiled and set before the C library. For each command the calls are counted, then the n-th of
-each kind fails, for every n, or --most of them, spread evenly. Each time the program must end with status 2 and
+each kind fails, for every n that is the first from its place in the code (the last eight frames of the stack) and
+--most of the others, spread evenly. Each time the program must end with status 2 and
 one line, leaving nothing (no output file in part, no temporary one, an old file as it was); or it did not need the call, and
 then its status and everything it writes is what it is without the fault, or a further warning says what is not there.
 A crash, a hang, another word is a failure.
 """
 
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -19,7 +21,10 @@ import sys
 import tempfile
 
 GOLDEN = pathlib.Path("golden").resolve()
+DATA = pathlib.Path("tests/data").resolve()
 PLAIN = ["--model", f"{GOLDEN}/plain/model", "--inputs", f"{GOLDEN}/plain/inputs.npz"]
+PICTURE = ["--model", f"{GOLDEN}/picture-chat/model", "--image", f"{GOLDEN}/picture-chat/p.png", "--chat", "What?"]
+ORIGINAL = ["--profile", "original", "--vision-tower", f"{GOLDEN}/original-v15/tower"]
 COMMANDS = {
     "run": ["run", *PLAIN],
     "run --dump": ["run", *PLAIN, "--dump", "out.npz", "--taps", "vision.features,logits"],
@@ -36,7 +41,45 @@ COMMANDS = {
     "inspect, a model": ["inspect", f"{GOLDEN}/plain/model"],
     "inspect, a dump": ["inspect", f"{GOLDEN}/plain/f32.npz"],
     "inspect, a tensor": ["inspect", f"{GOLDEN}/plain/f32.npz", "logits"],
+    "inspect --png": ["inspect", f"{GOLDEN}/plain/f32.npz", "vision.features", "--png", "out.png", "--json", "out.json"],
+    "inspect, a weight": ["inspect", f"{GOLDEN}/plain/model", "multi_modal_projector.linear_1.weight"],
+    "inspect, original": ["inspect", f"{GOLDEN}/original-v15/model", *ORIGINAL],
+    "run, original": ["run", "--model", f"{GOLDEN}/original-v15/model", *ORIGINAL, "--image",
+                      f"{GOLDEN}/picture-chat/p.png", "--chat", "What?"],
+    "run, messages": ["run", "--model", f"{GOLDEN}/messages-qwen2/model", "--messages", "{work}/messages.json", "--image",
+                      f"{GOLDEN}/messages-qwen2/a.png", "--generate", "2"],
+    "run, Llama 3": ["run", "--model", f"{GOLDEN}/messages-llama3/model", "--chat", "What's up?", "--taps", "input_ids", "--hash", "-"],
+    "run, a JPEG": ["run", "--model", f"{GOLDEN}/picture-jpeg/model", "--image", f"{DATA}/jpeg/good-exif-6.jpg", "--prompt",
+                    "<image>", "--taps", "pixel_values", "--dump", "out.npz"],
+    "run, Pixtral": ["run", "--model", f"{GOLDEN}/picture-pixtral/model", "--image", f"{DATA}/png/good-palette8.png",
+                     "--prompt", "[IMG]", "--dump", "out/"],
+    "run, a batch": ["run", "--model", f"{GOLDEN}/batch-left/model", "--inputs", f"{GOLDEN}/batch-left/inputs.npz",
+                     "--numerics", "hf", "--dtype", "bf16", "--generate", "2"],
+    "run, in chunks": ["run", "--model", f"{GOLDEN}/mistral-left/model", "--inputs", f"{GOLDEN}/mistral-left/inputs.npz",
+                       "--prefill-chunk", "3", "--dump", "out.npz"],
+    "run, fast": ["run", *PLAIN, "--path", "fast", "--generate", "2", "--dump", "out.npz", "--taps", "logits"],
+    "run, fast bf16": ["run", *PLAIN, "--path", "fast", "--dtype", "bf16"],
+    "diff, a peer": ["diff", f"{GOLDEN}/plain/true.npz", f"{GOLDEN}/plain/f32.npz", "--peer", "{work}/planted.npz"],
+    "diff, a map": ["diff", f"{GOLDEN}/plain/true.npz", "{work}/ports/", "--map", "{work}/map.json"],
+    "diff, planted": ["diff", f"{GOLDEN}/plain/true.npz", "{work}/planted.npz", "--model", f"{GOLDEN}/plain/model",
+                      "--html", "out.html"],
+    "diagnose, planted": ["diagnose", *PLAIN, "--dump", "{work}/planted.npz", "--html", "out.html"],
+    "diagnose, a picture": ["diagnose", *PICTURE, "--dump", "{work}/picture.npz", "--json", "out.json", "--html", "out.html"],
+    "diagnose, a generation": ["diagnose", "--model", f"{GOLDEN}/generate/model", "--inputs",
+                               f"{GOLDEN}/generate/inputs.npz", "--dump", f"{GOLDEN}/generate/hf.npz"],
+    "explain": ["explain", "--json"],
 }  # fmt: skip
+
+# What some of them read, made before: {work}/NAME.
+MADE = {
+    "planted.npz": ["run", *PLAIN, "--dtype", "f32", "--set", "vision.cls_position=last", "--dump", "{work}/planted.npz"],
+    "picture.npz": ["run", *PICTURE, "--dtype", "f32", "--set", "image.channel_order=bgr", "--dump", "{work}/picture.npz"],
+    "ports": ["run", *PLAIN, "--dtype", "f32", "--taps", "vision.features,logits", "--dump", "{work}/ports/"],
+}  # fmt: skip
+WRITTEN = {
+    "messages.json": '[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}]',
+    "map.json": '{"vision.features": {"tap": "vision.features"}, "logits": {"tap": "logits", "rows": "last or all"}}',
+}
 STALE = b"an older file"
 
 
@@ -45,6 +88,19 @@ def build(folder):
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-fno-builtin", "-o", str(shim),
                     "tests/faults/shim.c"], check=True)  # fmt: skip
     return shim
+
+
+def placed(words, work):
+    return [word.replace("{work}", work) for word in words]
+
+
+def make_files(program, work):
+    for name, text in WRITTEN.items():
+        (pathlib.Path(work) / name).write_text(text)
+    for name, words in MADE.items():
+        done = subprocess.run([program, *placed(words, work)], capture_output=True)
+        if done.returncode != 0:
+            sys.exit(f"check_faults: {name} could not be made: {done.stderr!r}")
 
 
 def contents(folder):
@@ -100,20 +156,22 @@ def main():
     failures = 0
     with tempfile.TemporaryDirectory() as work:
         shim = build(work)
+        make_files(program, work)
         for name in [options.command] if options.command else COMMANDS:
-            words, counts = COMMANDS[name], pathlib.Path(work) / "counts"
+            words, counts = placed(COMMANDS[name], work), pathlib.Path(work) / "counts"
             usual = run(program, words, shim, counts=counts)
             if usual[0] not in (0, 1) or not counts.exists():
                 sys.exit(f"check_faults: {name}: does not run as it is: {usual[2]!r}")
             old = [file for file in usual[3] if "/" not in file]  # written over an older file
             tried, refused = 0, 0
             for line in counts.read_text().splitlines():
-                kind, count = line.split()[0], int(line.split()[1])
-                step = max(1, -(-count // options.most))
-                faults = [f"{kind}:{n}" for n in range(1, count + 1, step)]
+                kind, count, *firsts = [word if word.isalpha() else int(word) for word in line.split()]
+                spread = range(1, count + 1, max(1, -(-count // options.most)))
+                faults = [f"{kind}:{n}" for n in sorted({*firsts, *spread})]
                 faults += [f"{kind}+:{n}" for n in (1, count // 2) if n > 0]
-                for fault in faults:
-                    result = run(program, words, shim, fault, old=old)
+                with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+                    results = list(pool.map(lambda fault: run(program, words, shim, fault, old=old), faults))
+                for fault, result in zip(faults, results):
                     tried, refused = tried + 1, refused + (result[0] == 2)
                     wrong = what_is_wrong(result, usual, old)
                     if wrong:

@@ -377,10 +377,11 @@ static bool known(const char *word)
 static bool add_words(cJSON *object, const char *key, const char *const *words)
 {
     cJSON *list = cJSON_AddArrayToObject(object, key);
-    for (size_t i = 0; list != NULL && words[i] != NULL; i++) {
-        cJSON_AddItemToArray(list, cJSON_CreateString(words[i]));
+    bool ok = list != NULL;
+    for (size_t i = 0; ok && words[i] != NULL; i++) {
+        ok = cJSON_AddItemToArray(list, cJSON_CreateString(words[i]));
     }
-    return list != NULL;
+    return ok;
 }
 
 static bool add_tap(cJSON *list, const llava_tap_kind *kind)
@@ -411,10 +412,10 @@ static bool explain_json(const char *word, const char *path, llava_error *e)
     const llava_tap_kind *kinds;
     size_t count = llava_tap_kinds(&kinds);
     cJSON *root = cJSON_CreateObject();
-    cJSON_AddStringToObject(root, "schema", "llava-ref.explain/1");
+    const cJSON *schema = cJSON_AddStringToObject(root, "schema", "llava-ref.explain/1");
     cJSON *taps = cJSON_AddArrayToObject(root, "taps");
     cJSON *decisions = cJSON_AddArrayToObject(root, "decisions");
-    bool ok = decisions != NULL;
+    bool ok = schema != NULL && taps != NULL && decisions != NULL;
     for (size_t k = 0; ok && k < count; k++) {
         ok = (word != NULL && !is_kind(&kinds[k], word)) || add_tap(taps, &kinds[k]);
     }

@@ -18,26 +18,15 @@ bool llava_inspect_no_tensor(const llava_inspection *of, const llava_nearest *ne
                       hint[0] != '\0' ? hint : " (inspect without a name lists them)");
 }
 
-static bool is_model(const char *path, bool *model, llava_error *e)
-{
-    char *config = llava_path(e, path, "config.json");
-    *model = config != NULL && llava_file_exists(config);
-    free(config);
-    return config != NULL;
-}
-
 static bool look(llava_inspection *of, const char *json, llava_error *e)
 {
-    bool model;
+    bool model = llava_file_in(of->path, "config.json");
     if (json != NULL) {
         of->json = cJSON_CreateObject();
         of->out_of_memory = of->json == NULL;
     }
     llava_inspect_put_text(of, of->json, "schema", "llava-ref.inspect/1");
     llava_inspect_put_text(of, of->json, "path", of->path);
-    if (!is_model(of->path, &model, e)) {
-        return false;
-    }
     if (of->png != NULL && (model || of->name == NULL)) {
         return llava_fail(e, "inspect: --png needs a dump (or a .safetensors file) and NAME");
     }

@@ -65,6 +65,8 @@ void llava_inspect_put_statistics(llava_inspection *of, cJSON *object, const lla
 /* A new array or object under key, or a new object at an array's end. */
 cJSON *llava_inspect_put_array(llava_inspection *of, cJSON *object, const char *key);
 cJSON *llava_inspect_put_object(llava_inspection *of, cJSON *object, const char *key);
+/* Takes the item (NULL: it could not be made). */
+void llava_inspect_push(llava_inspection *of, cJSON *array, cJSON *item);
 cJSON *llava_inspect_put_item(llava_inspection *of, cJSON *array);
 
 #endif

@@ -182,7 +182,7 @@ static bool show_values(llava_inspection *of, llava_dump *dump, const llava_dump
             fprintf(of->table, "  %12zu  %.17g\n", first + i, p->values[i]);
         }
         if (array != NULL) {
-            cJSON_AddItemToArray(array, cJSON_CreateNumber(p->values[i])); /* NaN becomes null */
+            llava_inspect_push(of, array, cJSON_CreateNumber(p->values[i])); /* NaN becomes null */
         }
     }
     return true;

@@ -50,13 +50,7 @@ static void name_families(model *m)
 static bool has_weights(const char *folder)
 {
     static const char *const names[] = {"model.safetensors", "model.safetensors.index.json"};
-    bool there = false;
-    for (size_t i = 0; i < 2; i++) {
-        char *path = llava_path(NULL, folder, names[i]);
-        there = there || (path != NULL && llava_file_exists(path));
-        free(path);
-    }
-    return there;
+    return llava_file_in(folder, names[0]) || llava_file_in(folder, names[1]);
 }
 
 static bool open_model(model *m, llava_error *e)
@@ -226,11 +220,11 @@ static void put_config(model *m)
     llava_inspect_put_number(of, config, "bos_id", id_or_null(m->config.bos_id));
     cJSON *layers = llava_inspect_put_array(of, config, "feature_layers");
     for (size_t i = 0; layers != NULL && i < v->feature_count; i++) {
-        cJSON_AddItemToArray(layers, cJSON_CreateNumber((double)v->feature_layers[i]));
+        llava_inspect_push(of, layers, cJSON_CreateNumber((double)v->feature_layers[i]));
     }
     cJSON *stops = llava_inspect_put_array(of, config, "stop_ids");
     for (size_t i = 0; stops != NULL && i < m->config.stop_count; i++) {
-        cJSON_AddItemToArray(stops, cJSON_CreateNumber((double)m->config.stop_ids[i]));
+        llava_inspect_push(of, stops, cJSON_CreateNumber((double)m->config.stop_ids[i]));
     }
 }
 
@@ -292,7 +286,7 @@ static bool need(void *self, const llava_needed *needed)
         fputc('\n', m->of->table);
     }
     if (m->problem_list != NULL) {
-        cJSON_AddItemToArray(m->problem_list, cJSON_CreateString(e.text));
+        llava_inspect_push(m->of, m->problem_list, cJSON_CreateString(e.text));
     }
     return true;
 }
@@ -508,7 +502,7 @@ static void show_values(const model *m, const llava_weight *w, size_t first, siz
         }
         fputc('\n', m->of->table);
         if (array != NULL) {
-            cJSON_AddItemToArray(array, cJSON_CreateNumber(value)); /* NaN becomes null */
+            llava_inspect_push(m->of, array, cJSON_CreateNumber(value)); /* NaN becomes null */
         }
     }
 }

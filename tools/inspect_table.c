@@ -82,6 +82,15 @@ void llava_inspect_put_text(llava_inspection *of, cJSON *object, const char *key
     }
 }
 
+void llava_inspect_push(llava_inspection *of, cJSON *array, cJSON *item)
+{
+    if (array != NULL) {
+        note(of, cJSON_AddItemToArray(array, item) ? item : NULL);
+    } else {
+        cJSON_Delete(item);
+    }
+}
+
 void llava_inspect_put_number(llava_inspection *of, cJSON *object, const char *key, double value)
 {
     if (object != NULL) {

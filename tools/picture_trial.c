@@ -26,12 +26,12 @@ static void stage_name(size_t picture, size_t stage, char name[LLAVA_TAP_NAME])
 static bool load_picture(llava_port *port, const llava_port_tensor *t, llava_picture *picture,
                          bool *is, llava_error *e)
 {
-    llava_error small;
+    llava_error small = {""};
     double *values;
     *is = t->rank == 3 && t->shape[2] == 3 && !t->partial &&
           llava_picture_new(picture, t->shape[0], t->shape[1], &small);
     if (!*is) {
-        return true;
+        return !llava_out_of_memory(&small) || llava_fail(e, "%s", small.text);
     }
     if (!llava_port_load(port, t, &values, e)) {
         llava_picture_free(picture);
@@ -101,7 +101,7 @@ static bool process(const llava_session *s, const llava_choices *choices, llava_
     }
     *made = llava_picture_process_from(&s->processor, &plan, stage, &picture, stages, &refused);
     llava_picture_free(&picture);
-    return true;
+    return *made || !llava_out_of_memory(&refused) || llava_fail(e, "%s", refused.text);
 }
 
 /* Stage j of picture i as doubles; *made false where it is absent or of another shape. */
@@ -110,8 +110,11 @@ static bool stage_values(const llava_session *s, const llava_choices *choices, l
                          llava_error *e)
 {
     llava_image_stages stages;
-    if (!process(s, choices, from, i, j, &stages, made, e) || !*made) {
-        return !*made;
+    if (!process(s, choices, from, i, j, &stages, made, e)) {
+        return false;
+    }
+    if (!*made) {
+        return true;
     }
     const llava_picture *p = &stages.stage[j];
     *made = p->rgb != NULL && t->rank == 3 && p->height == t->shape[0] && p->width == t->shape[1] &&

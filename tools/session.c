@@ -792,10 +792,7 @@ void llava_session_close(llava_session *s)
 
 bool llava_session_has_tokenizer(const llava_session *s)
 {
-    char *path = llava_path(NULL, s->request->model, "tokenizer.json");
-    bool there = path != NULL && llava_file_exists(path);
-    free(path);
-    return there;
+    return llava_file_in(s->request->model, "tokenizer.json");
 }
 
 bool llava_session_tokenizer(llava_session *s, llava_error *e)

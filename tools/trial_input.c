@@ -28,7 +28,8 @@ static bool compare_pictures(llava_trial *trial, const llava_choices *choices, c
 }
 
 /* Error 0 where the prompt gives the port's ids, with the sizes of the port's own pictures. */
-static bool compare_ids(llava_trial *trial, const llava_choices *choices, llava_cause *cause)
+static bool compare_ids(llava_trial *trial, const llava_choices *choices, llava_cause *cause,
+                        llava_error *e)
 {
     const llava_inputs *theirs = trial->spec.inputs;
     llava_error refused;
@@ -36,7 +37,7 @@ static bool compare_ids(llava_trial *trial, const llava_choices *choices, llava_
     size_t n;
     if (!llava_session_encode(trial->spec.session, choices, theirs->image_sizes, &ids, &n,
                               &refused)) {
-        return true;
+        return !llava_out_of_memory(&refused) || llava_fail(e, "%s", refused.text);
     }
     bool equal = theirs->batch == 1 && theirs->length == n &&
                  memcmp(ids, theirs->input_ids, n * sizeof *ids) == 0;
@@ -53,7 +54,7 @@ bool llava_trial_inputs(llava_trial *trial, const llava_choices *choices, const 
         return true; /* an inputs file does not say how it was made */
     }
     if (strcmp(tap, "input_ids") == 0) {
-        return compare_ids(trial, choices, cause);
+        return compare_ids(trial, choices, cause, e);
     }
     return session->pictures == NULL || compare_pictures(trial, choices, tap, cause, e);
 }
@@ -73,7 +74,7 @@ bool llava_altered_make(llava_altered *a, llava_trial *trial, const llava_choice
 {
     const llava_session *session = trial->spec.session;
     bool pictures = in_stage(cause, "image."), tokens = in_stage(cause, "tokens.");
-    llava_error refused;
+    llava_error refused = {""};
     *a = (llava_altered){.inputs = *trial->spec.inputs, .request = *session->request};
     *made = !pictures && !tokens;
     if (*made || a->request.inputs != NULL) {
@@ -100,7 +101,7 @@ bool llava_altered_make(llava_altered *a, llava_trial *trial, const llava_choice
         }
     }
     *made = *made && llava_inputs_check(&a->inputs, &session->plan, &refused);
-    return true;
+    return *made || !llava_out_of_memory(&refused) || llava_fail(e, "%s", refused.text);
 }
 
 void llava_altered_free(llava_altered *a)
