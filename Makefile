@@ -35,10 +35,17 @@ NUMERICS += -fexcess-precision=fast
 endif
 DEFINES  = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -DLLAVA_LIBDEFLATE=$(LIBDEFLATE)
 ifeq ($(SANITIZE),1)
-SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SANITIZERS = -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+# Counters of what ran, also in processes that end without exit().
+COVERAGE ?= 0
+ifeq ($(COVERAGE),1)
+SANITIZERS += --coverage
+COVERAGE_O  = $(BUILD)/tests/coverage/exits.o
+WRAP        = -Wl,--wrap=_exit,--wrap=raise
 endif
 COMPILE = $(CC) $(DEFINES) $(PACKAGE_CFLAGS) -I. $(CFLAGS) $(WARNINGS) $(NUMERICS) $(SANITIZERS)
-LINK    = $(CC) $(CFLAGS) $(NUMERICS) $(SANITIZERS) $(LDFLAGS)
+LINK    = $(CC) $(CFLAGS) $(NUMERICS) $(SANITIZERS) $(WRAP) $(LDFLAGS)
 
 REF_C   := $(filter-out ref/jpeg%.c,$(wildcard ref/*.c)) $(wildcard ref/ops/*.c) $(wildcard ref/fast/*.c)
 REF_C   += $(if $(filter 1,$(JPEG)),ref/jpeg.c,ref/jpeg_absent.c)
@@ -75,7 +82,7 @@ $(BUILD)/tools/maps.o: $(BUILD)/tools/maps.c $(BUILD)/flags
 	@echo "  CC   $<"
 	@$(COMPILE) -MMD -MP -c -o $@ $<
 
-$(BUILD)/llava-ref: $(BUILD)/tools/main.o $(TOOLS_O) $(REF_O)
+$(BUILD)/llava-ref: $(BUILD)/tools/main.o $(TOOLS_O) $(REF_O) $(COVERAGE_O)
 	@echo "  LINK $@"
 	@$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lm
 
@@ -87,7 +94,7 @@ $(PAGES): $(BUILD)/llava-ref
 	@if $< help $(MAKES) > $@.new 2>/dev/null; then mv $@.new $@; \
 	else rm -f $@.new; echo "  $@ is not made: $< does not run here"; fi
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_O) $(TOOLS_O) $(REF_O)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT_O) $(TOOLS_O) $(REF_O) $(COVERAGE_O)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
 	@$(LINK) -o $@ $^ $(PACKAGE_LIBS) -lcmocka -lm
@@ -105,6 +112,15 @@ test: all tests
 
 asan:
 	@$(MAKE) SANITIZE=1 BUILD=build-asan test
+
+# What the tests and the failed calls of tools/check_faults.py run, counted: tests/coverage/gates.tsv says how much
+# it must be. Without optimisation, so that a branch of the text is a branch of the program.
+coverage:
+	@$(MAKE) -j$(JOBS) COVERAGE=1 BUILD=build-coverage CFLAGS='-O0 -g' all tests
+	@find build-coverage -name '*.gcda' -delete
+	@$(MAKE) COVERAGE=1 BUILD=build-coverage CFLAGS='-O0 -g' test
+	@$(PYTHON) tools/check_faults.py --program build-coverage/llava-ref --most 1
+	@$(PYTHON) tools/check_coverage.py --build build-coverage
 
 # The same bits with every compiler, optimisation level and architecture; minutes.
 bits:
@@ -165,7 +181,7 @@ docs-check: all $(VENV)/ready
 	$(VENV)/bin/python tools/check_docs.py --binary $(BUILD)/llava-ref
 
 format:
-	clang-format -i ref/*.[ch] ref/ops/*.[ch] ref/fast/*.[ch] tools/*.[ch] tests/*.[ch] tests/fuzz/*.[ch] tests/faults/*.c
+	clang-format -i ref/*.[ch] ref/ops/*.[ch] ref/fast/*.[ch] tools/*.[ch] tests/*.[ch] tests/fuzz/*.[ch] tests/faults/*.c tests/coverage/*.c
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
@@ -185,6 +201,7 @@ help:
 	@echo "make demo             ask the demo model about a picture, show every stage"
 	@echo "make test             all tests, offline; TEST_FORMAT=junit|tap for machines"
 	@echo "make asan             all tests under the address and undefined-behaviour sanitizers"
+	@echo "make coverage         lines and branches that the tests run, against tests/coverage/gates.tsv"
 	@echo "make bits             the same bits with every compiler and on other architectures (minutes)"
 	@echo "make fuzz             fuzz every reader, SECONDS_EACH=60 each"
 	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"
@@ -197,6 +214,6 @@ help:
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0 LIBDEFLATE=0; different BUILDs stand side by side."
 
-.PHONY: all tests test asan bits fuzz print-libraries deps demo venv golden golden-check book docs-check format install clean help force
+.PHONY: all tests test asan coverage bits fuzz print-libraries deps demo venv golden golden-check book docs-check format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d
