@@ -61,7 +61,7 @@ static void write_and_die(int signal_number)
 static void temporary_files_and_folders_go_with_the_signal(void **state)
 {
     (void)state;
-    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         support_folder work = support_folder_new();
         int status = in_child(&work, write_and_die, signals[i]);

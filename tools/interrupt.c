@@ -17,7 +17,7 @@
 static char paths[LLAVA_INTERRUPT_PATHS][PATH_MAX];
 static pid_t owner;
 
-static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGBUS};
+static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGBUS};
 
 /* ---- in the handler: calls that POSIX allows there, and nothing else ---- */
 

@@ -6,7 +6,7 @@
 #ifndef LLAVA_INTERRUPT_H
 #define LLAVA_INTERRUPT_H
 
-/* Takes SIGINT, SIGTERM, SIGHUP and SIGBUS, once, at the program's start. The first three then end
+/* Takes SIGINT, SIGTERM, SIGHUP, SIGXCPU and SIGBUS, once, at the start. The first four then end
  * it as they would have, so that a shell sees it; SIGBUS writes one line and ends it with status 2.
  * A process forked later leaves the files alone. */
 void llava_interrupt_install(void);
