@@ -55,7 +55,7 @@ seeds() {
     fi
     case $target in
     map) cp tools/maps/*.json "$folder" ;;
-    inspect) cp tests/fuzz/seeds/diff/* "$folder" ;;
+    inspect | draw | diagnose) cp tests/fuzz/seeds/{diff,draw,diagnose}/* "$folder" ;;
     folder) model_folders "$folder" ;;
     esac
     for own in tests/fuzz/{seeds,found}/"$target"; do

@@ -463,6 +463,33 @@ static void fuzz_inspect(const uint8_t *bytes, size_t n)
     command(&llava_command_inspect, 4, (char *[]){path, logits, png, null, NULL});
 }
 
+/* A port's dump of a generation with a model that is there. */
+static void fuzz_diagnose(const uint8_t *bytes, size_t n)
+{
+    static char model[] = "--model=golden/generate/model", json[] = "--json=/dev/null",
+                inputs[] = "--inputs=golden/generate/inputs.npz", html[] = "--html=//dev/null";
+    char dump[80];
+    snprintf(dump, sizeof dump, "--dump=%s", file_with(bytes, n));
+    command(&llava_command_diagnose, 5, (char *[]){model, inputs, dump, json, html, NULL});
+}
+
+/* Every picture that is drawn of a dump. */
+static void fuzz_draw(const uint8_t *bytes, size_t n)
+{
+    static char model[] = "--model=golden/picture-chat/model", png[] = "--png=/dev/null";
+    static char picture[] = "picture", angles[] = "angles", drift[] = "drift", rows[] = "rows",
+                patches[] = "patches", attention[] = "attention",
+                probs[] = "vision.layers.0.attn.probs";
+    char path[64];
+    snprintf(path, sizeof path, "%s", file_with(bytes, n));
+    command(&llava_command_draw, 3, (char *[]){picture, path, png, NULL});
+    command(&llava_command_draw, 3, (char *[]){angles, path, png, NULL});
+    command(&llava_command_draw, 4, (char *[]){drift, path, path, png, NULL});
+    command(&llava_command_draw, 4, (char *[]){rows, path, path, png, NULL});
+    command(&llava_command_draw, 5, (char *[]){patches, path, path, model, png, NULL});
+    command(&llava_command_draw, 5, (char *[]){attention, path, probs, model, png, NULL});
+}
+
 /* A conversation, in every format. */
 static void fuzz_messages(const uint8_t *bytes, size_t n)
 {
@@ -651,6 +678,8 @@ const fuzz_target fuzz_targets[] = {
     {"map", fuzz_map},
     {"diff", fuzz_diff},
     {"inspect", fuzz_inspect},
+    {"diagnose", fuzz_diagnose},
+    {"draw", fuzz_draw},
     {"messages", fuzz_messages},
     {"measurement", fuzz_measurement},
     {"folder", fuzz_folder},
