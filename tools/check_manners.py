@@ -1,4 +1,4 @@
-"""What a person at a terminal meets: the manual page, completion in real shells, progress.
+"""What a person at a terminal meets: the manual page, completion in real shells, progress, JSON.
 
     python tools/check_manners.py [--binary build/llava-ref]
 
@@ -6,6 +6,7 @@
 * bash and zsh, interactive on a pseudo-terminal, complete command lines with the scripts that the program
   makes, as after `make install`.
 
+* Every command's --json is JSON to the letter, read by another parser: hostile names, NaN, nothing compared.
 * Long work shows its progress on a terminal's standard error, within its width, wiped at the end, before an error
   and after Ctrl-C; none where standard error is no terminal or a dumb one; no colours.
 
@@ -15,6 +16,7 @@ Debian's packages of those names have them.
 
 import argparse
 import fcntl
+import json
 import os
 import pathlib
 import pty
@@ -28,9 +30,10 @@ import sys
 import tempfile
 import termios
 import time
+import zipfile
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
-SECONDS = 20  # that a shell may take for one answer
+SECONDS = 60  # that anything here may take
 
 # A line as it is typed, the tab key at its end, and the pattern of what must then stand there.
 TYPED = [
@@ -188,6 +191,65 @@ def check_interrupt(command, folder):
         yield f"Ctrl-C leaves {text.rsplit(WIPE, 1)[-1]!r}"
 
 
+# ---- JSON ----------------------------------------------------------------------------------------
+
+
+def npz(path, members):
+    """An archive of members of three zeros: numpy is not needed here, and would not take such names."""
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, values in members:
+            data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + struct.pack("<3d", *values)
+            archive.writestr(zipfile.ZipInfo(name + ".npy"), data)
+
+
+def strict(text):
+    def refuse(word):
+        raise ValueError(f"{word} is no JSON")
+
+    def pairs(items):
+        if len(dict(items)) != len(items):
+            raise ValueError(f"a key stands twice among {[key for key, _ in items]}")
+        return dict(items)
+
+    return json.loads(text.decode(), parse_constant=refuse, object_pairs_hook=pairs)
+
+
+def check_json(binary, folder):
+    """Messages of what is otherwise than it should be."""
+    golden = TREE / "golden"
+    plain = ["--model", golden / "plain/model", "--inputs", golden / "plain/inputs.npz"]
+    nan, inf = float("nan"), float("inf")
+    odd = folder / os.fsdecode(b'odd"\n\x1b\xff\xe2\x80\xae')
+    odd.mkdir()
+    npz(odd / "hostile.npz", [(name, (nan, 1, inf)) for name in ('a"b', "tab\tnew\nline", "esc\x1b[31m", "\u202eright", "é")])
+    npz(odd / "nan.npz", [("logits", (nan, -inf, 1))])
+    npz(odd / "right.npz", [("logits", (0, 1, 2))])
+    commands = [
+        ("version", 0, []), ("explain", 0, []), ("explain", 0, ["vision.pre_norm"]), ("explain", 0, ["step.1.logits"]),
+        ("run", 0, plain), ("run", 0, [*plain, "--generate", "3"]), ("run", 0, [*plain, "--taps", "logits"]),
+        ("inspect", 0, [golden / "plain/model"]), ("inspect", 0, [golden / "plain/true.npz"]),
+        ("inspect", 0, [golden / "plain/true.npz", "logits"]), ("inspect", 0, [odd / "hostile.npz"]),
+        ("inspect", 0, [odd / "nan.npz", "logits"]), ("diff", 0, [golden / "plain/true.npz", golden / "plain/f32.npz"]),
+        ("diff", 1, [odd / "right.npz", odd / "nan.npz"]), ("diff", 2, [odd / "hostile.npz", odd / "hostile.npz"]),
+        ("diff", 2, [odd / "hostile.npz", odd / "right.npz"]), ("diagnose", 0, [*plain, "--dump", golden / "plain/bf16.npz"]),
+        ("diagnose", 2, [*plain, "--dump", odd / "hostile.npz"]), ("bench", 0, [*plain, "--runs", "1"]),
+    ]  # fmt: skip
+    for name, status, words in commands:
+        done = subprocess.run([binary, name, *words, "--json", "-"], capture_output=True)
+        shown = f"{name} {' '.join(map(str, words))}"
+        try:
+            schema = strict(done.stdout).get("schema")
+        except ValueError as error:
+            yield f"{shown}: {error}: {done.stdout[:100]}"
+            continue
+        if schema != f"llava-ref.{name}/1" or done.returncode != status:
+            yield f"{shown}: {schema}, exit status {done.returncode}"
+        if any(byte < 0x20 for byte in done.stdout.rstrip(b"\n")) or b"\xe2\x80\xae" in done.stdout:
+            yield f"{shown}: control characters"
+
+
 # ---- all of it -----------------------------------------------------------------------------------
 
 
@@ -217,10 +279,10 @@ def main():
         (folder / "llava-ref").symlink_to(binary)
         scripts(binary, folder)
         wrong = check_manual(binary, folder) + check_shell("bash", folder) + check_shell("zsh", folder)
-        for message in check_progress(folder):
+        for message in [*check_progress(folder), *check_json(binary, folder)]:
             print(message)
             wrong += 1
-    print(f"manual page, {len(TYPED)} lines in each of bash and zsh, progress on a terminal: {wrong} wrong")
+    print(f"manual page, {len(TYPED)} lines in each of bash and zsh, progress on a terminal, JSON: {wrong} wrong")
     return int(wrong > 0)
 
 

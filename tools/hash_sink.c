@@ -7,11 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PIECE ((size_t)64 * 1024)
+enum { PIECE = 16 * 1024 };
 
 struct llava_hash {
     llava_output *output;
-    uint8_t piece[PIECE];
 };
 
 bool llava_hash_open(llava_hash **hash, const char *path, llava_error *e)
@@ -35,20 +34,27 @@ static void write_shape(const llava_array *array, char *text, size_t room)
     snprintf(text + n, room - (size_t)n, "]");
 }
 
-bool llava_hash_put(llava_hash *hash, const llava_tap *tap, llava_error *e)
+void llava_tap_sha256(const llava_tap *tap, char digest[LLAVA_SHA256_TEXT])
 {
     const llava_array array = llava_array_of_tap(tap);
     const size_t most = PIECE / array.size;
+    uint8_t piece[PIECE];
     llava_sha256 sha;
     llava_sha256_start(&sha);
     for (size_t done = 0; done < array.count;) {
         const size_t n = array.count - done < most ? array.count - done : most;
-        llava_array_encode(tap->dtype, tap->data, done, n, hash->piece);
-        llava_sha256_add(&sha, hash->piece, n * array.size);
+        llava_array_encode(tap->dtype, tap->data, done, n, piece);
+        llava_sha256_add(&sha, piece, n * array.size);
         done += n;
     }
-    char digest[LLAVA_SHA256_TEXT], dtype[LLAVA_ARRAY_DTYPE], shape[256];
     llava_sha256_end_text(&sha, digest);
+}
+
+bool llava_hash_put(llava_hash *hash, const llava_tap *tap, llava_error *e)
+{
+    const llava_array array = llava_array_of_tap(tap);
+    char digest[LLAVA_SHA256_TEXT], dtype[LLAVA_ARRAY_DTYPE], shape[256];
+    llava_tap_sha256(tap, digest);
     llava_array_dtype(&array, dtype);
     write_shape(&array, shape, sizeof shape);
     return llava_output_print(hash->output, e, "%s  %s  %s  %s\n", digest, tap->name, dtype, shape);

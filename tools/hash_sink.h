@@ -6,6 +6,7 @@
 #define LLAVA_HASH_SINK_H
 
 #include "ref/tap.h"
+#include "tools/sha256.h"
 
 typedef struct llava_hash llava_hash;
 
@@ -15,6 +16,9 @@ bool llava_hash_put(llava_hash *hash, const llava_tap *tap, llava_error *e);
 /* Both free the hash; abort takes NULL. */
 bool llava_hash_commit(llava_hash *hash, llava_error *e);
 void llava_hash_abort(llava_hash *hash);
+
+/* The checksum alone, as text. */
+void llava_tap_sha256(const llava_tap *tap, char digest[LLAVA_SHA256_TEXT]);
 
 /* As a sink that wants every tap. */
 llava_sink llava_hash_sink(llava_hash *hash);

@@ -8,6 +8,7 @@
 #include "tools/output.h"
 #include "tools/picture_sizes.h"
 #include "tools/progress.h"
+#include "tools/run_json.h"
 #include "tools/session.h"
 #include "tools/sinks.h"
 #include "tools/words.h"
@@ -21,7 +22,7 @@
 
 typedef struct {
     llava_request request;
-    const char *dump, *taps, *hash;
+    const char *dump, *taps, *hash, *json;
     size_t chunk; /* positions of a prefill's chunk; 0: all at once */
     bool compress;
 } run_options;
@@ -33,6 +34,7 @@ typedef struct {
     llava_globs globs;
     llava_dump_writer *writer;
     llava_hash *hash;
+    llava_run_json *json;
     llava_progress progress;
     llava_glob_filter filter;
     llava_fan fan;
@@ -84,15 +86,16 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* Does what --dump, --taps, --hash and --compress say go together? */
+/* Does what --dump, --taps, --hash, --json and --compress say go together? */
 static bool outputs_check(const run_options *o, llava_error *e)
 {
     if (o->dump != NULL && (ends_with(o->dump, ".safetensors") || ends_with(o->dump, ".npy"))) {
         return llava_fail(e, "--dump %s: a dump is written as OUT.npz, or as a folder, OUT/",
                           o->dump);
     }
-    if (o->taps != NULL && o->dump == NULL && o->hash == NULL) {
-        return llava_fail(e, "--taps: names what --dump or --hash takes, and neither is given");
+    if (o->taps != NULL && o->dump == NULL && o->hash == NULL && o->json == NULL) {
+        return llava_fail(e,
+                          "--taps: names what --dump, --hash or --json takes, and none is given");
     }
     if (o->compress && (o->dump == NULL || strchr(o->dump, '\0')[-1] == '/')) {
         return llava_fail(e, "--compress: packs an archive, and --dump names none");
@@ -130,6 +133,13 @@ static size_t list_options(void *self, llava_option *options)
          .word = LLAVA_WORD_OUT,
          .value = "FILE",
          .about = "one line 'sha256  name  dtype  shape' per tap; - is standard output"},
+        {.name = "--json",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->json,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "what was run, the SHA-256 of what each stage handed on (with --taps, of those), "
+                  "and the answer, for programs (llava-ref.run/1); - is standard output"},
         {.name = "--compress",
          .kind = LLAVA_OPTION_FLAG,
          .target = &o->compress,
@@ -191,8 +201,8 @@ static bool refuse_glob(const running *r, const char *glob, llava_error *e)
                       llava_did_you_mean(s.near.best, hint));
 }
 
-/* __meta__'s JSON text (contract section 3); free() it. */
-static char *meta_text(running *r, llava_error *e)
+/* What __meta__ says of a run (contract section 3); NULL with a message. */
+static cJSON *make_meta(running *r, llava_error *e)
 {
     const llava_request *q = &r->options.request;
     char model[65];
@@ -220,12 +230,12 @@ static char *meta_text(running *r, llava_error *e)
           cJSON_AddStringToObject(meta, "feature_layer", q->feature_layer)) &&
          (q->feature_select == NULL ||
           cJSON_AddStringToObject(meta, "feature_select", q->feature_select));
-    char *text = ok ? cJSON_PrintUnformatted(meta) : NULL;
-    cJSON_Delete(meta);
-    if (text == NULL) {
+    if (!ok) {
+        cJSON_Delete(meta);
         llava_fail(e, "out of memory (__meta__)");
+        return NULL;
     }
-    return text;
+    return meta;
 }
 
 static void announce(uint64_t bytes)
@@ -242,18 +252,31 @@ static bool open_dump(running *r, uint64_t bytes, llava_error *e)
         return false;
     }
     announce(bytes);
-    char *meta = meta_text(r, e);
-    bool ok = meta != NULL && llava_dump_writer_open(&r->writer, o->dump, o->compress, meta, e);
-    free(meta);
+    cJSON *meta = make_meta(r, e);
+    if (meta == NULL) {
+        return false;
+    }
+    char *text = cJSON_PrintUnformatted(meta);
+    bool ok = text != NULL ? llava_dump_writer_open(&r->writer, o->dump, o->compress, text, e)
+                           : llava_fail(e, "out of memory (__meta__)");
+    cJSON_Delete(meta);
+    free(text);
     return ok;
 }
 
-/* Opens what --dump and --hash name, once it is known that every glob names a tap and that the disk
- * has room. */
+static bool open_json(running *r, llava_error *e)
+{
+    const run_options *o = &r->options;
+    cJSON *meta = make_meta(r, e);
+    return meta != NULL && llava_run_json_open(&r->json, o->json, meta, o->taps != NULL, e);
+}
+
+/* Opens what --dump, --hash and --json name, once it is known that every glob names a tap and that
+ * the disk has room. */
 static bool open_sinks(running *r, llava_error *e)
 {
     const run_options *o = &r->options;
-    if (o->dump == NULL && o->hash == NULL) {
+    if (o->dump == NULL && o->hash == NULL && o->json == NULL) {
         return true;
     }
     if (o->taps != NULL && !llava_globs_parse(&r->globs, o->taps, e)) {
@@ -266,7 +289,8 @@ static bool open_sinks(running *r, llava_error *e)
         return refuse_glob(r, unmatched, e);
     }
     if ((o->dump != NULL && !open_dump(r, s.bytes, e)) ||
-        (o->hash != NULL && !llava_hash_open(&r->hash, o->hash, e))) {
+        (o->hash != NULL && !llava_hash_open(&r->hash, o->hash, e)) ||
+        (o->json != NULL && !open_json(r, e))) {
         return false;
     }
     if (r->writer != NULL) {
@@ -274,6 +298,9 @@ static bool open_sinks(running *r, llava_error *e)
     }
     if (r->hash != NULL) {
         r->fan.sinks[r->fan.count++] = llava_hash_sink(r->hash);
+    }
+    if (r->json != NULL) {
+        r->fan.sinks[r->fan.count++] = llava_run_json_sink(r->json);
     }
     r->sink = llava_fan_sink(&r->fan);
     if (o->taps != NULL) {
@@ -301,6 +328,7 @@ static void close_running(running *r)
 {
     llava_dump_writer_abort(r->writer);
     llava_hash_abort(r->hash);
+    llava_run_json_abort(r->json);
     llava_globs_free(&r->globs);
     llava_session_close(&r->session);
     llava_request_free(&r->options.request);
@@ -309,12 +337,13 @@ static void close_running(running *r)
 /* ---- the answer --------------------------------------------------------------------------------
  */
 
-/* The answer goes to stderr where standard output holds a dump or a hash. */
+/* The answer goes to stderr where standard output holds a dump, hashes or JSON. */
 static FILE *answer_stream(const running *r)
 {
     const run_options *o = &r->options;
     bool taken = (o->dump != NULL && strcmp(o->dump, "-") == 0) ||
-                 (o->hash != NULL && strcmp(o->hash, "-") == 0);
+                 (o->hash != NULL && strcmp(o->hash, "-") == 0) ||
+                 (o->json != NULL && strcmp(o->json, "-") == 0);
     return taken ? stderr : stdout;
 }
 
@@ -335,6 +364,9 @@ static bool print_answer(running *r, const llava_answer *answer, llava_error *e)
                 fprintf(to, "%s%" PRId64, i == 0 ? "" : " ", ids[i]);
             }
             fputc('\n', to);
+            if (r->json != NULL) {
+                llava_run_json_answer(r->json, NULL, 0, ids, answer->count);
+            }
             continue;
         }
         char *text;
@@ -344,6 +376,9 @@ static bool print_answer(running *r, const llava_answer *answer, llava_error *e)
         }
         fwrite(text, 1, n, to);
         fputc('\n', to);
+        if (r->json != NULL) {
+            llava_run_json_answer(r->json, text, n, ids, answer->count);
+        }
         free(text);
     }
     return true;
@@ -378,18 +413,27 @@ static void print_logits(running *r, const llava_outputs *out)
         llava_session_has_tokenizer(&r->session) && llava_session_tokenizer(&r->session, &ignored);
     if (out->has_loss) {
         fprintf(to, "loss %.17g\n", out->loss);
+        if (r->json != NULL) {
+            llava_run_json_loss(r->json, out->loss);
+        }
     }
     for (size_t b = 0; b < out->batch; b++) {
         size_t top[TOP];
         const double *row = out->logits + ((b + 1) * out->rows - 1) * out->vocab;
         size_t count = find_top(row, out->vocab, top);
         fprintf(to, "sample %zu: highest logits of the last position\n", b);
+        if (r->json != NULL) {
+            llava_run_json_sample(r->json);
+        }
         for (size_t i = 0; i < count; i++) {
             const char *text =
                 names ? llava_tokenizer_text_of(r->session.tokenizer, (int64_t)top[i]) : NULL;
             fprintf(to, "%8zu  %24.17g%s", top[i], row[top[i]], text == NULL ? "" : "  ");
             llava_print_escaped(to, text == NULL ? "" : text);
             fputc('\n', to);
+            if (r->json != NULL) {
+                llava_run_json_logit(r->json, top[i], row[top[i]], text);
+            }
         }
         if (count == 0) {
             fputs("all are NaN\n", to);
@@ -517,6 +561,10 @@ static int run(int argc, char **argv, llava_error *e)
         llava_warn_unknown_keys(&r.session.config, r.options.request.model);
     }
     ok = ok && open_weights_for_meta(&r, e) && open_sinks(&r, e) && run_model(&r, e);
+    if (ok && r.json != NULL) {
+        ok = llava_run_json_commit(r.json, e);
+        r.json = NULL;
+    }
     close_running(&r);
     return ok ? LLAVA_DONE : LLAVA_CANNOT;
 }
@@ -535,6 +583,8 @@ static const llava_example examples[] = {
      LLAVA_DONE},
     {"llava-ref run --model golden/plain/model --inputs golden/plain/inputs.npz --dtype f32 "
      "--set projector.act=gelu_tanh --taps 'projector.*,logits' --dump port/",
+     LLAVA_DONE},
+    {"llava-ref run --model golden/plain/model --inputs golden/plain/inputs.npz --json -",
      LLAVA_DONE},
     {NULL, 0},
 };
