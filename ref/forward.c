@@ -274,6 +274,7 @@ static bool head(llava_run *r, const llava_goal *goal, const llava_inputs *in, c
         return false;
     }
     bool whole = out->rows == in->length; /* one product for the batch: the weights are read once */
+    r->only = goal->only;
     for (size_t b = 0; b < (whole ? 1 : in->batch); b++) {
         const double *last = x + ((b + 1) * in->length - out->rows) * width;
         if (!llava_logits(r, whole ? x : last, whole ? in->batch * in->length : out->rows,
@@ -281,6 +282,7 @@ static bool head(llava_run *r, const llava_goal *goal, const llava_inputs *in, c
             return false;
         }
     }
+    r->only = NULL;
     return !goal->all_logits ||
            llava_put(r, out->logits, (llava_shape){3, {out->batch, out->rows, out->vocab}},
                      "logits");

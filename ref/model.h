@@ -107,6 +107,10 @@ typedef struct {
     /* The same for whole stages: the sink is handed vision.features, projector.out, or
      * text.inputs_embeds, all zeros, and what leads there is not run. */
     bool features_given, rows_given, embeds_given;
+    /* Positions whose rows count of the last layer that is run, and of the logits: [B, S] of the
+     * language model, or, where the goal ends in a layer of the tower, [sequences, T]. NULL: all.
+     * Not NULL only while diagnosing. */
+    const llava_some_rows *only;
     bool norm, last_logits, all_logits, loss;
 } llava_goal;
 

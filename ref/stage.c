@@ -114,6 +114,33 @@ static bool need(llava_run *r, llava_weight *w, const char *name, const char *su
     return llava_checkpoint_need(r->weights, w, full, rank, shape, r->error);
 }
 
+/* The wanted rows side by side, multiplied, and put back. */
+static bool linear_of_some(llava_run *r, double *y, const double *x, const llava_weight *weight,
+                           const llava_weight *bias)
+{
+    const llava_some_rows *only = r->only;
+    size_t outputs = weight->shape[0], inner = weight->shape[1], count = 0;
+    for (size_t row = 0; row < only->count; row++) {
+        count += only->wanted[row];
+    }
+    llava_scratch_block *mark = llava_scratch_mark(r);
+    double *some = llava_scratch(r, count, inner), *result = llava_scratch(r, count, outputs);
+    bool ok = some != NULL && result != NULL;
+    for (size_t row = 0, at = 0; ok && row < only->count; row++) {
+        if (only->wanted[row]) {
+            memcpy(some + at++ * inner, x + row * inner, inner * sizeof(double));
+        }
+    }
+    ok = ok && llava_linear(&r->plan->numerics, result, some, count, weight, bias, r->error);
+    for (size_t row = 0, at = 0; ok && row < only->count; row++) {
+        if (only->wanted[row]) {
+            memcpy(y + row * outputs, result + at++ * outputs, outputs * sizeof(double));
+        }
+    }
+    llava_scratch_release(r, mark);
+    return ok;
+}
+
 bool llava_linear_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
                           size_t outputs, bool biased, const char *format, ...)
 {
@@ -126,9 +153,14 @@ bool llava_linear_by_name(llava_run *r, double *y, const double *x, size_t rows,
         return llava_fast_linear(r, y, x, rows, inner, outputs, biased, name);
     }
     llava_weight weight, bias;
-    return need(r, &weight, name, ".weight", 2, (size_t[]){outputs, inner}) &&
-           (!biased || need(r, &bias, name, ".bias", 1, (size_t[]){outputs})) &&
-           llava_linear(&r->plan->numerics, y, x, rows, &weight, biased ? &bias : NULL, r->error);
+    if (!need(r, &weight, name, ".weight", 2, (size_t[]){outputs, inner}) ||
+        (biased && !need(r, &bias, name, ".bias", 1, (size_t[]){outputs}))) {
+        return false;
+    }
+    if (r->only != NULL && r->only->count == rows) {
+        return linear_of_some(r, y, x, &weight, biased ? &bias : NULL);
+    }
+    return llava_linear(&r->plan->numerics, y, x, rows, &weight, biased ? &bias : NULL, r->error);
 }
 
 bool llava_layer_norm_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t width,

@@ -10,6 +10,12 @@
 typedef struct llava_scratch_block llava_scratch_block;
 typedef struct llava_fast llava_fast;
 
+/* Some of the rows of a matrix. */
+typedef struct {
+    const bool *wanted; /* [count] */
+    size_t count;
+} llava_some_rows;
+
 typedef struct {
     const llava_checkpoint *weights;
     const llava_plan *plan;
@@ -18,6 +24,9 @@ typedef struct {
     llava_fast *fast;       /* --path fast: its state; NULL: the plain path */
     llava_error *error;
     llava_scratch_block *scratch;
+    /* While diagnosing: products by name of so many rows are computed for the wanted ones alone, in
+     * the others stays what was there. NULL: for all. */
+    const llava_some_rows *only;
     size_t chunk; /* positions of the prompt at a time, over a warm cache; 0: all at once. The sink
                      must not change taps of the language model then. */
 } llava_run;

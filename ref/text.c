@@ -256,10 +256,13 @@ static bool heads_of(pass *p, size_t i, const char *letter, size_t heads, const 
 {
     llava_run *r = p->r;
     const llava_text_plan *t = &r->plan->text;
-    return llava_linear_by_name(r, x, a, p->batch * p->length, t->hidden, heads * t->head_dim,
-                                t->qkv_bias, MODEL ".layers.%zu.self_attn.%s_proj", i, letter) &&
-           llava_put(r, x, (llava_shape){4, {p->batch, p->length, heads, t->head_dim}},
-                     "text.layers.%zu.attn.%s", i, letter);
+    const llava_some_rows *only = r->only;
+    r->only = letter[0] == 'q' ? only : NULL; /* any query may look at any key */
+    bool ok = llava_linear_by_name(r, x, a, p->batch * p->length, t->hidden, heads * t->head_dim,
+                                   t->qkv_bias, MODEL ".layers.%zu.self_attn.%s_proj", i, letter);
+    r->only = only;
+    return ok && llava_put(r, x, (llava_shape){4, {p->batch, p->length, heads, t->head_dim}},
+                           "text.layers.%zu.attn.%s", i, letter);
 }
 
 static bool turn(pass *p, size_t i, const char *letter, size_t heads, const double *x, double *y)
@@ -407,8 +410,10 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
     const llava_fast_pass fast = {p.batch,  p.length, cache->length, cache->layers > 1,
                                   p.cosine, p.sine,   p.full.visible};
     for (size_t i = goal->text_first; ok && i < goal->text_layers; i++) {
+        r->only = i + 1 == goal->text_layers ? goal->only : NULL;
         ok = r->fast != NULL ? llava_fast_text_layer(r, i, &fast, x) : layer(&p, i, x);
     }
+    r->only = NULL;
     cache->length += length;
     if (ok && goal->norm) {
         ok = !t->final_norm || norm(r, x, x, rows, MODEL ".norm", 0);

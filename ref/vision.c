@@ -212,8 +212,12 @@ static bool heads_of(const llava_tower_pass *t, size_t i, const char *letter, co
     llava_run *r = t->r;
     const llava_vision_plan *v = &r->plan->vision;
     const tower_names *names = names_of(v);
-    if (!llava_linear_by_name(r, x, a, t->rows, v->hidden, v->hidden, v->attn_bias,
-                              "%s.%zu.%s.%s_proj", names->layers, i, names->attention, letter)) {
+    const llava_some_rows *only = r->only;
+    r->only = letter[0] == 'q' ? only : NULL; /* any query may look at any key */
+    bool ok = llava_linear_by_name(r, x, a, t->rows, v->hidden, v->hidden, v->attn_bias,
+                                   "%s.%zu.%s.%s_proj", names->layers, i, names->attention, letter);
+    r->only = only;
+    if (!ok) {
         return false;
     }
     if (v->qk_permuted && letter[0] != 'v') {
@@ -443,6 +447,7 @@ bool llava_vision(llava_run *r, const llava_goal *goal, const llava_inputs *in, 
     }
     ok = ok && prepare(&t, last);
     for (size_t index = 0; ok && index <= last; index++) {
+        r->only = index == last && !goal->features ? goal->only : NULL;
         if (index > first) {
             ok = r->fast != NULL
                      ? llava_fast_vision_layer(r, index - 1, t.of.sequences, t.of.rows, h)
@@ -454,6 +459,7 @@ bool llava_vision(llava_run *r, const llava_goal *goal, const llava_inputs *in, 
             ok = select_rows(&t, index, h, *features);
         }
     }
+    r->only = NULL;
     free(t.visible);
     free(t.runs);
     llava_scratch_release(r, mark);

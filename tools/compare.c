@@ -13,7 +13,8 @@ typedef struct {
 
 struct llava_comparer {
     llava_row_counting rows;
-    const llava_port_tensor *given; /* NULL: everything is there */
+    const llava_port_tensor *given;   /* NULL: everything is there */
+    const llava_some_rows *positions; /* NULL: of all */
     llava_comparison result;
     size_t total;     /* elements of the tensor */
     size_t at;        /* elements taken */
@@ -170,12 +171,19 @@ static void sample(llava_comparer *c, size_t row, const double *e, const double 
     }
 }
 
+/* The position of a row that is one of `heads` heads' (0: of none). */
+static size_t position_of(size_t heads, size_t per_head, size_t row)
+{
+    return heads == 0 ? row : row / (heads * per_head) * per_head + row % per_head;
+}
+
 static void take_row(llava_comparer *c, size_t row, const double *e, const double *a)
 {
     llava_comparison *r = &c->result;
     size_t n = c->rows.width;
     double max_d, max_e;
-    if (!llava_row_counts(&c->rows, row)) {
+    if (!llava_row_counts(&c->rows, row) ||
+        (c->positions != NULL && !c->positions->wanted[position_of(c->heads, c->per_head, row)])) {
         return;
     }
     sums s = {0};
@@ -216,8 +224,10 @@ static void take_row(llava_comparer *c, size_t row, const double *e, const doubl
  */
 
 /* Which axis of a tap is its heads: the third of [B,S,h,d], the second of [B,h,S,S']. */
-static void find_heads(llava_comparer *c, const char *name, int rank, const size_t *shape)
+static void find_heads(const char *name, int rank, const size_t *shape, size_t *heads,
+                       size_t *per_head)
 {
+    *heads = *per_head = 0;
     const llava_tap_kind *kinds;
     llava_tap_kinds(&kinds);
     llava_tap_place place;
@@ -226,8 +236,15 @@ static void find_heads(llava_comparer *c, const char *name, int rank, const size
         return;
     }
     bool scores = kinds[place.kind].shape[2] == 'h' && kinds[place.kind].shape[4] != 'd';
-    c->heads = scores ? shape[1] : shape[2];
-    c->per_head = scores ? shape[2] : 1;
+    *heads = scores ? shape[1] : shape[2];
+    *per_head = scores ? shape[2] : 1;
+}
+
+size_t llava_position_of_row(const char *name, int rank, const size_t *shape, size_t row)
+{
+    size_t heads, per_head;
+    find_heads(name, rank, shape, &heads, &per_head);
+    return position_of(heads, per_head, row);
 }
 
 static void free_comparer(llava_comparer *c)
@@ -252,7 +269,7 @@ bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counti
     for (int i = 0; i < rank; i++) {
         c->total *= shape[i];
     }
-    find_heads(c, name, rank, shape);
+    find_heads(name, rank, shape, &c->heads, &c->per_head);
     c->stride = c->total / SAMPLE + 1;
     c->expected = llava_alloc(e, c->rows.width, sizeof(double));
     c->actual = llava_alloc(e, c->rows.width, sizeof(double));
@@ -275,6 +292,11 @@ bool llava_comparer_quantiles(llava_comparer *c, llava_error *e)
 void llava_comparer_only(llava_comparer *c, const llava_port_tensor *tensor)
 {
     c->given = tensor != NULL && tensor->partial ? tensor : NULL;
+}
+
+void llava_comparer_positions(llava_comparer *c, const llava_some_rows *rows)
+{
+    c->positions = rows;
 }
 
 void llava_comparer_add(llava_comparer *c, const double *expected, const double *actual, size_t n)

@@ -38,6 +38,11 @@ bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counti
                          const char *name, int rank, const size_t *shape, llava_error *e);
 /* Leaves out what the port never computed (tensor->partial); NULL: nothing. Call before adding. */
 void llava_comparer_only(llava_comparer *comparer, const llava_port_tensor *tensor);
+/* Leaves out the rows of other positions than the wanted ones: rows.count is that of the batch's
+ * positions, or of the tower's rows. NULL: none. Call before adding. */
+void llava_comparer_positions(llava_comparer *comparer, const llava_some_rows *rows);
+/* The position, over the whole batch, that a row of a tap of this name and shape belongs to. */
+size_t llava_position_of_row(const char *name, int rank, const size_t *shape, size_t row);
 /* Asks for quantiles and equal_bits, whose sorting costs more than all the rest. Call before
  * adding; after a failure the comparer is to be closed all the same. */
 bool llava_comparer_quantiles(llava_comparer *comparer, llava_error *e);

@@ -32,14 +32,31 @@ static bool add_also(llava_finding *f, size_t judged, llava_error *e)
     return true;
 }
 
+/* Is what a cause leaves of this wrong tap no more than honest rounding? The least that there is
+ * may do; if not, it is measured, and the tap may turn out not to be wrong. */
+static bool explains(llava_diagnoser *d, llava_judged *j, const llava_span *span,
+                     const llava_cause *cause, bool *does, llava_error *e)
+{
+    *does = llava_explained(cause->error, cause->error_max, j);
+    if (*does) {
+        return true;
+    }
+    if (!llava_diagnose_noise(d, j, span, e)) {
+        return false;
+    }
+    *does = j->wrong && llava_trial_explains(&d->trial, j, span, cause);
+    return true;
+}
+
 /* Does an earlier finding's cause explain this tap too? Then it is one fault, not two; and of
  * several likely causes only those remain that explain both. */
 static bool join_earlier(llava_diagnoser *d, size_t judged, const llava_span *span, bool *joined,
                          llava_error *e)
 {
     llava_diagnosis *r = &d->result;
+    llava_judged *j = &r->taps[judged];
     *joined = false;
-    for (size_t i = 0; i < r->finding_count && !*joined; i++) {
+    for (size_t i = 0; i < r->finding_count && !*joined && j->wrong; i++) {
         llava_finding *f = &r->findings[i];
         llava_cause left[LLAVA_MOST_CAUSES];
         size_t count = 0;
@@ -48,14 +65,16 @@ static bool join_earlier(llava_diagnoser *d, size_t judged, const llava_span *sp
             if (!llava_cause_acts(span, &cause)) {
                 continue;
             }
-            if (!llava_trial_cause(&d->trial, span, &cause, e)) {
+            bool does;
+            if (!llava_trial_cause(&d->trial, span, &cause, e) ||
+                !explains(d, j, span, &cause, &does, e)) {
                 return false;
             }
-            if (llava_trial_explains(&d->trial, &r->taps[judged], span, &cause)) {
+            if (does) {
                 left[count++] = f->causes[c];
             }
         }
-        if (count > 0) {
+        if (count > 0 && j->wrong) {
             memcpy(f->causes, left, count * sizeof *left);
             f->cause_count = count;
             f->confidence = count == 1 ? LLAVA_CERTAIN : LLAVA_LIKELY;
@@ -147,6 +166,7 @@ bool llava_diagnose_causes(llava_diagnoser *d, llava_error *e)
         }
         bool ok = forgive_table(d, &r->taps[i], &span, e) &&
                   (!r->taps[i].wrong || join_earlier(d, i, &span, &joined, e));
+        ok = ok && (joined || !r->taps[i].wrong || llava_diagnose_noise(d, &r->taps[i], &span, e));
         r->taps[i].inherited = !joined && behind_other_shape(r, &span);
         if (!ok || joined || r->taps[i].inherited || !r->taps[i].wrong) {
             llava_span_free(&span);

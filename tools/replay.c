@@ -147,6 +147,7 @@ bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
     llava_run run = {.weights = spec->session->weights,
                      .plan = spec->plan,
                      .sink = &shown,
+                     .fast = spec->fast,
                      .prefix = "",
                      .error = e};
     if (spec->generates) {

@@ -15,6 +15,7 @@ typedef struct {
     bool forced;       /* false: the port's tensors replace nothing (the plain reference) */
     bool generates;    /* the port's dump is of a generation */
     size_t tokens;     /* of it */
+    llava_fast *fast;  /* the fast path instead of the plain one; NULL: plain */
     const char *doing; /* what a terminal is told of it; NULL: nothing */
     bool logits;       /* every step's logits are handed out, those too that the port has not */
 } llava_replay_spec;

@@ -48,8 +48,8 @@ typedef struct {
 } aim;
 
 bool llava_compare_port(const llava_counting *counting, llava_port *port,
-                        const llava_port_tensor *tensor, const double *mine, bool inherit,
-                        llava_comparison *result, llava_error *e)
+                        const llava_port_tensor *tensor, const llava_some_rows *only,
+                        const double *mine, bool inherit, llava_comparison *result, llava_error *e)
 {
     enum { PIECE = 4096 };
     double own[PIECE], theirs[PIECE];
@@ -59,6 +59,7 @@ bool llava_compare_port(const llava_counting *counting, llava_port *port,
         return false;
     }
     llava_comparer_only(c, tensor);
+    llava_comparer_positions(c, only);
     for (size_t first = 0, n; ok && first < tensor->count; first += n) {
         n = tensor->count - first < PIECE ? tensor->count - first : PIECE;
         memcpy(own, mine + first, n * sizeof *own);
@@ -86,7 +87,8 @@ static bool remaining(const llava_trial *trial, const llava_tap *tap,
     if (!llava_replay_same_shape(tap, tensor)) {
         return true;
     }
-    bool ok = llava_compare_port(trial->counting, trial->spec.port, tensor, tap->data, true, &c, e);
+    bool ok = llava_compare_port(trial->counting, trial->spec.port, tensor, trial->only, tap->data,
+                                 true, &c, e);
     if (ok && c.mismatched == 0) {
         *error = c.rel_l2;
         *error_max = c.rel_max;
@@ -178,6 +180,7 @@ bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *
         spec.doing = NULL;
         llava_error stopped = {""};
         llava_span_goal(&spec, span, &goal);
+        goal.only = trial->only;
         llava_replay_run(&spec, &goal, look, &a, &stopped);
         /* a trial that cannot run to the target (another shape, a missing weight) explains nothing
          */
@@ -311,10 +314,118 @@ static bool shapes(const llava_cause *cause)
     return all;
 }
 
+/* ---- a few rows
+ * --------------------------------------------------------------------------------------- */
+
+/* On a model of real size a cause is first tried at a few positions of the span's last layer, whose
+ * keys and values alone are made of all of them: a small part of the whole span's cost. What does
+ * not help there is no cause: it would have to halve the error of the whole. */
+typedef struct {
+    llava_some_rows rows; /* wanted NULL: the span is not one to be tried so */
+    bool *wanted;         /* evenly spaced, and the one with the largest error */
+    llava_cause nothing;  /* what is left there without any cause */
+    double scale;         /* to the error of the whole */
+} sample;
+
+enum { SAMPLED = 32 };
+
+/* At how many positions the target has rows that a trial may leave out. */
+static size_t positions_of(const llava_trial *trial, const llava_judged *j)
+{
+    const llava_tap_kind *kinds;
+    llava_tap_place place;
+    llava_tap_kinds(&kinds);
+    if (trial->spec.generates || j->other_shape || j->rank < 3 ||
+        !llava_tap_find(j->name, &place)) {
+        return 0;
+    }
+    llava_at at = kinds[place.kind].at;
+    bool layer = at == LLAVA_AT_VISION_LAYER || at == LLAVA_AT_TEXT_LAYER;
+    bool behind = at == LLAVA_AT_NORM || at == LLAVA_AT_LOGITS;
+    const llava_inputs *in = trial->spec.inputs;
+    const size_t length = in->length;
+    size_t rows = at == LLAVA_AT_VISION_LAYER
+                      ? llava_tower_shape_of(&trial->spec.session->plan, in).rows
+                      : length;
+    size_t sequences = j->shape[0];
+    bool whole = j->shape[1] == rows || (j->rank == 4 && j->shape[2] == rows);
+    return (layer || behind) && whole ? sequences * rows : 0;
+}
+
+static void free_sample(llava_trial *trial, sample *s)
+{
+    free(s->wanted);
+    trial->only = NULL;
+}
+
+/* Chooses the rows and looks at what is left there; trial->only is them from then on. */
+static bool take_sample(llava_trial *trial, const llava_judged *j, const llava_span *span,
+                        sample *s, llava_error *e)
+{
+    size_t count = positions_of(trial, j), stride = count / SAMPLED;
+    *s = (sample){.nothing = {.error = j->local.rel_l2, .error_max = j->local.rel_max}, .scale = 1};
+    if (llava_trial_is_cheap(trial) || stride < 2 || j->local.mismatched > 0) {
+        return true;
+    }
+    s->wanted = llava_alloc(e, count, sizeof(bool));
+    if (s->wanted == NULL) {
+        return false;
+    }
+    for (size_t i = stride / 2; i < count; i += stride) {
+        s->wanted[i] = true;
+    }
+    s->wanted[llava_position_of_row(j->name, j->rank, j->shape, j->local.worst_row)] = true;
+    s->rows = (llava_some_rows){s->wanted, count};
+    trial->only = &s->rows;
+    llava_cause nothing = {.count = 0};
+    bool ok = llava_trial_cause(trial, span, &nothing, e);
+    if (ok && isfinite(nothing.error) && nothing.error > 0) {
+        s->nothing = nothing;
+        s->scale = j->local.rel_l2 / nothing.error;
+    } else {
+        trial->only = NULL;
+    }
+    return ok;
+}
+
+/* Of causes that were tried at a few positions: those that help are tried in the whole span, of the
+ * others the error is scaled to it. */
+static bool weigh_sampled(llava_trial *trial, const llava_span *span, const sample *s,
+                          causes *found, llava_error *e)
+{
+    const llava_some_rows *only = trial->only;
+    bool ok = true;
+    trial->only = NULL;
+    for (size_t i = 0; only != NULL && ok && i < found->count; i++) {
+        llava_cause *c = &found->list[i];
+        if (c->error <= 0.75 * s->nothing.error) {
+            ok = llava_trial_cause(trial, span, c, e);
+        } else {
+            c->error *= s->scale;
+        }
+    }
+    trial->only = only;
+    return ok;
+}
+
+/* ---- the search itself
+ * -------------------------------------------------------------------------------- */
+
+/* The best first. */
+static bool sort_found(llava_trial *trial, const sample *s, const llava_span *span, causes *found,
+                       llava_error *e)
+{
+    bool ok = weigh_sampled(trial, span, s, found, e);
+    if (found->count > 1) {
+        qsort(found->list, found->count, sizeof *found->list, by_error);
+    }
+    return ok;
+}
+
 /* Every value of every decision that acts in the span. Those that change nothing are left out, or
  * put behind the others with an infinite error where they might beside another one. */
-static bool try_singles(llava_trial *trial, const llava_judged *judged, const llava_span *span,
-                        causes *found, llava_error *e)
+static bool try_singles(llava_trial *trial, const sample *s, const llava_span *span, causes *found,
+                        llava_error *e)
 {
     llava_progress_begin();
     for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
@@ -328,8 +439,8 @@ static bool try_singles(llava_trial *trial, const llava_judged *judged, const ll
             if (!llava_trial_cause(trial, span, &cause, e)) {
                 return false;
             }
-            bool changes = isfinite(cause.error) && (cause.error != judged->local.rel_l2 ||
-                                                     cause.error_max != judged->local.rel_max);
+            bool changes = isfinite(cause.error) && (cause.error != s->nothing.error ||
+                                                     cause.error_max != s->nothing.error_max);
             cause.error = changes ? cause.error : (double)INFINITY;
             if ((changes || is_shaping(id)) && !add_cause(found, &cause, e)) {
                 return false;
@@ -337,10 +448,7 @@ static bool try_singles(llava_trial *trial, const llava_judged *judged, const ll
         }
     }
     trial->done = 0;
-    if (found->count > 1) {
-        qsort(found->list, found->count, sizeof *found->list, by_error);
-    }
-    return true;
+    return sort_found(trial, s, span, found, e);
 }
 
 static bool names(const llava_cause *cause, llava_decision_id id)
@@ -355,8 +463,8 @@ static bool names(const llava_cause *cause, llava_decision_id id)
 
 /* The best `wide` seeds, each with each of `singles`; shaping decisions with each other whatever
  * they leave alone. */
-static bool extend(llava_trial *trial, const llava_span *span, const causes *seeds, size_t wide,
-                   const causes *singles, causes *found, llava_error *e)
+static bool extend(llava_trial *trial, const sample *s, const llava_span *span, const causes *seeds,
+                   size_t wide, const causes *singles, causes *found, llava_error *e)
 {
     for (size_t i = 0; i < seeds->count; i++) {
         for (size_t j = 0; j < singles->count; j++) {
@@ -374,10 +482,7 @@ static bool extend(llava_trial *trial, const llava_span *span, const causes *see
             }
         }
     }
-    if (found->count > 1) {
-        qsort(found->list, found->count, sizeof *found->list, by_error);
-    }
-    return true;
+    return sort_found(trial, s, span, found, e);
 }
 
 /* Same decisions and values, in whatever order? */
@@ -435,39 +540,43 @@ static void keep_explaining(llava_trial *trial, const causes *found, const llava
                                           : LLAVA_LIKELY;
 }
 
-/* How many of the best single causes are tried together with every other. Of two faults neither
- * alone may leave less than both do, so many where trials cost nothing; on a model of real size,
- * where each costs a layer over all rows, those that promise most. */
-static size_t seeds_of(const llava_trial *trial)
+bool llava_trial_is_cheap(const llava_trial *trial)
 {
-    enum { MANY = 24, FEW = 6 };
     const double small = 0x1p33; /* multiplications: seconds, with every pair */
     const llava_plan *p = &trial->spec.session->plan;
     const llava_inputs *in = trial->spec.inputs;
     double tower = (double)p->vision.hidden * (double)p->vision.hidden * (double)p->vision.layers;
     double text = (double)p->text.hidden * (double)p->text.hidden * (double)p->text.layers;
-    return (tower + text) * (double)in->batch * (double)in->length < small ? MANY : FEW;
+    return (tower + text) * (double)in->batch * (double)in->length < small &&
+           getenv("LLAVA_DIAGNOSE_AS_LARGE") == NULL; /* set by tests */
 }
 
 bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_finding *f,
                         llava_error *e)
 {
-    size_t wide = seeds_of(trial);
+    /* How many of the best single causes are tried together with every other. Of two faults neither
+     * alone may leave less than both do, so many where trials cost nothing; on a model of real size
+     * those that promise most. */
+    enum { MANY = 24, FEW = 6 };
+    size_t wide = llava_trial_is_cheap(trial) ? MANY : FEW;
+    sample s;
     causes singles = {0}, pairs = {0}, triples = {0};
     bool picture =
         strcmp(judged->name, "pixel_values") == 0 || strncmp(judged->name, "image.", 6) == 0;
-    bool ok = try_singles(trial, judged, &f->span, &singles, e);
+    bool ok = take_sample(trial, judged, &f->span, &s, e) &&
+              try_singles(trial, &s, &f->span, &singles, e);
     if (ok) {
         keep_explaining(trial, &singles, judged, f);
     }
     if (ok && f->cause_count == 0) {
-        ok = extend(trial, &f->span, &singles, wide, &singles, &pairs, e);
+        ok = extend(trial, &s, &f->span, &singles, wide, &singles, &pairs, e);
         keep_explaining(trial, &pairs, judged, f);
     }
     if (ok && f->cause_count == 0 && picture) {
-        ok = extend(trial, &f->span, &pairs, wide, &singles, &triples, e);
+        ok = extend(trial, &s, &f->span, &pairs, wide, &singles, &triples, e);
         keep_explaining(trial, &triples, judged, f);
     }
+    free_sample(trial, &s);
     free(singles.list);
     free(pairs.list);
     free(triples.list);

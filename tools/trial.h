@@ -9,19 +9,23 @@
 typedef struct {
     llava_replay_spec spec; /* plan is set for each trial */
     const llava_counting *counting;
-    const llava_choices *base; /* roundings that the port has everywhere */
-    llava_dtype type;          /* the port's */
+    const llava_choices *base;   /* roundings that the port has everywhere */
+    llava_dtype type;            /* the port's */
+    const llava_some_rows *only; /* positions that a cause is tried on; NULL: all */
     double done;               /* of a row of trials, for a terminal; 0: not known */
 } llava_trial;
 
 /* Is an error no more than honest rounding? At most 4 times the noise in L2, 8 times in max. */
 bool llava_explained(double error, double error_max, const llava_judged *judged);
 
-/* The port's tensor against values of the same shape, a piece at a time. inherit: where both are
- * NaN, it came from before. */
+/* The port's tensor against values of the same shape, a piece at a time, at some positions (only
+ * NULL: at all). inherit: where both are NaN, it came from before. */
 bool llava_compare_port(const llava_counting *counting, llava_port *port,
-                        const llava_port_tensor *tensor, const double *mine, bool inherit,
-                        llava_comparison *result, llava_error *e);
+                        const llava_port_tensor *tensor, const llava_some_rows *only,
+                        const double *mine, bool inherit, llava_comparison *result, llava_error *e);
+
+/* Is the model so small that every trial costs next to nothing? Then none is spared. */
+bool llava_trial_is_cheap(const llava_trial *trial);
 
 /* Does any of a cause's decisions act in the span? */
 bool llava_cause_acts(const llava_span *span, const llava_cause *cause);
