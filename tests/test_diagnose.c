@@ -1024,6 +1024,104 @@ static void test_noise_measured_everywhere_changes_no_finding(void **state)
     assert_true(more > 20); /* spans that were in no doubt */
 }
 
+/* ---- models of real size, whose trials are spared
+ * ------------------------------------------------------------------------------------ */
+
+/* A model of more rows than a golden has, and its inputs. */
+static void make_rows(bench *b, tiny_model *model)
+{
+    enum { PIXELS = 3 * 20 * 20, TEXT = 40, PATCHES = 100 };
+    tiny_shape shape = tiny_default;
+    char *text = malloc(32 * PIXELS);
+    size_t used = 0;
+    uint64_t seed = 5;
+    assert_non_null(text);
+    shape.image = 20;
+    tiny_open_as(model, &shape);
+    used += (size_t)sprintf(text, "input_ids <i8 [1,%d] 1 %zu*%d", 1 + PATCHES + TEXT,
+                            shape.vocab - 1, PATCHES);
+    for (size_t i = 0; i < TEXT; i++) {
+        used += (size_t)sprintf(text + used, " %zu", (size_t)(27 * fabs(support_random(&seed))));
+    }
+    used += (size_t)sprintf(text + used, "; pixel_values <f4 [1,3,20,20]");
+    for (size_t i = 0; i < PIXELS; i++) {
+        used += (size_t)sprintf(text + used, " %.3f", support_random(&seed));
+    }
+    program_write_inputs(&b->folder, "inputs.npz", text);
+    free(text);
+}
+
+/* One command on them, with these further words. */
+static void on_rows(bench *b, const tiny_model *model, const llava_command *c, const char *more)
+{
+    words w = {.count = 0};
+    add(&w, "--model");
+    add(&w, model->folder.path);
+    add(&w, "--inputs");
+    add(&w, support_path(&b->folder, "inputs.npz"));
+    add(&w, "--dump");
+    add(&w, support_path(&b->folder, "port.npz"));
+    add_all(&w, more);
+    if (c == &llava_command_diagnose) {
+        add(&w, "--json");
+        add(&w, support_path(&b->folder, "out.json"));
+    }
+    command(b, c, w.word, w.count);
+    free_words(&w);
+    if (c == &llava_command_diagnose) {
+        read_json(b, support_path(&b->folder, "out.json"));
+    }
+}
+
+/* Where a cause is tried at a few rows first, and the noise is left out of a layer that is like the
+ * one before, the causes are the same to the last digit. */
+static void test_spared_trials_find_the_same(void **state)
+{
+    static const char *const layers = "--taps vision.layers.*.output,vision.features,projector.out,"
+                                      "text.layers.*.output,text.norm,logits ";
+    static const struct {
+        const char *more;
+        bool sparse;
+        int findings;
+    } rows[] = {
+        {"--dtype bf16", true, 0},
+        {"--set vision.act=relu", true, 1},
+        {"--set vision.attn_scale=width --dtype bf16 --numerics hf", true, 1},
+        {"--set text.rope_pairing=interleaved --dtype f16 --numerics hf", true, 1},
+        {"--set text.mlp_act=relu --dtype bf16 --numerics hf", false, 1},
+        {"--set text.mlp_act=relu --set text.attn_scale=none --dtype f32 --numerics hf", true, 1},
+        {"--set vision.act=silu --set text.attn_mask=none --dtype bf16 --numerics hf", true, 2},
+        {"--set text.norm_kind=layer --dtype f32 --numerics hf", false, 1},
+    };
+    (void)state;
+    bench b = open_bench();
+    tiny_model model;
+    make_rows(&b, &model);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char words_of_run[512];
+        snprintf(words_of_run, sizeof words_of_run, "%s%s", rows[i].sparse ? layers : "",
+                 rows[i].more);
+        on_rows(&b, &model, &llava_command_run, words_of_run);
+        if (b.status != 0) {
+            fail_msg("%s: %s", words_of_run, b.error.text);
+        }
+        on_rows(&b, &model, &llava_command_diagnose, "");
+        cJSON *every = b.json;
+        b.json = NULL;
+        assert_int_equal(setenv("LLAVA_DIAGNOSE_AS_LARGE", "1", 1), 0);
+        on_rows(&b, &model, &llava_command_diagnose, "");
+        assert_int_equal(unsetenv("LLAVA_DIAGNOSE_AS_LARGE"), 0);
+        if (finding_count(&b) != rows[i].findings ||
+            !cJSON_Compare(list_of(every, "findings"), list_of(b.json, "findings"), true) ||
+            !cJSON_Compare(list_of(every, "inherited"), list_of(b.json, "inherited"), true)) {
+            fail_msg("%s: %s", rows[i].more, shown(&b));
+        }
+        cJSON_Delete(every);
+    }
+    tiny_close(&model);
+    close_bench(&b);
+}
+
 /* All of golden/plain but for its ids: image tokens that do not go with the
  * picture stop neither the tower nor the language model from being judged. */
 static void test_ids_that_do_not_fit_the_picture_stop_nothing_else(void **state)
@@ -1114,6 +1212,7 @@ int main(void)
         cmocka_unit_test(test_every_golden_passes),
         cmocka_unit_test(test_honest_runs_pass),
         cmocka_unit_test(test_noise_measured_everywhere_changes_no_finding),
+        cmocka_unit_test(test_spared_trials_find_the_same),
         cmocka_unit_test(test_ids_that_do_not_fit_the_picture_stop_nothing_else),
         cmocka_unit_test(test_a_dump_of_other_inputs_cannot_be_judged),
         cmocka_unit_test(test_a_dump_without_taps_cannot_be_judged),

@@ -1034,11 +1034,74 @@ static void weights_that_contradict_the_configuration_are_refused(void **state)
     llava_inputs_free(&in);
 }
 
+/* Of the last layer some rows are computed, their bits those of the whole pass, and others not. */
+static void only_wanted_rows_are_computed(void **state)
+{
+    enum { MOST = 2 * 13 };
+    static const struct {
+        const char *tap;
+        size_t rows; /* of the batch */
+    } rows[] = {{"text.layers.1.attn.q", 26},
+                {"text.layers.1.attn.out", 26},
+                {"text.layers.1.mlp.gate", 26},
+                {"text.layers.1.output", 26},
+                {"vision.layers.1.attn.out", 20},
+                {"vision.layers.1.output", 20},
+                {"logits", 26}};
+    (void)state;
+    llava_inputs in = tiny_inputs(2, 13, 41);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bool wanted[MOST] = {false};
+        const size_t chosen[] = {0, 3, 14, rows[i].rows - 1};
+        for (size_t k = 0; k < 4; k++) {
+            wanted[chosen[k]] = true;
+        }
+        const llava_some_rows some = {wanted, rows[i].rows};
+        const tiny_how how = {.storage = LLAVA_F64, .only = &some};
+        run_one(&base, &in, &plain, rows[i].tap);
+        run_one(&other, &in, &how, rows[i].tap);
+        const tiny_tap *all = tiny_find(&base, rows[i].tap), *few = tiny_find(&other, rows[i].tap);
+        size_t width = all->count / rows[i].rows;
+        for (size_t row = 0; row < rows[i].rows; row++) {
+            bool same = memcmp(all->values + row * width, few->values + row * width,
+                               width * sizeof(double)) == 0;
+            if (same != wanted[row]) {
+                fail_msg("%s: row %zu", rows[i].tap, row);
+            }
+        }
+        tiny_free(&base);
+        tiny_free(&other);
+    }
+    llava_inputs_free(&in);
+}
+
+/* Keys and values are made of every row, whichever count. */
+static void keys_and_values_are_made_of_all_rows(void **state)
+{
+    static const char *const taps[] = {"text.layers.1.attn.k", "text.layers.1.attn.v",
+                                       "vision.layers.1.attn.k", "vision.layers.1.attn.v"};
+    (void)state;
+    llava_inputs in = tiny_inputs(2, 13, 42);
+    for (size_t i = 0; i < 4; i++) {
+        bool wanted[26] = {true};
+        const llava_some_rows some = {wanted, i < 2 ? 26 : 20};
+        const tiny_how how = {.storage = LLAVA_F64, .only = &some};
+        run_one(&base, &in, &plain, taps[i]);
+        run_one(&other, &in, &how, taps[i]);
+        assert_true(tiny_same(tiny_find(&base, taps[i]), tiny_find(&other, taps[i])));
+        tiny_free(&base);
+        tiny_free(&other);
+    }
+    llava_inputs_free(&in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(probabilities_sum_to_one_and_are_zero_behind_the_mask),
         cmocka_unit_test(attention_is_its_formula_bit_for_bit),
+        cmocka_unit_test(only_wanted_rows_are_computed),
+        cmocka_unit_test(keys_and_values_are_made_of_all_rows),
         cmocka_unit_test(a_token_changes_nothing_in_front_of_it),
         cmocka_unit_test(cached_steps_equal_the_longer_pass),
         cmocka_unit_test(a_sliding_layer_shows_the_keys_of_its_window),

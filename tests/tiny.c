@@ -421,6 +421,7 @@ bool tiny_try(const tiny_model *model, const llava_inputs *in, const tiny_how *h
         return false;
     }
     llava_taps_goal(&plan, &sizes, &sink, &goal, &step);
+    goal.only = how->only;
     taps->watched = 0;
     if (how->generate > 0) {
         llava_answer answer;

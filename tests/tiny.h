@@ -88,10 +88,11 @@ typedef struct {
     llava_dtype storage;
     bool islands;
     llava_convention convention;
-    size_t generate;  /* tokens; 0: one forward pass */
-    const char *set;  /* "DECISION=VALUE", or NULL */
-    bool sums_f32;    /* as an honest port sums (ref/numerics.h) */
-    llava_fast *fast; /* NULL: the plain path */
+    size_t generate;             /* tokens; 0: one forward pass */
+    const char *set;             /* "DECISION=VALUE", or NULL */
+    bool sums_f32;               /* as an honest port sums (ref/numerics.h) */
+    llava_fast *fast;            /* NULL: the plain path */
+    const llava_some_rows *only; /* rows that count (llava_goal); NULL: all */
 } tiny_how;
 
 llava_plan tiny_plan(const tiny_model *model, const tiny_how *how);
