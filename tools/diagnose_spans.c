@@ -329,6 +329,7 @@ static bool replay_goal(llava_diagnoser *d, const llava_goal *goal, llava_judged
     replaying r = {.d = d, .goal = goal, .only = only};
     llava_replay_spec spec = d->trial.spec;
     spec.plan = &plan;
+    spec.doing = only == NULL ? spec.doing : NULL;
     bool ok = llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, false, e) &&
               llava_replay_run(&spec, goal, judge_next, &r, e);
     stop_typed(&r);

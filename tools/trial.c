@@ -240,6 +240,7 @@ static bool explained_anew(llava_trial *trial, const llava_judged *judged, const
                              &e);
         plan.numerics.sums_f32 = i == 1 && narrow;
         spec.plan = &plan;
+        spec.doing = NULL;
         if (ok) {
             llava_span_goal(&spec, span, &goal);
             llava_replay_run(&spec, &goal, capture_target, &taken[i], &e);

@@ -12,7 +12,7 @@ typedef struct {
     const llava_choices *base;   /* roundings that the port has everywhere */
     llava_dtype type;            /* the port's */
     const llava_some_rows *only; /* positions that a cause is tried on; NULL: all */
-    double done;               /* of a row of trials, for a terminal; 0: not known */
+    double done;                 /* of a row of trials, for a terminal; 0: not known */
 } llava_trial;
 
 /* Is an error no more than honest rounding? At most 4 times the noise in L2, 8 times in max. */
