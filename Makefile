@@ -34,8 +34,9 @@ ifneq (,$(findstring s390x,$(shell $(CC) -dumpmachine 2>/dev/null)))
 NUMERICS += -fexcess-precision=fast
 endif
 DEFINES  = -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -DLLAVA_LIBDEFLATE=$(LIBDEFLATE)
+# -Wno-conversion: gcc takes a checked cast in `c ? (uint8_t)x : 0` for an int.
 ifeq ($(SANITIZE),1)
-SANITIZERS = -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer
+SANITIZERS = -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-conversion
 endif
 # Counters of what ran, also in processes that end without exit().
 COVERAGE ?= 0

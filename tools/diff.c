@@ -350,8 +350,8 @@ static bool measure_peer(differ *d, const llava_dump_entry *entry, llava_diff_te
     if (!compare_tensors(d, entry, d->peer, tensor, &numbers, e)) {
         return false;
     }
-    if (numbers.nan_actual > 0 && numbers.nan_actual > numbers.nan_expected) {
-        judge(t, LLAVA_CANNOT_JUDGE, "NaN in the peer");
+    if (numbers.mismatched > 0) {
+        judge(t, LLAVA_CANNOT_JUDGE, "NaN or infinity in the peer");
         return true;
     }
     t->has_peer = true;
@@ -392,7 +392,7 @@ static bool judge_numbers(differ *d, const llava_dump_entry *entry, llava_diff_t
     if (t->verdict == LLAVA_CANNOT_JUDGE) {
         return true;
     }
-    if (t->has_peer && t->peer_l2 > 0 && t->peer_max > 0) {
+    if (t->has_peer && t->peer_l2 > 0) { /* then its error in max is not 0 either */
         judge_by_peer(t);
     } else {
         judge_by_bound(t);
@@ -603,25 +603,33 @@ static bool diff_listed(differ *d, const placed *list, size_t count, bool *requi
     return true;
 }
 
-/* The whole verdict: the worst of the tensors, cannot-judge where nothing decided. */
+/* The whole verdict: the worst of the tensors, cannot-judge where nothing decided. A tensor in
+ * which nothing counts decides nothing; one that the peer gives no measure for leaves the whole
+ * undecided. */
 static void conclude(differ *d, bool required_missing)
 {
     llava_diff *r = &d->result;
     size_t judged = 0;
+    const llava_diff_tensor *unjudged = NULL;
     r->first_divergence = r->count;
     for (size_t i = 0; i < r->count; i++) {
         const llava_diff_tensor *t = &r->tensors[i];
-        judged += t->verdict != LLAVA_CANNOT_JUDGE;
+        bool decides = t->verdict != LLAVA_CANNOT_JUDGE;
+        judged += decides;
         if (t->verdict == LLAVA_DIFFER && r->first_divergence == r->count) {
             r->first_divergence = i;
         }
-        if (t->verdict != LLAVA_CANNOT_JUDGE && t->verdict > r->verdict) {
+        if (decides && t->verdict > r->verdict) {
             r->verdict = t->verdict;
+        }
+        if (!decides && t->numbers.count > 0 && unjudged == NULL) {
+            unjudged = t;
         }
     }
     const char *taps = d->o.taps == NULL ? NULL : llava_globs_unmatched(&d->taps);
     const char *require = d->o.require == NULL ? NULL : llava_globs_unmatched(&d->require);
-    bool cannot = judged == 0 || required_missing || taps != NULL || require != NULL;
+    bool cannot =
+        judged == 0 || unjudged != NULL || required_missing || taps != NULL || require != NULL;
     if (taps != NULL || require != NULL) {
         char hint[LLAVA_HINT];
         llava_nearest near = {.word = taps != NULL ? taps : require};
@@ -631,6 +639,8 @@ static void conclude(differ *d, bool required_missing)
         snprintf(r->note, sizeof r->note, "%s %.*s matches no tensor of EXPECTED%s",
                  taps != NULL ? "--taps" : "--require", 100, near.word,
                  llava_did_you_mean(near.best, hint));
+    } else if (unjudged != NULL) {
+        snprintf(r->note, sizeof r->note, "%.120s: %s", unjudged->name, unjudged->why);
     } else if (judged == 0) {
         snprintf(r->note, sizeof r->note, "nothing was compared");
     } else if (required_missing) {
