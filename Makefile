@@ -181,6 +181,10 @@ book: $(BOOK_VENV)/ready
 docs-check: all $(VENV)/ready
 	$(VENV)/bin/python tools/check_docs.py --binary $(BUILD)/llava-ref
 
+# The book's pictures and what its commands print, put in anew; docs-check compares them.
+pictures: all $(VENV)/ready
+	$(VENV)/bin/python tools/check_docs.py --binary $(BUILD)/llava-ref --write
+
 format:
 	clang-format -i ref/*.[ch] ref/ops/*.[ch] ref/fast/*.[ch] tools/*.[ch] tests/*.[ch] tests/fuzz/*.[ch] tests/faults/*.c tests/coverage/*.c
 
@@ -207,7 +211,8 @@ help:
 	@echo "make fuzz             fuzz every reader, SECONDS_EACH=60 each"
 	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"
 	@echo "make golden-check     the same into a temporary folder, compared with golden/"
-	@echo "make docs-check       run the commands of README and book, compare what they print"
+	@echo "make docs-check       run the commands of README and book, compare what they print and draw"
+	@echo "make pictures         draw the book's pictures anew, put in what its commands print"
 	@echo "make book             README, book and documents as a site, $(BUILD)/book/index.html"
 	@echo "make venv             only the pinned Python environment"
 	@echo "make format           clang-format all C files"
@@ -215,6 +220,6 @@ help:
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0 LIBDEFLATE=0; different BUILDs stand side by side."
 
-.PHONY: all tests test asan coverage bits fuzz print-libraries deps demo venv golden golden-check book docs-check format install clean help force
+.PHONY: all tests test asan coverage bits fuzz print-libraries deps demo venv golden golden-check book docs-check pictures format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d

@@ -13,8 +13,10 @@ In a fenced or indented block of a document
   `...` for what is left out.
 
 A document's blocks run in order in one scratch folder, where `build/llava-ref`, `golden`,
-`tools`, `docs` and `tests` are those of the tree. Links to files must lead somewhere. Exits with 1 where anything is
-otherwise than shown; --write puts what a command printed into the document where no `...` is in the way.
+`tools`, `docs` and `tests` are those of the tree. Links to files must lead somewhere. A picture `pictures/NAME.png` must
+be, pixel by pixel, the NAME.png that the document's commands left in that folder. Exits with 1 where anything is
+otherwise than shown; --write puts what a command printed into the document where no `...` is in the way, and the
+pictures beside it.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import doctest
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -156,6 +159,32 @@ def check_links(document, text):
     return wrong
 
 
+def pictures_of(text):
+    """The pictures that a document shows: "pictures/NAME.png" beside it."""
+    return re.findall(r"!\[[^\]]*\]\((pictures/[^)]+\.png)\)", text)
+
+
+def same_picture(one, other):
+    """Are two files the same pixels? Their bytes may differ with the zlib that packed them."""
+    from PIL import Image  # not where make_book.py imports this module
+
+    with Image.open(one) as a, Image.open(other) as b:
+        return a.mode == b.mode and a.size == b.size and a.tobytes() == b.tobytes()
+
+
+def check_picture(document, link, folder, write):
+    """None, or what is wrong with a picture; made by commands in `folder`."""
+    made, kept = folder / pathlib.Path(link).name, document.parent / link
+    if not made.is_file():
+        return "no command of this document draws it"
+    if write and not (kept.is_file() and same_picture(made, kept)):
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copyfile(made, kept)
+    if not kept.is_file() or not same_picture(made, kept):
+        return "is not what this document's commands draw"
+    return None
+
+
 def check(document, binary, write=False):
     """(things checked, things wrong) of one document."""
     text = document.read_text()
@@ -190,6 +219,11 @@ def check(document, binary, write=False):
                 report(line, f"`{command}` exits with {status} and prints", lines)
                 if not any(line.strip() == ANYTHING for line in shown):
                     anew.append((line - 1, len(shown), [block.indent + line if line else "" for line in lines]))
+        for link in pictures_of(text):
+            count += 1
+            fault = check_picture(document, link, scratch.folder, write)
+            if fault:
+                report(1, f"{link} {fault}", [])
     for link in check_links(document, text):
         report(1, f"the link to {link} leads nowhere", [])
     if write:
@@ -198,6 +232,15 @@ def check(document, binary, write=False):
             lines[first : first + old] = new
         document.write_text("\n".join(lines))
     return count, len(wrong)
+
+
+def unseen(documents):
+    """Pictures of the book that no document shows."""
+    shown = {(document.parent / link).resolve() for document in documents for link in pictures_of(document.read_text())}
+    stray = sorted(set((TREE / "docs/book/pictures").glob("*")) - shown)
+    for path in stray:
+        print(f"{path.relative_to(TREE)}: no document shows it")
+    return stray
 
 
 def main():
@@ -210,7 +253,9 @@ def main():
     files = files or [TREE / "README.md", *sorted((TREE / "docs/book").glob("*.md"))]
     counts = [check(document, options.binary.resolve(strict=True), options.write) for document in files]
     checked, wrong = (sum(column) for column in zip(*counts))
-    print(f"{checked} commands, sessions and quotes in {len(files)} documents, {wrong} not as shown")
+    if not options.files:
+        wrong += len(unseen(files))
+    print(f"{checked} commands, sessions, quotes and pictures in {len(files)} documents, {wrong} not as shown")
     return int(wrong > 0 or checked == 0)
 
 

@@ -243,6 +243,7 @@ const llava_command llava_command_draw = {
     .room = sizeof(draw_options),
     .options = list_options,
     .details = "What the colours mean is printed. A brighter colour is a larger number; each panel "
-               "of patches goes from 0 to its own largest; green is NaN.",
+               "of patches goes from 0 to its own largest; green is NaN. An error of 0 stands on "
+               "the lowest line of drift.",
     .examples = examples,
 };

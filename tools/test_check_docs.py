@@ -3,6 +3,7 @@
 import contextlib
 import io
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -27,6 +28,10 @@ SAMPLES = (  # (what it is, its text, how many faults)
     ("a quote in another order", "```c ref/projector.c\nreturn ok;\n...\nconst llava_plan *p = r->plan;\n```\n", 1),
     ("a quote of no file", "```c ref/nothing.c\nreturn ok;\n```\n", 1),
     ("a link to nothing", "A [link](nothing.md), a [link](https://example.org) and a [link](#here).\n", 1),
+    ("a picture", "    $ cp golden/demo/pictures/2-red-triangle.png x.png\n\n![x](pictures/x.png)\n", 0),
+    ("another picture", "    $ cp golden/demo/pictures/3-purple-circle.png x.png\n\n![x](pictures/x.png)\n", 1),
+    ("a picture that no command draws", "![x](pictures/x.png)\n", 1),
+    ("a picture that is not there", "    $ touch y.png\n\n![y](pictures/y.png)\n", 2),
     ("two faults", "    $ echo b\n    a\n    $ echo b\n    a\n", 2),
 )  # fmt: skip
 
@@ -34,6 +39,8 @@ SAMPLES = (  # (what it is, its text, how many faults)
 def main():
     binary, wrong = check_docs.TREE / "build/llava-ref", 0
     with tempfile.TemporaryDirectory(dir=check_docs.TREE / "build", prefix="docs-") as folder:
+        (pathlib.Path(folder) / "pictures").mkdir()
+        shutil.copy(check_docs.TREE / "golden/demo/pictures/2-red-triangle.png", f"{folder}/pictures/x.png")
         for name, text, faults in SAMPLES:
             document = pathlib.Path(folder) / "sample.md"
             document.write_text(text)
