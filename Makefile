@@ -123,6 +123,29 @@ coverage:
 	@$(PYTHON) tools/check_faults.py --program build-coverage/llava-ref --most 1
 	@$(PYTHON) tools/check_coverage.py --build build-coverage
 
+ALL_C := $(REF_C) $(TOOLS_C) tools/main.c $(wildcard tests/*.c tests/fuzz/*.c tests/faults/*.c tests/coverage/*.c)
+PREPROCESS = $(DEFINES) $(PACKAGE_CFLAGS) -I. -std=c11
+
+# .clang-tidy says which checks and why not the others.
+tidy:
+	@printf '%s\n' $(ALL_C) | xargs -P $(JOBS) -I{} sh -c \
+	    'said=$$(clang-tidy --quiet {} -- $(PREPROCESS) 2>&1) || { printf "%s\n" "$$said"; exit 1; }' || \
+	    { echo "make tidy: see above"; exit 1; }
+	@echo "make tidy: $(words $(ALL_C)) files, nothing found"
+
+# gcc's analyser follows the paths through each file. It does not know vectors: takes their lanes for the
+# width that a shift must stay below, and what memcpy fills for uninitialised; so where there are vectors
+# those two are off. Objects: nobody's.
+ANALYSE = gcc $(PREPROCESS) -fanalyzer -Werror -c
+analyze:
+	@mkdir -p $(BUILD)
+	@printf '%s\n' $(REF_C) $(TOOLS_C) tools/main.c | xargs -P $(JOBS) -I{} sh -c \
+	    'case {} in ref/ops/*|ref/fast/*|tools/peak.c) off="-Wno-analyzer-shift-count-overflow \
+	    -Wno-analyzer-use-of-uninitialized-value";; esac; \
+	    o=$$(mktemp $(BUILD)/analyze.XXXXXX) && $(ANALYSE) $$off -o $$o {}; status=$$?; rm -f $$o; exit $$status' || \
+	    { echo "make analyze: see above"; exit 1; }
+	@echo "make analyze: $(words $(REF_C) $(TOOLS_C) main) files, nothing found"
+
 # The same bits with every compiler, optimisation level and architecture; minutes.
 bits:
 	@bash tests/check_bits.sh
@@ -207,6 +230,8 @@ help:
 	@echo "make test             all tests, offline; TEST_FORMAT=junit|tap for machines"
 	@echo "make asan             all tests under the address and undefined-behaviour sanitizers"
 	@echo "make coverage         lines and branches that the tests run, against tests/coverage/gates.tsv"
+	@echo "make tidy             clang-tidy over all C files (.clang-tidy)"
+	@echo "make analyze          gcc's -fanalyzer over ref and tools"
 	@echo "make bits             the same bits with every compiler and on other architectures (minutes)"
 	@echo "make fuzz             fuzz every reader, SECONDS_EACH=60 each"
 	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"
@@ -220,6 +245,6 @@ help:
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0 LIBDEFLATE=0; different BUILDs stand side by side."
 
-.PHONY: all tests test asan coverage bits fuzz print-libraries deps demo venv golden golden-check book docs-check pictures format install clean help force
+.PHONY: all tests test asan coverage tidy analyze bits fuzz print-libraries deps demo venv golden golden-check book docs-check pictures format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d

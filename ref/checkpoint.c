@@ -265,6 +265,7 @@ static int compare_canonicals(const void *a, const void *b)
 static bool sort_distinct(entry **sorted, size_t count, int (*compare)(const void *, const void *),
                           llava_error *e)
 {
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what is sorted */
     qsort(sorted, count, sizeof *sorted, compare);
     for (size_t i = 1; i < count; i++) {
         if (compare(&sorted[i - 1], &sorted[i]) == 0) {
@@ -296,6 +297,7 @@ static bool check_index(const llava_checkpoint *c, const cJSON *map, entry **sor
 /* Builds the table of canonical names; map NULL for a single file. */
 static bool build_names(llava_checkpoint *c, const cJSON *map, llava_error *e)
 {
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): a list of pointers */
     c->known = llava_alloc(e, c->count, sizeof *c->known);
     if (c->known == NULL) {
         return false;

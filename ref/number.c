@@ -69,8 +69,8 @@ bool llava_dtype_parse(const char *name, llava_dtype *type)
  * branches, so the loops below become vector code. NaN stays NaN, since NaN + anything is. */
 static inline double round_small(small_format format, double x)
 {
-    const uint64_t least = (uint64_t)(1023 + format.least);
-    const uint64_t beyond = (uint64_t)(1023 + format.greatest + 1);
+    const int bias = 1023, lowest = bias + format.least, above = bias + format.greatest + 1;
+    const uint64_t least = (uint64_t)lowest, beyond = (uint64_t)above;
     double size = of_bits(bits_of(x) & ~sign_bit);
     uint64_t exponent = bits_of(size) >> 52;
     exponent = exponent > least ? exponent : least;

@@ -5,7 +5,7 @@
 #include "exif.h"
 #include "file.h"
 
-#include <png.h>
+#include <png.h> /* NOLINT(readability-duplicate-include): libpng's, the other is ours */
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +120,7 @@ static bool read_palette(png_layout *p, const chunk *c, llava_error *e)
     if ((p->color_type & PNG_COLOR_MASK_COLOR) == 0) {
         return fail_at(p, c, "a palette in a grey picture", e);
     }
-    if (c->size == 0 || c->size % 3 != 0 || c->size > 3 * 256) {
+    if (c->size == 0 || c->size % 3 != 0 || c->size / 3 > 256) {
         return fail_at(p, c, "a palette that is not 1 to 256 colours of 3 bytes", e);
     }
     p->palette = c->data;

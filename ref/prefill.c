@@ -148,10 +148,11 @@ static bool fill_scores(llava_run *r, joining *j, const llava_cache *cache, join
 {
     const llava_text_plan *t = &r->plan->text;
     char name[LLAVA_TAP_NAME];
-    size_t n = strlen(scores->name) - strlen(".scores"), layer = 0;
+    size_t n = strlen(scores->name) - strlen(".scores");
     snprintf(name, sizeof name, "%.*s.q_rope", (int)n, scores->name);
     joint *q = find(j, name);
-    sscanf(strstr(scores->name, "layers."), "layers.%zu", &layer);
+    const char *number = strstr(scores->name, "layers.") + strlen("layers.");
+    size_t layer = strtoul(number, NULL, 10);
     size_t block = cache->batch * cache->capacity * cache->width;
     scores->tap.name = scores->name;
     filling f = {&scores->tap, t, r->chunk, t->slides[layer]};

@@ -33,7 +33,7 @@ static void set_defaults(llava_text_config *t)
         t->vocab = 32000;
         t->intermediate = 14336;
         t->kv_heads = 8;
-        t->max_positions = 4096 * 32;
+        t->max_positions = 131072;
         t->window = 4096;
         break;
     case LLAVA_TEXT_QWEN2:

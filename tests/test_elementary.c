@@ -378,8 +378,9 @@ static void exact_results_are_exact(void **state)
         assert_true(llava_pow(2, n) == ldexp(1, n));
     }
     double power = 1;
-    for (int n = 0; n <= 22; n++, power *= 10) { /* 10^22 is the last that is a double */
+    for (int n = 0; n <= 22; n++) { /* 10^22 is the last that is a double */
         assert_true(llava_pow(10, n) == power);
+        power *= 10;
     }
     for (unsigned i = 0; i < 2000; i++) {
         double x = between(0x1p-1074, 0x1.fp1023, i);

@@ -252,7 +252,7 @@ static void ends_of_the_range(void **state)
     assert_int_equal(llava_encode_bf16(of_bits(UINT64_C(0xfff0000000000001))), 0x7fc0);
 }
 
-#define ROGUE -12345.678
+#define ROGUE (-12345.678)
 
 /* The loops compile to vector code with odd ends: every length, nothing behind the end touched. */
 static void rounding_an_array_is_rounding_each_number(void **state)

@@ -427,7 +427,8 @@ static void rotary_tables_are_cos_and_sin_of_position_times_frequency(void **sta
         llava_rope_table(n, c, s, positions, ROWS, D, f, 1);
         assert_true(c[ROWS * D] == rogue && s[ROWS * D] == rogue);
         for (size_t i = 0; i < ROWS * D; i++) {
-            double angle = (double)positions[i / D] * f[i % D % (D / 2)];
+            size_t row = i / D, pair = i % D % (D / 2);
+            double angle = (double)positions[row] * f[pair];
             double tolerance = 1.2 * unit; /* below 1 ulp of a number up to 1, ref/elementary.h */
             if (island) {
                 angle = (double)(float)angle;

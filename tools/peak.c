@@ -17,7 +17,7 @@
 #define PEAK_LANES  2
 #define PEAK_TARGET
 #define PEAK_FACTOR(x)     (x)
-#define PEAK_STEP(s, m, t) (s) * (m) + (t)
+#define PEAK_STEP(s, m, t) ((s) * (m) + (t))
 #include "tools/peak_block.h"
 
 #define PEAK_NAME   f32_4
@@ -25,7 +25,7 @@
 #define PEAK_LANES  4
 #define PEAK_TARGET
 #define PEAK_FACTOR(x)     (float)(x)
-#define PEAK_STEP(s, m, t) (s) * (m) + (t)
+#define PEAK_STEP(s, m, t) ((s) * (m) + (t))
 #include "tools/peak_block.h"
 
 #if defined(__x86_64__)
@@ -34,7 +34,7 @@
 #define PEAK_LANES         4
 #define PEAK_TARGET        __attribute__((target("avx2")))
 #define PEAK_FACTOR(x)     (x)
-#define PEAK_STEP(s, m, t) (s) * (m) + (t)
+#define PEAK_STEP(s, m, t) ((s) * (m) + (t))
 #include "tools/peak_block.h"
 
 #define PEAK_NAME          f64_8
@@ -42,7 +42,7 @@
 #define PEAK_LANES         8
 #define PEAK_TARGET        __attribute__((target("avx512f")))
 #define PEAK_FACTOR(x)     (x)
-#define PEAK_STEP(s, m, t) (s) * (m) + (t)
+#define PEAK_STEP(s, m, t) ((s) * (m) + (t))
 #include "tools/peak_block.h"
 
 #define PEAK_NAME          f32_8

@@ -26,7 +26,7 @@ static uint32_t rotate(uint32_t x, int n)
 /* The message schedule W of one block (6.2.2, step 1). */
 static void schedule(const uint8_t *block, uint32_t w[64])
 {
-    for (int t = 0; t < 16; t++) {
+    for (size_t t = 0; t < 16; t++) {
         const uint8_t *p = block + 4 * t;
         w[t] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
     }
@@ -114,7 +114,7 @@ void llava_sha256_end_text(llava_sha256 *sha, char text[LLAVA_SHA256_TEXT])
 {
     uint8_t digest[LLAVA_SHA256_SIZE];
     llava_sha256_end(sha, digest);
-    for (int i = 0; i < LLAVA_SHA256_SIZE; i++) {
+    for (size_t i = 0; i < LLAVA_SHA256_SIZE; i++) {
         snprintf(text + 2 * i, 3, "%02x", digest[i]);
     }
 }

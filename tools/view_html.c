@@ -30,7 +30,7 @@ static void make_palette(uint8_t palette[3 * COLOURS])
 {
     static const uint8_t fixed[SCALE][3] = {{150, 150, 150}, {255, 0, 220}, {40, 40, 40}};
     memcpy(palette, fixed, sizeof fixed);
-    for (int i = 0; i < LEVELS; i++) {
+    for (size_t i = 0; i < LEVELS; i++) {
         scale_colour((double)(2 * i) / (LEVELS - 1) - 1, palette + 3 * (SCALE + i));
     }
 }

@@ -49,7 +49,7 @@ INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, float *
     for (size_t r = 0; r < rows; r++) {
         sum[r][0] = sum[r][1] = (vec){0};
     }
-    for (size_t u = 0; u < units; u++, w += 2 * LANES) {
+    for (size_t u = 0; u < units; u++, w += (size_t)2 * LANES) {
         ints w0 = NAME(units)(w), w1 = NAME(units)(w + LANES);
         if (kind == LLAVA_FAST_FLOATS) {
             NAME(step)(rows, sum, x, (vec)w0, (vec)w1);
@@ -134,6 +134,7 @@ INLINE vec NAME(load)(const float *x, size_t i, size_t n, float rest)
 INLINE void NAME(store)(float *y, size_t i, size_t n, vec v, bool bf16)
 {
     if (bf16) {
+        /* NOLINTNEXTLINE(misc-redundant-expression): a lane differs from itself where it is NaN */
         ints bits = (ints)v, nan = (ints)(v != v);
         ints rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
         v = (vec)((rounded & ~nan) | (0x7fc00000u & nan));
@@ -247,7 +248,7 @@ static const llava_fast_kernels NAME(kernels) = {
 #ifdef DOT
     .dot = true,
 #endif
-    .outputs = 2 * LANES,
+    .outputs = (size_t)2 * LANES,
 #define LISTED(height) height,
     .heights = {HEIGHTS(LISTED)},
 #undef LISTED

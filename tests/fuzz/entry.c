@@ -10,6 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static const fuzz_target *target;
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): libFuzzer declares it so */
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;

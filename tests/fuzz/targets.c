@@ -104,7 +104,7 @@ static void empty_folder(void)
         expect(mkdtemp(folder) != NULL, "no folder");
         snprintf(tower, sizeof tower, "%s/tower", folder);
         expect(mkdir(tower, 0700) == 0, "no folder");
-        atexit(remove_folder);
+        expect(atexit(remove_folder) == 0, "no folder");
     }
     for (size_t i = 0; i < ENTRIES; i++) {
         entries[i].used = false;
