@@ -77,8 +77,11 @@ unpack() {
     make -s print-libraries >"$folder/ready"
 }
 
-failed=0
-table=""
+# First every build, then every program of every row, as many at a time as there are processors.
+results=$root/results
+rm -rf "$results"
+mkdir -p "$results"
+chosen=() tasks=()
 for row in "${rows[@]}"; do
     IFS='|' read -r name compiler flags runner environment <<<"$row"
     printf '%s\n' "${wanted[@]}" | grep -qxF -- "$name" || continue
@@ -120,17 +123,30 @@ for row in "${rows[@]}"; do
         ;;
     esac
     make -s -j2 "${make_words[@]}" "${programs[@]/#/$build/tests/}" >/dev/null
+    for program in "${programs[@]}"; do
+        said=$results/${#chosen[@]}.$program
+        # shellcheck disable=SC2086 # the environment is words
+        tasks+=("$(printf '%q ' env $environment "${run[@]}" "$build/tests/$program") >$said 2>&1 || mv $said $said.failed")
+    done
+    chosen+=("$name")
+done
+[ ${#chosen[@]} -gt 0 ] || { echo "check_bits: no row of that name (--list)"; exit 2; }
+printf '%s\0' "${tasks[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -c
+
+failed=0
+for i in "${!chosen[@]}"; do
     verdict="the same"
     for program in "${programs[@]}"; do
-        if ! env $environment "${run[@]}" "$build/tests/$program" >"$root/log" 2>&1; then
+        said=$results/$i.$program
+        if [ -e "$said.failed" ]; then
             verdict="OTHER BITS ($program)"
             failed=1
-            grep -E 'other bits|ERROR|FAILED' "$root/log" | head -5 || tail -3 "$root/log"
+            grep -E 'other bits|ERROR|FAILED' "$said.failed" | head -5 || tail -3 "$said.failed"
+        elif ! grep -q PASSED "$said"; then
+            verdict="NOT RUN ($program)"
+            failed=1
         fi
     done
-    line=$(printf '| %-34s | %-9s |' "$name" "$verdict")
-    echo "$line"
-    table+="$line"$'\n'
+    printf '| %-34s | %-9s |\n' "${chosen[$i]}" "$verdict"
 done
-[ -n "$table" ] || { echo "check_bits: no row of that name (--list)"; exit 2; }
 exit $failed
