@@ -257,6 +257,16 @@ static void padding_is_left_out_and_nan_is_seen(void **state)
     must_say("\"$LLAVA\" draw drift a.npz b.npz --png t.png", "nan");
 }
 
+/* Numbers that no softmax gives. */
+static void what_is_odd_is_drawn(void **state)
+{
+    (void)state;
+    program_write_inputs(&folder, "odd.npz",
+                         "pixel_values <f4 [1,3,60,60] 0*10800; input_ids <i8 [1,40] 1*4 510*36;"
+                         "text.layers.0.attn.probs <f8 [1,1,1,40] -1e300*20 nan*5 2*15");
+    free(said("\"$LLAVA\" draw attention odd.npz text.layers.0.attn.probs " DEMO " --png t.png"));
+}
+
 static void what_cannot_be_drawn_is_refused(void **state)
 {
     (void)state;
@@ -265,9 +275,16 @@ static void what_cannot_be_drawn_is_refused(void **state)
     program_write_inputs(&folder, "flat.npz",
                          "vision.features <f8 [4] 1*4; pixel_values <f4 [1,2,2,2] 1*8;"
                          "text.rope.cos <f8 [2] 1*2; text.rope.sin <f8 [2] 1*2");
+    /* the picture's tokens end the first sample and begin the second: the last one's key is there
+     */
+    program_write_inputs(
+        &folder, "narrow.npz",
+        "pixel_values <f4 [1,3,60,60] 0*10800; input_ids <i8 [2,40] 1*20 510*36 1*24;"
+        "text.layers.0.attn.probs <f8 [2,1,1,16] 0*32");
     static const struct {
         const char *command, *says;
     } refused[] = {
+        {"draw attention narrow.npz text.layers.0.attn.probs " DEMO " --png no.png", "16 keys"},
         {"draw", "draw: WHAT is missing"},
         {"draw drifts a.npz b.npz --png no.png", "nothing is called 'drifts' (did you mean drift"},
         {"draw drift right.npz f32.npz", "--png FILE is missing"},
@@ -329,6 +346,7 @@ int main(void)
         cmocka_unit_test(drift_is_what_diff_measures),
         cmocka_unit_test(angles_begin_at_nothing),
         cmocka_unit_test(padding_is_left_out_and_nan_is_seen),
+        cmocka_unit_test(what_is_odd_is_drawn),
         cmocka_unit_test(what_cannot_be_drawn_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -16,8 +16,11 @@ static bool pay(const llava_drawing *d, llava_dump *dump, const llava_dump_entry
     size_t first = d->head != SIZE_MAX ? d->head : 0, heads = d->head != SIZE_MAX ? 1 : of[1];
     double *values;
     count = patches->rows * patches->columns;
-    size_t last = patches->row[count - 1];
-    if (row >= of[2] || first >= of[1] || last / shape[1] >= of[0] || last % shape[1] >= of[3]) {
+    bool there = row < of[2] && first < of[1];
+    for (size_t i = 0; there && i < count; i++) {
+        there = patches->row[i] / shape[1] < of[0] && patches->row[i] % shape[1] < of[3];
+    }
+    if (!there) {
         return llava_fail(e, "%s: %s has %zu samples, %zu heads, %zu rows, %zu keys",
                           llava_dump_path(dump), entry->name, of[0], of[1], of[2], of[3]);
     }
@@ -50,7 +53,7 @@ static bool paint_attention(llava_panels *p, const llava_patches *patches, const
                column = i % picture->width / patches->size;
         bool inside = row < patches->rows && column < patches->columns && most > 0;
         double part = inside ? paid[row * patches->columns + column] / most : 0;
-        light[i] = 0.01 * (DARK + (100 - DARK) * part);
+        light[i] = 0.01 * (DARK + (100 - DARK) * (part > 0 ? part : 0)); /* nor NaN */
     }
     if (light != NULL) {
         snprintf(number, sizeof number, "%zu", p->count);

@@ -7,7 +7,8 @@
 
 /* Of pixel_values: |actual - expected| of each pixel over its channels, and ACTUAL's picture. */
 static bool paint_pixel_errors(const llava_drawing *d, const llava_drawing_pair *pair,
-                               llava_panels *p, const char *number, llava_extent *s, llava_error *e)
+                               llava_panels *p, const char *number, llava_extent *s,
+                               size_t *columns, llava_error *e)
 {
     size_t height = pair->entry->array.shape[2], width = pair->entry->array.shape[3], x, y;
     size_t plane = height * width, first = d->sample * 3 * plane;
@@ -25,6 +26,7 @@ static bool paint_pixel_errors(const llava_drawing *d, const llava_drawing_pair 
     }
     if (error != NULL) {
         *s = llava_extent_of(error, plane);
+        *columns = width;
         llava_panels_next(p, number, &x, &y);
         llava_paint_picture(p->canvas, &actual, p->zoom, x, y, NULL);
         llava_panels_next(p, "", &x, &y);
@@ -38,7 +40,7 @@ static bool paint_pixel_errors(const llava_drawing *d, const llava_drawing_pair 
 /* Of rows: the relative L2 error of each patch's. */
 static bool paint_row_errors(const llava_drawing *d, llava_dump *dump,
                              const llava_drawing_pair *pair, llava_panels *p, const char *number,
-                             llava_extent *s, llava_error *e)
+                             llava_extent *s, size_t *columns, llava_error *e)
 {
     const llava_array *array = &pair->entry->array;
     size_t rows = array->shape[0] * array->shape[1], width = array->count / rows, x, y;
@@ -55,6 +57,7 @@ static bool paint_row_errors(const llava_drawing *d, llava_dump *dump,
     }
     if (error != NULL) {
         *s = llava_extent_of(error, count);
+        *columns = patches.columns;
         llava_panels_next(p, number, &x, &y);
         llava_paint_values(p->canvas, error, patches.rows, patches.columns, patches.size * p->zoom,
                            x, y, s->most);
@@ -71,6 +74,7 @@ static bool draw_one_error(const llava_drawing *d, llava_dump *dump, size_t i, c
     llava_drawing_pair pair;
     char number[24];
     llava_extent s;
+    size_t columns;
     bool pixels = strcmp(tap, "pixel_values") == 0;
     const llava_plan *plan = d->has_plan ? &d->plan : NULL;
     if (!llava_port_open_beside(&port, d->words[i], d->map, plan, dump, e)) {
@@ -79,10 +83,9 @@ static bool draw_one_error(const llava_drawing *d, llava_dump *dump, size_t i, c
     bool ok = llava_drawing_load(dump, port, tap, &pair, e);
     if (ok) {
         snprintf(number, sizeof number, "%zu", i);
-        ok = pixels ? paint_pixel_errors(d, &pair, p, number, &s, e)
-                    : paint_row_errors(d, dump, &pair, p, number, &s, e);
+        ok = pixels ? paint_pixel_errors(d, &pair, p, number, &s, &columns, e)
+                    : paint_row_errors(d, dump, &pair, p, number, &s, &columns, e);
         if (ok) {
-            size_t columns = p->picture->width / (pixels ? 1 : d->plan.vision.patch);
             fprintf(d->table, "  %5zu  %-36s %9.1e %9.1e %9.1e  (%zu,%zu)\n", i, d->words[i],
                     llava_drawing_error(pair.expected, pair.actual, pair.entry->array.count),
                     s.least, s.most, s.at / columns, s.at % columns);

@@ -162,7 +162,11 @@ static bool rows_before(const llava_drawing *d, const llava_dump *dump, size_t m
         if (!grid_of(d, dump, i, &rows, &columns, e)) {
             return false;
         }
-        *before += rows * columns + more;
+        size_t patches;
+        if (!llava_mul(rows, columns, &patches) || !llava_add(patches, more, &patches) ||
+            !llava_add(*before, patches, before)) {
+            return llava_fail(e, "%s: picture %zu has too many patches", llava_dump_path(dump), i);
+        }
     }
     return true;
 }
@@ -170,7 +174,7 @@ static bool rows_before(const llava_drawing *d, const llava_dump *dump, size_t m
 static bool in_the_tower(llava_patches *p, const llava_drawing *d, const llava_dump *dump,
                          const size_t *shape, llava_error *e)
 {
-    size_t count = p->rows * p->columns, first = 0;
+    size_t count = p->rows * p->columns, first = 0, all = shape[0] * shape[1];
     bool one_sequence = d->plan.vision.tower == LLAVA_TOWER_PIXTRAL;
     if (one_sequence && !rows_before(d, dump, 0, &first, e)) {
         return false;
@@ -178,7 +182,7 @@ static bool in_the_tower(llava_patches *p, const llava_drawing *d, const llava_d
     if (!one_sequence) { /* the class row, where there is one, stands before the patches */
         first = d->sample * shape[1] + (shape[1] > count ? shape[1] - count : 0);
     }
-    if (first + count > shape[0] * shape[1]) {
+    if (count > all || first > all - count) {
         return llava_fail(e, "%s: %zu x %zu patches do not fit a tensor of %zu x %zu rows",
                           llava_dump_path(dump), p->rows, p->columns, shape[0], shape[1]);
     }

@@ -22,7 +22,6 @@
 #include "tools/port.h"
 #include "tools/sinks.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,23 +150,37 @@ static const char *folder_with(const char *name, const uint8_t *bytes, size_t n)
     return filled_folder();
 }
 
-/* A command with these words, as the program runs it; what it prints on standard output is thrown
- * away. */
+/* What was printed on standard output must leave a terminal alone. */
+static void expect_harmless(int fd)
+{
+    char text[4096];
+    off_t at = 0;
+    for (ssize_t n; (n = pread(fd, text, sizeof text, at)) > 0; at += n) {
+        for (ssize_t i = 0; i < n; i++) {
+            const unsigned char c = (unsigned char)text[i];
+            expect((c >= 0x20 || c == '\n') && c != 0x7f, "a control character is printed");
+        }
+    }
+    expect(ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0, "the file cannot be emptied");
+}
+
+/* A command with these words, as the program runs it. */
 static void command(const llava_command *of, int argc, char **argv)
 {
-    static int nowhere = -1;
+    static int printed = -1;
     llava_error e = {""};
-    if (nowhere < 0) {
-        nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-        expect(nowhere >= 0, "no null device");
+    if (printed < 0) {
+        printed = memfd_create("printed", MFD_CLOEXEC);
+        expect(printed >= 0, "no file in memory");
     }
     fflush(stdout);
     int kept = dup(STDOUT_FILENO);
-    expect(kept >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0, "standard output cannot be changed");
+    expect(kept >= 0 && dup2(printed, STDOUT_FILENO) >= 0, "standard output cannot be changed");
     int status = of->run(argc, argv, &e);
     fflush(stdout);
     expect(dup2(kept, STDOUT_FILENO) >= 0, "standard output cannot be changed");
     close(kept);
+    expect_harmless(printed);
     expect(status >= LLAVA_DONE && status <= LLAVA_CANNOT, "no exit status");
     settled(status != LLAVA_CANNOT, &e);
 }
