@@ -11,7 +11,7 @@ VENV     ?= .venv
 SECONDS_EACH ?= 60
 
 # What it is built from and tested with: Debian's names.
-DEBIAN_BUILD  = gcc make libc6-dev libcjson-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev \
+DEBIAN_BUILD  = gcc make pkgconf libc6-dev libcjson-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev \
                 libutf8proc-dev libdeflate-dev libcmocka-dev
 DEBIAN_GOLDEN = python3-venv
 
@@ -163,15 +163,25 @@ $(BUILD)/fuzz: $(BUILD)/tests/fuzz/entry.o $(BUILD)/tests/fuzz/targets.o $(TOOLS
 fuzz:
 	@bash tests/fuzz/run.sh $(SECONDS_EACH)
 
-# Installs the Debian packages; says which and how where it may not.
-deps:
-	@missing=""; for p in $(DEBIAN_BUILD); do \
+# Installs the Debian packages; says which and how where it may not. It is made as an included file, so that
+# make reads everything anew behind it: what was missing above (pkg-config, libjpeg) is there then.
+ifneq (,$(filter deps,$(MAKECMDGOALS)))
+ifeq (,$(MAKE_RESTARTS))
+include $(BUILD)/deps
+endif
+endif
+
+$(BUILD)/deps: force
+	@mkdir -p $(@D); missing=""; for p in $(DEBIAN_BUILD); do \
 	    dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -z "$$missing" ]; then echo "deps: everything is installed"; \
 	elif [ "$$(id -u)" = 0 ]; then \
 	    echo "deps: installing$$missing"; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
-	else echo "deps: not root; please run: sudo apt-get install$$missing"; exit 1; fi
+	else echo "deps: not root; please run: sudo apt-get install$$missing"; exit 1; fi && : > $@
+
+deps:
+	@:
 
 demo: all
 	@sh tools/demo.sh $(BUILD)/llava-ref
