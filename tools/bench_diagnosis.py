@@ -64,7 +64,7 @@ def measure(command, fine=(0,)):
             break
         one, two = memory_of(process.pid)
         own, everything = max(own, one), max(everything, two)
-        time.sleep(0.1)
+        time.sleep(1)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in fine:
         sys.exit(f"bench_diagnosis: status {process.returncode}: {' '.join(command)}")

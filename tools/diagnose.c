@@ -16,7 +16,6 @@
 #include "tools/progress.h"
 #include "tools/words.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,13 +126,6 @@ static void conclude(llava_diagnoser *d)
 {
     find_unknown(d);
     llava_diagnosis *r = &d->result;
-    bool found = false;
-    for (size_t i = 0; i < r->count; i++) {
-        llava_judged *j = &r->taps[i];
-        found |= j->wrong;
-        double noise = j->noise_measured ? j->noise : fmax(j->noise, j->local.rel_l2);
-        j->inherited |= found && !j->wrong && j->total > 10 * noise;
-    }
     r->verdict = r->count == 0          ? LLAVA_CANNOT_JUDGE
                  : r->finding_count > 0 ? LLAVA_DIFFER
                                         : LLAVA_PASS;

@@ -409,6 +409,45 @@ static bool fast_will_do(const llava_diagnoser *d, const llava_plan *plan_f32)
     return all;
 }
 
+/* Is a right tap behind a wrong one off by more than 10 times its noise? Where that has not been
+ * measured and is close, it is measured now; on a model of real size the port's own error in the
+ * span stands for it. */
+static bool is_inherited(llava_diagnoser *d, llava_judged *j, bool *is, llava_error *e)
+{
+    enum { FAR_OFF = 640 };
+    if (!j->noise_measured && j->total > 10 * j->noise && j->total < FAR_OFF * j->noise &&
+        llava_trial_is_cheap(&d->trial)) {
+        llava_span span;
+        if (!llava_span_find(&span, j->name, d->port, &d->session.plan, e)) {
+            return false;
+        }
+        bool ok = llava_diagnose_noise(d, j, &span, e);
+        llava_span_free(&span);
+        if (!ok) {
+            return false;
+        }
+    }
+    double noise = j->noise_measured ? j->noise : fmax(j->noise, j->local.rel_l2);
+    *is = j->total > 10 * noise;
+    return true;
+}
+
+static bool find_inherited(llava_diagnoser *d, llava_error *e)
+{
+    llava_diagnosis *r = &d->result;
+    bool found = false;
+    for (size_t i = 0; i < r->count; i++) {
+        llava_judged *j = &r->taps[i];
+        bool is = false;
+        found |= j->wrong;
+        if (found && !j->wrong && !is_inherited(d, j, &is, e)) {
+            return false;
+        }
+        j->inherited |= is;
+    }
+    return true;
+}
+
 bool llava_diagnose_totals(llava_diagnoser *d, llava_error *e)
 {
     llava_plan plan;
@@ -444,7 +483,7 @@ bool llava_diagnose_totals(llava_diagnoser *d, llava_error *e)
     }
     bool ok = llava_replay_run(&spec, input ? NULL : &goal, total_one, &m, e);
     llava_fast_close(fast);
-    return ok;
+    return ok && find_inherited(d, e);
 }
 
 void llava_forget_taps(llava_diagnosis *r, size_t keep)

@@ -47,8 +47,8 @@ bool llava_diagnose_noise(llava_diagnoser *d, llava_judged *judged, const llava_
                           llava_error *e);
 void llava_forget_taps(llava_diagnosis *r, size_t keep);
 
-/* Total errors from the first wrong tap on: the port against a reference that goes on from what was
- * right before it. */
+/* Total errors from the first wrong tap on, and which right taps inherit them: the port against a
+ * reference that goes on from what was right before it. */
 bool llava_diagnose_totals(llava_diagnoser *d, llava_error *e);
 
 /* ---- diagnose_findings.c */
