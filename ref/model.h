@@ -112,6 +112,7 @@ typedef struct {
      * Not NULL only while diagnosing. */
     const llava_some_rows *only;
     bool norm, last_logits, all_logits, loss;
+    bool every_row; /* of the last text layer and the final norm; else only what the logits need */
 } llava_goal;
 
 /* ---- the stages --------------------------------------------------------------------------------

@@ -523,8 +523,9 @@ static bool want_one(void *self, const llava_tap *tap)
         size_t end = layer_end(name);
         g->text = true;
         g->text_layers = end > g->text_layers ? end : g->text_layers;
+        g->every_row = g->every_row || end == w->plan->text.layers;
     } else if (strcmp(name, "text.norm") == 0) {
-        g->norm = true;
+        g->norm = g->every_row = true;
     } else if (strcmp(name, "logits") == 0) {
         g->all_logits = true;
     } else if (strcmp(name, "loss") == 0) {

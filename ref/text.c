@@ -138,6 +138,7 @@ typedef struct {
     llava_run *r;
     llava_cache *cache;
     size_t batch, length; /* B, S: new positions */
+    size_t needed;        /* how many of each sample's, the last, the last layer has to finish */
     double *cosine, *sine;
     llava_keys full, sliding; /* what the two kinds of layers see; sliding only where some slide */
 } pass;
@@ -250,6 +251,39 @@ static bool see_all(pass *p, const llava_mask *mask)
            (!some_slide || see(p, mask, true, &p->sliding));
 }
 
+/* Only the last rows of x count from here on: [B, S, width] becomes [B, needed, width]. */
+static double *last_rows(const pass *p, const double *x, size_t width)
+{
+    double *rows = x == NULL ? NULL : llava_scratch(p->r, p->batch * p->needed, width);
+    for (size_t b = 0; rows != NULL && b < p->batch; b++) {
+        memcpy(rows + b * p->needed * width, x + ((b + 1) * p->length - p->needed) * width,
+               p->needed * width * sizeof(double));
+    }
+    return rows;
+}
+
+/* The pass as its last rows see it, which alone the logits of the last position need; keys and
+ * values are still those of all. In scratch memory. */
+static bool cut(const pass *p, size_t i, pass *of)
+{
+    const llava_text_plan *t = &p->r->plan->text;
+    const llava_keys *all = t->slides[i] ? &p->sliding : &p->full;
+    llava_keys *keys = t->slides[i] ? &of->sliding : &of->full;
+    *of = *p;
+    of->length = p->needed;
+    of->cosine = last_rows(p, p->cosine, t->head_dim);
+    of->sine = last_rows(p, p->sine, t->head_dim);
+    keys->bias = last_rows(p, all->bias, all->count);
+    size_t bytes = p->needed * all->count;
+    keys->visible = (uint8_t *)llava_scratch(p->r, p->batch, bytes / sizeof(double) + 1);
+    for (size_t b = 0; keys->visible != NULL && b < p->batch; b++) {
+        memcpy(keys->visible + b * bytes,
+               all->visible + ((b + 1) * p->length - p->needed) * all->count, bytes);
+    }
+    return of->cosine != NULL && of->sine != NULL && keys->visible != NULL &&
+           (all->bias == NULL || keys->bias != NULL);
+}
+
 /* q, k or v: [B, S, heads, d] = W a (+ b). */
 static bool heads_of(pass *p, size_t i, const char *letter, size_t heads, const double *a,
                      double *x)
@@ -275,24 +309,27 @@ static bool turn(pass *p, size_t i, const char *letter, size_t heads, const doub
                      "text.layers.%zu.attn.%s_rope", i, letter);
 }
 
-/* out: [B, S, H] = W_o attention(rotate(q), rotate(k), v). */
-static bool attend(pass *p, size_t i, const double *a, double *out)
+/* out: [B, S, H] = W_o attention(rotate(q), rotate(k), v). Keys and values come from all positions
+ * of a, queries from those of p, `last`. */
+static bool attend(pass *p, pass *all, size_t i, const double *last, const double *a, double *out)
 {
     llava_run *r = p->r;
     const llava_text_plan *t = &r->plan->text;
     size_t rows = p->batch * p->length, width = t->heads * t->head_dim;
+    size_t kv_rows = all->batch * all->length;
     size_t kv_width = t->kv_heads * t->head_dim;
     llava_scratch_block *mark = llava_scratch_mark(r);
-    double *q = llava_scratch(r, rows, width), *k = llava_scratch(r, rows, kv_width);
-    double *v = llava_scratch(r, rows, kv_width), *q_rope = llava_scratch(r, rows, width);
-    double *k_rope = llava_scratch(r, rows, kv_width), *context = llava_scratch(r, rows, width);
+    double *q = llava_scratch(r, rows, width), *k = llava_scratch(r, kv_rows, kv_width);
+    double *v = llava_scratch(r, kv_rows, kv_width), *q_rope = llava_scratch(r, rows, width);
+    double *k_rope = llava_scratch(r, kv_rows, kv_width), *context = llava_scratch(r, rows, width);
     bool ok = q != NULL && k != NULL && v != NULL && q_rope != NULL && k_rope != NULL &&
-              context != NULL && heads_of(p, i, "q", t->heads, a, q) &&
-              heads_of(p, i, "k", t->kv_heads, a, k) && heads_of(p, i, "v", t->kv_heads, a, v) &&
-              turn(p, i, "q", t->heads, q, q_rope) && turn(p, i, "k", t->kv_heads, k, k_rope);
+              context != NULL && heads_of(p, i, "q", t->heads, last, q) &&
+              heads_of(all, i, "k", t->kv_heads, a, k) &&
+              heads_of(all, i, "v", t->kv_heads, a, v) && turn(p, i, "q", t->heads, q, q_rope) &&
+              turn(all, i, "k", t->kv_heads, k, k_rope);
     if (ok) {
-        cache_store(r, p->cache, p->cache->keys, i, k_rope, p->length);
-        cache_store(r, p->cache, p->cache->values, i, v, p->length);
+        cache_store(r, p->cache, p->cache->keys, i, k_rope, all->length);
+        cache_store(r, p->cache, p->cache->values, i, v, all->length);
         const llava_keys *keys = t->slides[i] ? &p->sliding : &p->full;
         size_t before = keys->first * p->cache->width; /* that the window has left behind */
         llava_attention_of attention = {
@@ -356,19 +393,16 @@ static bool mlp(pass *p, size_t i, const double *m, double *out)
     return ok;
 }
 
-/* One pre-norm decoder layer on x: [B, S, H]. */
-static bool layer(pass *p, size_t i, double *x)
+/* x += attention and MLP, on the rows of p; `last`: those of a = norm1 of all of them. */
+static bool residuals(pass *p, pass *all, size_t i, const double *last, double *a, double *x)
 {
     llava_run *r = p->r;
     const llava_numerics *n = &r->plan->numerics;
     size_t width = r->plan->text.hidden, rows = p->batch * p->length;
     llava_shape shape = {3, {p->batch, p->length, width}};
     bool passes_through = r->plan->text.last_layer_absent && i + 1 == r->plan->text.layers;
-    llava_scratch_block *mark = llava_scratch_mark(r);
-    double *a = llava_scratch(r, rows, width), *out = llava_scratch(r, rows, width);
-    bool ok = a != NULL && out != NULL &&
-              norm(r, a, x, rows, MODEL ".layers.%zu.input_layernorm", i) &&
-              llava_put(r, a, shape, "text.layers.%zu.norm1", i) && attend(p, i, a, out);
+    double *out = llava_scratch(r, rows, width);
+    bool ok = out != NULL && attend(p, all, i, last, a, out);
     if (ok && !passes_through) {
         llava_add_rows(n, x, x, out, rows * width);
     }
@@ -378,8 +412,33 @@ static bool layer(pass *p, size_t i, double *x)
     if (ok && !passes_through) {
         llava_add_rows(n, x, x, out, rows * width);
     }
-    llava_scratch_release(r, mark);
     return ok && llava_put(r, x, shape, "text.layers.%zu.output", i);
+}
+
+/* One pre-norm decoder layer on x: [B, S, H]. */
+static bool layer(pass *p, size_t i, double *x)
+{
+    llava_run *r = p->r;
+    size_t width = r->plan->text.hidden, rows = p->batch * p->length;
+    llava_shape shape = {3, {p->batch, p->length, width}};
+    llava_scratch_block *mark = llava_scratch_mark(r);
+    double *a = llava_scratch(r, rows, width);
+    bool ok = a != NULL && norm(r, a, x, rows, MODEL ".layers.%zu.input_layernorm", i) &&
+              llava_put(r, a, shape, "text.layers.%zu.norm1", i);
+    if (p->needed == p->length || i + 1 < r->plan->text.layers) {
+        ok = ok && residuals(p, p, i, a, a, x);
+    } else if (ok) {
+        pass of;
+        double *last_a = last_rows(p, a, width), *last_x = last_rows(p, x, width);
+        ok = last_a != NULL && last_x != NULL && cut(p, i, &of) &&
+             residuals(&of, p, i, last_a, a, last_x);
+        for (size_t b = 0; ok && b < p->batch; b++) {
+            memcpy(x + ((b + 1) * p->length - p->needed) * width, last_x + b * p->needed * width,
+                   p->needed * width * sizeof(double));
+        }
+    }
+    llava_scratch_release(r, mark);
+    return ok;
 }
 
 bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cache, size_t length,
@@ -390,7 +449,10 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
     if (!cache_reserve(cache, cache->length + length, r->error)) {
         return false;
     }
-    pass p = {.r = r, .cache = cache, .batch = cache->batch, .length = length};
+    pass p = {.r = r, .cache = cache, .batch = cache->batch, .length = length, .needed = length};
+    if (goal->last_logits && !goal->all_logits && !goal->every_row) {
+        p.needed = 1;
+    }
     llava_scratch_block *mark = llava_scratch_mark(r);
     p.cosine = llava_scratch(r, rows, t->head_dim);
     p.sine = llava_scratch(r, rows, t->head_dim);
@@ -407,8 +469,8 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
         ok = llava_fail(r->error, "--path fast: attention_mask: numbers to be added to the scores: "
                                   "only on the plain path");
     }
-    const llava_fast_pass fast = {p.batch,  p.length, cache->length, cache->layers > 1,
-                                  p.cosine, p.sine,   p.full.visible};
+    const llava_fast_pass fast = {p.batch,           p.length, cache->length, p.needed,
+                                  cache->layers > 1, p.cosine, p.sine,        p.full.visible};
     for (size_t i = goal->text_first; ok && i < goal->text_layers; i++) {
         r->only = i + 1 == goal->text_layers ? goal->only : NULL;
         ok = r->fast != NULL ? llava_fast_text_layer(r, i, &fast, x) : layer(&p, i, x);

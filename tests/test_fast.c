@@ -45,17 +45,17 @@ static void for_each_width(void (*each)(const llava_fast_kernels *kernel))
     assert_true(count >= 1);
 }
 
-/* ---- the matrix kernel --------------------------------------------------------------------------
+/* ---- the two kernels of products ----------------------------------------------------------------
  */
 
-enum { MOST_UNITS = 41, MOST_ROWS = 8, MOST_OUTPUTS = 32 };
+enum { MOST_UNITS = 70, MOST_OUTPUTS = 11, GAP = 3 };
 
-/* One tile's factors as numbers, and as the kernel wants them. */
+/* A product's factors as numbers, and as the kernels want them. */
 typedef struct {
-    size_t rows, outputs, units, per_unit;
-    double x[MOST_ROWS][2 * MOST_UNITS], w[MOST_OUTPUTS][2 * MOST_UNITS];
-    float laid_x[MOST_ROWS * 2 * MOST_UNITS];
-    uint32_t laid_w[MOST_OUTPUTS * MOST_UNITS];
+    size_t lanes, outputs, units, per_unit;
+    double x[LLAVA_FAST_LANES][2 * MOST_UNITS], w[MOST_OUTPUTS][2 * MOST_UNITS];
+    float laid_x[LLAVA_FAST_LANES * 2 * MOST_UNITS];
+    uint32_t laid_w[MOST_OUTPUTS * (MOST_UNITS + GAP)]; /* rows lie apart */
 } factors;
 
 static uint32_t pair(double low, double high)
@@ -71,180 +71,287 @@ static uint32_t single(double x)
     return bits;
 }
 
-static void make_factors(factors *f, llava_fast_kind kind, size_t rows, size_t outputs,
-                         size_t units)
+static void make_factors(factors *f, llava_fast_kind kind)
 {
-    uint64_t seed = 31 * rows + units;
-    f->rows = rows;
-    f->outputs = outputs;
-    f->units = units;
+    uint64_t seed = 31 * f->lanes + f->units;
     f->per_unit = kind == LLAVA_FAST_FLOATS ? 1 : 2;
-    for (size_t k = 0; k < units * f->per_unit; k++) {
-        for (size_t r = 0; r < rows; r++) {
+    for (size_t k = 0; k < f->units * f->per_unit; k++) {
+        for (size_t r = 0; r < f->lanes; r++) {
             double x = support_random(&seed);
             f->x[r][k] = kind == LLAVA_FAST_DOT ? bf16(x) : (double)(float)x;
+            f->laid_x[k * f->lanes + r] = (float)f->x[r][k];
         }
-        for (size_t o = 0; o < outputs; o++) {
+        for (size_t o = 0; o < f->outputs; o++) {
             double w = support_random(&seed);
             f->w[o][k] = kind == LLAVA_FAST_FLOATS ? (double)(float)w : bf16(w);
         }
     }
-    for (size_t u = 0; u < units; u++) {
-        for (size_t o = 0; o < outputs; o++) {
-            f->laid_w[u * outputs + o] = kind == LLAVA_FAST_FLOATS
-                                             ? single(f->w[o][u])
-                                             : pair(f->w[o][2 * u], f->w[o][2 * u + 1]);
+    for (size_t u = 0; u < f->units; u++) {
+        for (size_t o = 0; o < f->outputs; o++) {
+            f->laid_w[o * (f->units + GAP) + u] = kind == LLAVA_FAST_FLOATS
+                                                      ? single(f->w[o][u])
+                                                      : pair(f->w[o][2 * u], f->w[o][2 * u + 1]);
         }
-        for (size_t r = 0; r < rows; r++) {
+        for (size_t r = 0; kind == LLAVA_FAST_DOT && r < f->lanes; r++) {
             uint32_t bits = pair(f->x[r][2 * u], f->x[r][2 * u + 1]);
-            if (kind == LLAVA_FAST_DOT) {
-                memcpy(&f->laid_x[u * rows + r], &bits, sizeof bits);
-            }
-        }
-    }
-    for (size_t k = 0; kind != LLAVA_FAST_DOT && k < units * f->per_unit; k++) {
-        for (size_t r = 0; r < rows; r++) {
-            f->laid_x[k * rows + r] = (float)f->x[r][k];
+            memcpy(&f->laid_x[u * f->lanes + r], &bits, sizeof bits);
         }
     }
 }
 
 /* Largest error of y over the bound (k + 2) unit * sum |x w| that float32 sums keep in any order,
  * the number that was there before counted as one more product. */
-static double error_of(const factors *f, const float *y, size_t stride, double before)
+static double error_of(const factors *f, const float *y, size_t live, double before)
 {
     double worst = 0;
-    for (size_t r = 0; r < f->rows; r++) {
-        for (size_t o = 0; o < f->outputs; o++) {
-            double sum = before, size = fabs(before);
-            size_t k = 0;
-            for (; k < f->units * f->per_unit; k++) {
-                sum += f->x[r][k] * f->w[o][k];
-                size += fabs(f->x[r][k] * f->w[o][k]);
-            }
-            double error = fabs((double)y[r * stride + o] - sum);
-            worst = fmax(worst,
-                         isnan(error) ? (double)INFINITY : error / ((double)(k + 2) * unit * size));
+    for (size_t i = 0; i < f->outputs * live; i++) {
+        size_t r = i % live, o = i / live, k = 0;
+        double sum = before, size = fabs(before);
+        for (; k < f->units * f->per_unit; k++) {
+            sum += f->x[r][k] * f->w[o][k];
+            size += fabs(f->x[r][k] * f->w[o][k]);
         }
+        double error = fabs((double)y[o * f->lanes + r] - sum);
+        worst =
+            fmax(worst, isnan(error) ? (double)INFINITY : error / ((double)(k + 2) * unit * size));
     }
     return worst;
 }
 
-static void tile_of(const llava_fast_kernels *kernel, llava_fast_kind kind, size_t rows,
-                    size_t units, bool add)
+/* The matrix kernel on `live` of the panel's lanes; lanes 1: the row kernel. */
+static void product_of(const llava_fast_kernels *kernel, llava_fast_kind kind, size_t lanes,
+                       size_t live, size_t outputs, size_t units, bool add)
 {
     factors *f = calloc(1, sizeof *f);
-    float y[(MOST_ROWS + 2) * (MOST_OUTPUTS + 3)];
-    size_t stride = kernel->outputs + 3;
+    float y[(MOST_OUTPUTS + 2) * LLAVA_FAST_LANES], *of = y + lanes;
     assert_non_null(f);
-    make_factors(f, kind, rows, kernel->outputs, units);
-    for (size_t i = 0; i < sizeof y / sizeof *y; i++) {
-        y[i] = rogue;
+    f->lanes = lanes;
+    f->outputs = outputs;
+    f->units = units;
+    make_factors(f, kind);
+    for (size_t i = 0; i < (outputs + 2) * lanes; i++) {
+        bool inside = i / lanes > 0 && i / lanes <= outputs;
+        y[i] = inside ? 0.75f : rogue;
     }
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t o = 0; o < kernel->outputs; o++) {
-            y[(r + 1) * stride + o] = 0.75f;
-        }
+    llava_fast_factor w = {kind, (const uint8_t *)f->laid_w, (units + GAP) * sizeof(uint32_t)};
+    if (lanes == 1) {
+        kernel->dots(w, of, f->laid_x, units, outputs, add);
+    } else {
+        kernel->tile(w, of, f->laid_x, units, outputs, live, add);
     }
-    kernel->tile(kind, y + stride, stride, f->laid_x, f->laid_w, units, rows, add);
-    double error = error_of(f, y + stride, stride, add ? 0.75 : 0);
+    double error = error_of(f, of, live, add ? 0.75 : 0);
     if (!(error <= 1)) {
-        fail_msg("%s, kind %d, %zu rows, %zu units: %.2g times the bound", kernel->name, (int)kind,
-                 rows, units, error);
+        fail_msg("%s, kind %d, %zu lanes, %zu outputs, %zu units: %.2g times the bound",
+                 kernel->name, (int)kind, lanes, outputs, units, error);
     }
-    for (size_t i = 0; i < (rows + 2) * stride; i++) {
-        bool inside = i / stride > 0 && i / stride <= rows && i % stride < kernel->outputs;
-        assert_true(inside || y[i] == rogue);
+    for (size_t i = 0; i < lanes; i++) {
+        assert_true(y[i] == rogue && of[outputs * lanes + i] == rogue);
     }
     /* the bound sees a last product that is left out, and a row in another's place */
     f->units -= units > 1 ? 1 : 0;
-    assert_true(units == 1 || error_of(f, y + stride, stride, add ? 0.75 : 0) > 1);
+    assert_true(units == 1 || error_of(f, of, live, add ? 0.75 : 0) > 1);
     f->units = units;
-    for (size_t k = 0; k < units * f->per_unit; k++) {
-        f->x[0][k] = f->x[rows - 1][k];
-    }
-    assert_true(rows == 1 || error_of(f, y + stride, stride, add ? 0.75 : 0) > 1);
+    memcpy(f->w[0], f->w[outputs - 1], sizeof f->w[0]);
+    assert_true(outputs == 1 || error_of(f, of, live, add ? 0.75 : 0) > 1);
     free(f);
 }
 
-static void tiles_of(const llava_fast_kernels *kernel)
+static void products_of(const llava_fast_kernels *kernel)
 {
-    static const size_t units[] = {1, 2, 3, 7, 16, MOST_UNITS};
-    assert_true(kernel->heights[0] <= MOST_ROWS && kernel->outputs <= MOST_OUTPUTS);
-    for (int kind = 0; kind < 3; kind++) {
-        for (size_t h = 0; h < LLAVA_FAST_HEIGHTS && kernel->heights[h] > 0; h++) {
-            for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
-                if (kind != LLAVA_FAST_DOT || kernel->dot) {
-                    tile_of(kernel, (llava_fast_kind)kind, kernel->heights[h], units[u], u % 2 > 0);
-                }
-            }
+    static const size_t units[] = {1, 2, 3, 7, 16, 33, MOST_UNITS};
+    static const size_t outputs[] = {1, 4, 8, MOST_OUTPUTS};
+    const size_t lives[] = {1, kernel->lanes / 2, kernel->lanes / 2 + 1, kernel->lanes};
+    assert_true(kernel->lanes <= LLAVA_FAST_LANES);
+    for (int kind = 0; kind < (kernel->dot ? 3 : 2); kind++) {
+        for (size_t i = 0; i < 7 * 4 * 4; i++) {
+            size_t u = i % 7, o = i / 7 % 4, l = i / 28;
+            product_of(kernel, (llava_fast_kind)kind, kernel->lanes, lives[l], outputs[o], units[u],
+                       u % 2 > 0);
+            product_of(kernel, (llava_fast_kind)kind, 1, 1, outputs[o], units[u], u % 2 > 0);
         }
     }
 }
 
-static void a_tile_is_the_definition_within_float32(void **unused)
+static void a_product_is_the_definition_within_float32(void **unused)
 {
     (void)unused;
-    for_each_width(tiles_of);
+    for_each_width(products_of);
 }
 
-/* ---- along a row --------------------------------------------------------------------------------
+static void pairs_of(const llava_fast_kernels *kernel)
+{
+    for (size_t lanes = 1; lanes <= kernel->lanes; lanes += kernel->lanes - 1) {
+        for (size_t features = 1; features <= 5; features++) {
+            float x[5 * LLAVA_FAST_LANES];
+            uint32_t pairs[3 * LLAVA_FAST_LANES + 1];
+            uint64_t seed = lanes + features;
+            size_t units = (features + 1) / 2;
+            for (size_t i = 0; i < features * lanes; i++) {
+                x[i] = (float)bf16(support_random(&seed));
+            }
+            pairs[units * lanes] = 77;
+            kernel->pair(pairs, x, features, lanes);
+            for (size_t i = 0; i < units * lanes; i++) {
+                size_t k = i / lanes * 2, lane = i % lanes;
+                double next = k + 1 < features ? (double)x[(k + 1) * lanes + lane] : 0;
+                assert_int_equal(pairs[i], pair((double)x[k * lanes + lane], next));
+            }
+            assert_int_equal(pairs[units * lanes], 77);
+        }
+    }
+}
+
+static void numbers_of_bfloat16_are_paired(void **unused)
+{
+    (void)unused;
+    for_each_width(pairs_of);
+}
+
+/* ---- along a panel ------------------------------------------------------------------------------
  */
 
-static void rows_of(const llava_fast_kernels *kernel)
+enum { MOST = 37 };
+
+/* One lane of what a panel's kernels are given, and what is right there. */
+typedef struct {
+    float x[MOST], up[MOST], weight[MOST], bias[MOST];
+    double mean, square, variance, most, sum; /* of x; sum of exp(x - most) */
+} lane_of;
+
+static void make_lane(lane_of *l, size_t n, uint64_t seed)
 {
-    enum { MOST = 37 };
-    float x[MOST], y[MOST + 1], up[MOST], weight[MOST], bias[MOST];
-    for (size_t n = 1; n <= MOST; n++) {
-        for (int narrow = 0; narrow < 2; narrow++) {
-            uint64_t seed = n;
-            double mean = 0, square = 0, variance = 0, most = -INFINITY, sum = 0;
-            /* one rounding more where the type is bfloat16, two in the operations of two */
-            double near = narrow ? 0x1p-8 : 0, most_wrong = near * 2.01 + 12 * unit;
-            for (size_t i = 0; i < n; i++) {
-                x[i] = (float)(8 * support_random(&seed));
-                up[i] = (float)support_random(&seed);
-                weight[i] = (float)support_random(&seed);
-                bias[i] = (float)support_random(&seed);
-                mean += (double)x[i] / (double)n;
-                square += (double)x[i] * (double)x[i] / (double)n;
-                most = fmax(most, (double)x[i]);
+    uint64_t shared = n; /* weight and bias are of a feature, in every lane */
+    *l = (lane_of){.most = -INFINITY};
+    for (size_t i = 0; i < n; i++) {
+        l->x[i] = (float)(8 * support_random(&seed));
+        l->up[i] = (float)support_random(&seed);
+        l->weight[i] = (float)support_random(&shared);
+        l->bias[i] = (float)support_random(&shared);
+        l->mean += (double)l->x[i] / (double)n;
+        l->square += (double)l->x[i] * (double)l->x[i] / (double)n;
+        l->most = fmax(l->most, (double)l->x[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        l->variance += ((double)l->x[i] - l->mean) * ((double)l->x[i] - l->mean) / (double)n;
+        l->sum += exp((double)l->x[i] - l->most);
+    }
+}
+
+/* The kernels that go along one panel, held against a lane each time. */
+typedef struct {
+    const llava_fast_kernels *kernel;
+    size_t n, lanes;
+    bool narrow;
+    lane_of *of; /* [lanes] */
+    float x[MOST * LLAVA_FAST_LANES], up[MOST * LLAVA_FAST_LANES], y[MOST * LLAVA_FAST_LANES + 1];
+} along;
+
+static void elementwise(along *p)
+{
+    const llava_fast_kernels *kernel = p->kernel;
+    size_t count = p->n * p->lanes;
+    double most_wrong = (p->narrow ? 0x1p-8 : 0) * 2.01 + 12 * unit;
+    kernel->add(p->y, p->x, p->up, true, p->n, p->lanes, p->narrow);
+    for (size_t i = 0; i < count; i++) {
+        float plain = p->x[i] + p->up[i];
+        assert_true((double)p->y[i] == (p->narrow ? bf16((double)plain) : (double)plain));
+    }
+    kernel->add(p->y, p->x, p->of->bias, false, p->n, p->lanes, p->narrow);
+    for (size_t i = 0; i < count; i++) {
+        float plain = p->x[i] + p->of->bias[i / p->lanes];
+        assert_true((double)p->y[i] == (p->narrow ? bf16((double)plain) : (double)plain));
+    }
+    kernel->gate(p->y, p->x, p->up, 1.702f, count, p->narrow);
+    for (size_t i = 0; i < count; i++) {
+        double x = (double)p->x[i], right = x / (1 + exp(-1.702 * x)) * (double)p->up[i];
+        assert_true(fabs((double)p->y[i] - right) <= (most_wrong + 16 * unit) * fabs(right));
+    }
+    size_t half = count / 2;
+    memcpy(p->y, p->x, count * sizeof *p->y);
+    kernel->rotate(p->y, p->up, p->x, half, p->narrow);
+    for (size_t i = 0; i < half; i++) {
+        double c = (double)p->up[i], s = (double)p->x[i], a = s, b = (double)p->x[half + i];
+        double size = fabs(a * c) + fabs(b * s) + fabs(b * c) + fabs(a * s);
+        assert_true(fabs((double)p->y[i] - (a * c - b * s)) <= most_wrong * size);
+        assert_true(fabs((double)p->y[half + i] - (b * c + a * s)) <= most_wrong * size);
+    }
+    assert_true(p->y[count] == rogue);
+}
+
+static void norms(along *p)
+{
+    size_t lanes = p->lanes;
+    /* one rounding more where the type is bfloat16, two in the operations of two */
+    double near = p->narrow ? 0x1p-8 : 0, most_wrong = near * 2.01 + 12 * unit;
+    p->kernel->norm(p->y, p->x, p->of->weight, p->of->bias, 1e-5, p->n, lanes, p->narrow);
+    for (size_t i = 0; i < p->n * lanes; i++) {
+        const lane_of *l = &p->of[i % lanes];
+        double w = (double)l->weight[i / lanes], b = (double)l->bias[i / lanes];
+        double scaled = ((double)p->x[i] - l->mean) / sqrt(l->variance + 1e-5) * w;
+        double scale = fabs(scaled) + fabs(b) + 8 / sqrt(l->variance + 1e-5);
+        assert_true(fabs((double)p->y[i] - (scaled + b)) <=
+                    near * fabs(scaled + b) + 40 * unit * scale);
+    }
+    p->kernel->norm(p->y, p->x, p->of->weight, NULL, 1e-5, p->n, lanes, p->narrow);
+    for (size_t i = 0; i < p->n * lanes; i++) {
+        const lane_of *l = &p->of[i % lanes];
+        double right = (double)p->x[i] / sqrt(l->square + 1e-5) * (double)l->weight[i / lanes];
+        assert_true(fabs((double)p->y[i] - right) <= (most_wrong + 40 * unit) * fabs(right));
+    }
+    assert_true(p->y[p->n * lanes] == rogue);
+}
+
+static llava_fast_softmax softmax_begun(void)
+{
+    llava_fast_softmax soft = {.sum = {0}};
+    for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
+        soft.most[i] = -FLT_MAX;
+    }
+    return soft;
+}
+
+/* In one go, and with the first keys before the others. */
+static void softmaxes(along *p)
+{
+    size_t lanes = p->lanes, count = p->n * lanes;
+    double near = p->narrow ? 0x1p-8 : 0;
+    for (size_t first = 0; first < p->n; first += (p->n + 1) / 2) {
+        llava_fast_softmax soft = softmax_begun();
+        memcpy(p->y, p->x, count * sizeof *p->y);
+        if (first > 0) {
+            p->kernel->softmax(&soft, p->y, 1, first, lanes, p->narrow);
+        }
+        p->kernel->softmax(&soft, p->y + first * lanes, 1, p->n - first, lanes, p->narrow);
+        p->kernel->times(p->y, soft.factor, first, lanes, p->narrow);
+        for (size_t i = 0; i < count; i++) {
+            const lane_of *l = &p->of[i % lanes];
+            double right = exp((double)p->x[i] - l->most);
+            assert_true(fabs((double)soft.sum[i % lanes] - l->sum) <= 40 * unit * l->sum);
+            assert_true(fabs((double)p->y[i] - right) <= (2.01 * near + 40 * unit) * right);
+        }
+        assert_true(p->y[count] == rogue);
+    }
+}
+
+static void panels_of(const llava_fast_kernels *kernel)
+{
+    static lane_of lanes_of[LLAVA_FAST_LANES];
+    static along p;
+    for (size_t n = 1; n <= MOST; n += n < 5 ? 1 : 4) {
+        for (int i = 0; i < 4; i++) {
+            p = (along){.kernel = kernel, .n = n, .of = lanes_of, .narrow = i % 2 == 1};
+            p.lanes = i < 2 ? 1 : kernel->lanes;
+            for (size_t lane = 0; lane < p.lanes; lane++) {
+                make_lane(&lanes_of[lane], n, 100 * n + lane);
+                for (size_t j = 0; j < n; j++) {
+                    p.x[j * p.lanes + lane] = lanes_of[lane].x[j];
+                    p.up[j * p.lanes + lane] = lanes_of[lane].up[j];
+                }
             }
-            for (size_t i = 0; i < n; i++) {
-                variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
-                sum += exp((double)x[i] - most);
-            }
-            y[n] = rogue;
-            kernel->add(y, x, up, n, narrow);
-            for (size_t i = 0; i < n; i++) {
-                float plain = x[i] + up[i];
-                assert_true((double)y[i] == (narrow ? bf16((double)plain) : (double)plain));
-            }
-            kernel->gate(y, x, up, 1.702f, n, narrow);
-            for (size_t i = 0; i < n; i++) {
-                double right = (double)x[i] / (1 + exp(-1.702 * (double)x[i])) * (double)up[i];
-                assert_true(fabs((double)y[i] - right) <= (most_wrong + 16 * unit) * fabs(right));
-            }
-            kernel->norm(y, x, weight, bias, 1e-5, n, narrow);
-            for (size_t i = 0; i < n; i++) {
-                double scaled = ((double)x[i] - mean) / sqrt(variance + 1e-5) * (double)weight[i];
-                double scale = fabs(scaled) + fabs((double)bias[i]) + 8 / sqrt(variance + 1e-5);
-                assert_true(fabs((double)y[i] - (scaled + (double)bias[i])) <=
-                            near * fabs(scaled + (double)bias[i]) + 40 * unit * scale);
-            }
-            kernel->norm(y, x, weight, NULL, 1e-5, n, narrow);
-            for (size_t i = 0; i < n; i++) {
-                double right = (double)x[i] / sqrt(square + 1e-5) * (double)weight[i];
-                assert_true(fabs((double)y[i] - right) <= (most_wrong + 40 * unit) * fabs(right));
-            }
-            memcpy(y, x, n * sizeof *y);
-            float total = kernel->exp_row(y, n);
-            assert_true(fabs((double)total - sum) <= 40 * unit * sum);
-            for (size_t i = 0; i < n; i++) {
-                double right = exp((double)x[i] - most);
-                assert_true(fabs((double)y[i] - right) <= 16 * unit * right);
-            }
-            assert_true(y[n] == rogue);
+            p.y[n * p.lanes] = rogue;
+            elementwise(&p);
+            norms(&p);
+            softmaxes(&p);
         }
     }
 }
@@ -252,12 +359,18 @@ static void rows_of(const llava_fast_kernels *kernel)
 static void far_out(const llava_fast_kernels *kernel)
 {
     float s[19], y[19];
+    llava_fast_softmax soft = softmax_begun(), other = softmax_begun();
     for (size_t i = 0; i < 19; i++) {
         s[i] = i == 7 ? 3.0f : -INFINITY;
     }
-    assert_true(kernel->exp_row(s, 19) == 1 && s[7] == 1 && s[0] == 0 && s[18] == 0);
+    /* keys that are all hidden, before the first that is seen */
+    kernel->softmax(&soft, s, 1, 7, 1, false);
+    assert_true(soft.sum[0] == 0 && s[0] == 0);
+    kernel->softmax(&soft, s + 7, 1, 12, 1, false);
+    assert_true(soft.sum[0] == 1 && soft.factor[0] == 0 && s[7] == 1 && s[18] == 0);
     s[3] = NAN;
-    assert_true(isnan(kernel->exp_row(s, 19)) && isnan(s[3]));
+    kernel->softmax(&other, s, 1, 19, 1, false);
+    assert_true(isnan(other.sum[0]) && isnan(s[3]));
     for (size_t i = 0; i < 19; i++) {
         s[i] = i % 2 == 0 ? 200.0f : -200.0f;
     }
@@ -265,14 +378,14 @@ static void far_out(const llava_fast_kernels *kernel)
     assert_true(y[0] == 200 && fabsf(y[1]) < 1e-30f && y[18] == 200);
     s[5] = NAN;
     s[6] = INFINITY;
-    kernel->add(y, s, NULL, 19, true);
+    kernel->add(y, s, NULL, false, 19, 1, true);
     assert_true(isnan(y[5]) && isinf(y[6]));
 }
 
-static void a_row_is_the_definition_within_float32(void **unused)
+static void a_panel_is_the_definition_within_float32(void **unused)
 {
     (void)unused;
-    for_each_width(rows_of);
+    for_each_width(panels_of);
     for_each_width(far_out);
 }
 
@@ -491,38 +604,40 @@ static void models_of_any_shape_are_as_good_as_an_honest_ports(void **unused)
 static llava_fast_kernels healthy;
 
 /* Forgets the last unit of every sum. */
-static void short_tile(llava_fast_kind kind, float *y, size_t y_stride, const float *x,
-                       const uint32_t *w, size_t units, size_t rows, bool add)
+static void short_tile(llava_fast_factor w, float *y, const float *x, size_t units, size_t outputs,
+                       size_t live, bool add)
 {
-    healthy.tile(kind, y, y_stride, x, w, units > 1 ? units - 1 : units, rows, add);
+    healthy.tile(w, y, x, units > 1 ? units - 1 : units, outputs, live, add);
+}
+
+static void short_dots(llava_fast_factor w, float *y, const float *x, size_t units, size_t outputs,
+                       bool add)
+{
+    healthy.dots(w, y, x, units > 1 ? units - 1 : units, outputs, add);
 }
 
 /* Every product's result a thousandth too large: within bfloat16's noise, not within float32's. */
-static void large_tile(llava_fast_kind kind, float *y, size_t y_stride, const float *x,
-                       const uint32_t *w, size_t units, size_t rows, bool add)
+static void large_tile(llava_fast_factor w, float *y, const float *x, size_t units, size_t outputs,
+                       size_t live, bool add)
 {
-    healthy.tile(kind, y, y_stride, x, w, units, rows, add);
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t o = 0; o < healthy.outputs; o++) {
-            y[r * y_stride + o] *= 1.001f;
-        }
+    healthy.tile(w, y, x, units, outputs, live, add);
+    for (size_t i = 0; i < outputs * healthy.lanes; i++) {
+        y[i] *= 1.001f;
     }
 }
 
-static double ratio_with(void (*tile)(llava_fast_kind kind, float *y, size_t y_stride,
-                                      const float *x, const uint32_t *w, size_t units, size_t rows,
-                                      bool add),
-                         llava_dtype type)
+/* How far a run is off beside an honest port, with the kernels as `plant` leaves them. */
+static double ratio_with(void (*plant)(llava_fast_kernels *kernel), size_t length, llava_dtype type)
 {
     tiny_model model;
     llava_fast *fast;
     llava_error e;
     score sum = {.taps = 0};
     tiny_open(&model);
-    llava_inputs in = tiny_inputs(2, 14, 3);
+    llava_inputs in = tiny_inputs(2, length, length > 4 ? 3 : 0);
     assert_true(llava_fast_open(&fast, NULL, &e));
     healthy = fast->kernel;
-    fast->kernel.tile = tile == NULL ? healthy.tile : tile;
+    plant(&fast->kernel);
     tiny_how how = {.storage = type, .fast = fast};
     measure *m = calloc(1, sizeof *m);
     assert_non_null(m);
@@ -538,13 +653,38 @@ static double ratio_with(void (*tile)(llava_fast_kind kind, float *y, size_t y_s
     return sqrt(sum.ours / sum.honest);
 }
 
+static void plant_nothing(llava_fast_kernels *kernel)
+{
+    (void)kernel;
+}
+
+static void plant_short_tile(llava_fast_kernels *kernel)
+{
+    kernel->tile = short_tile;
+}
+
+static void plant_short_dots(llava_fast_kernels *kernel)
+{
+    kernel->dots = short_dots;
+}
+
+static void plant_large_tile(llava_fast_kernels *kernel)
+{
+    kernel->tile = large_tile;
+}
+
 static void a_planted_error_in_the_kernel_is_seen(void **unused)
 {
     (void)unused;
-    assert_true(ratio_with(NULL, LLAVA_F32) < 2 && ratio_with(NULL, LLAVA_BF16) < 2);
-    assert_true(ratio_with(short_tile, LLAVA_F32) > 100);
-    assert_true(ratio_with(short_tile, LLAVA_BF16) > 4);
-    assert_true(ratio_with(large_tile, LLAVA_F32) > 100);
+    for (int type = 0; type < 2; type++) {
+        llava_dtype of = type == 0 ? LLAVA_F32 : LLAVA_BF16;
+        double seen = type == 0 ? 100 : 4;
+        assert_true(ratio_with(plant_nothing, 14, of) < 2);
+        assert_true(ratio_with(plant_nothing, 3, of) < 2);
+        assert_true(ratio_with(plant_short_tile, 14, of) > seen);
+        assert_true(ratio_with(plant_short_dots, 3, of) > seen);
+    }
+    assert_true(ratio_with(plant_large_tile, 14, LLAVA_F32) > 100);
 }
 
 /* ---- the goldens, by the oracle's own judgement -------------------------------------------------
@@ -751,8 +891,9 @@ static void what_the_path_lacks_is_refused_by_name(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_tile_is_the_definition_within_float32),
-        cmocka_unit_test(a_row_is_the_definition_within_float32),
+        cmocka_unit_test(a_product_is_the_definition_within_float32),
+        cmocka_unit_test(numbers_of_bfloat16_are_paired),
+        cmocka_unit_test(a_panel_is_the_definition_within_float32),
         cmocka_unit_test(models_of_any_shape_are_as_good_as_an_honest_ports),
         cmocka_unit_test(a_planted_error_in_the_kernel_is_seen),
         cmocka_unit_test(every_golden_passes_diff),

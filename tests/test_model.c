@@ -295,6 +295,69 @@ static void cached_steps_equal_the_longer_pass(void **state)
     in_every_variant(check_cached_steps);
 }
 
+/* A whole pass whose answer is the logits of the last position, or of all. */
+static void pass_to(llava_run *run, const llava_inputs *in, bool all, llava_cache *cache,
+                    llava_outputs *out)
+{
+    const llava_goal goal = {.vision = true,
+                             .features = true,
+                             .projector = true,
+                             .embed = true,
+                             .merge = true,
+                             .rope = true,
+                             .text = true,
+                             .text_layers = 2,
+                             .norm = true,
+                             .last_logits = !all,
+                             .all_logits = all};
+    int64_t positions[64];
+    llava_positions(run->plan, in, LLAVA_POSITIONS_GENERATE, positions);
+    if (!llava_forward(run, &goal, in, positions, cache, out)) {
+        fail_msg("%s", run->error->text);
+    }
+}
+
+/* What the last layer leaves out for them changes no bit, neither of theirs nor of the cache. */
+static void check_last_position(void)
+{
+    enum { B = 2, S = 14 };
+    llava_inputs in = tiny_inputs(B, S, 3);
+    int64_t *mask = tiny_mask(&in);
+    mask[S - 1] = mask[S - 2] = 0;
+    for (size_t h = 0; h < HOWS; h++) {
+        llava_plan plan = tiny_plan(&model, &every_how[h]);
+        llava_error e = {""};
+        llava_outputs out[2];
+        llava_cache caches[2];
+        for (int all = 0; all < 2; all++) {
+            llava_run run = {.weights = model.weights, .plan = &plan, .prefix = "", .error = &e};
+            assert_true(llava_cache_make(&caches[all], &plan, B, true, &e));
+            pass_to(&run, &in, all, &caches[all], &out[all]);
+            assert_null(run.scratch);
+        }
+        assert_int_equal(out[0].rows, 1);
+        for (size_t b = 0; b < B; b++) {
+            assert_memory_equal(out[0].logits + b * TINY_VOCAB,
+                                out[1].logits + ((b + 1) * S - 1) * TINY_VOCAB,
+                                TINY_VOCAB * sizeof(double));
+        }
+        size_t count = caches[0].layers * B * caches[0].capacity * caches[0].width;
+        assert_memory_equal(caches[0].keys, caches[1].keys, count * sizeof(double));
+        assert_memory_equal(caches[0].values, caches[1].values, count * sizeof(double));
+        for (int all = 0; all < 2; all++) {
+            llava_outputs_free(&out[all]);
+            llava_cache_free(&caches[all]);
+        }
+    }
+    llava_inputs_free(&in);
+}
+
+static void logits_of_the_last_position_alone_are_the_same(void **state)
+{
+    (void)state;
+    in_every_variant(check_last_position);
+}
+
 /* Every step of a generation against the pass over the prompt and its answer so far. */
 static void check_generation(void)
 {
@@ -1104,6 +1167,7 @@ int main(void)
         cmocka_unit_test(keys_and_values_are_made_of_all_rows),
         cmocka_unit_test(a_token_changes_nothing_in_front_of_it),
         cmocka_unit_test(cached_steps_equal_the_longer_pass),
+        cmocka_unit_test(logits_of_the_last_position_alone_are_the_same),
         cmocka_unit_test(a_sliding_layer_shows_the_keys_of_its_window),
         cmocka_unit_test(a_growing_table_remembers_the_longest_context),
         cmocka_unit_test(generation_equals_the_pass_over_its_own_answer),

@@ -89,7 +89,7 @@ static void count_vision(llava_stage_work *work, const llava_plan *plan,
         product(weights, pictures * (double)of.feature_rows, 1, projector);
 }
 
-/* One pass of the language model's layers over `rows` new positions of each sample. */
+/* One pass of all layers of the language model over `rows` new positions. */
 static llava_stage_work layers_of(const llava_plan *plan, const llava_checkpoint *weights,
                                   double rows)
 {
@@ -104,6 +104,18 @@ static llava_stage_work layers_of(const llava_plan *plan, const llava_checkpoint
     return product(weights, rows, plan->text.layers, names);
 }
 
+/* The same for a prompt of `length` positions, of which the last layer finishes only the last: its
+ * keys and values are those of all. */
+static llava_stage_work prompt_layers(const llava_plan *plan, const llava_checkpoint *weights,
+                                      double batch, double length)
+{
+    const llava_text_plan *t = &plan->text;
+    double hidden = (double)t->hidden, q = (double)(t->heads * t->head_dim);
+    llava_stage_work sum = layers_of(plan, weights, batch * length);
+    sum.flop -= 2 * batch * (length - 1) * hidden * (2 * q + 3 * (double)t->intermediate);
+    return sum;
+}
+
 static llava_stage_work text_attention(const llava_plan *plan, double batch, double queries,
                                        double keys)
 {
@@ -112,7 +124,8 @@ static llava_stage_work text_attention(const llava_plan *plan, double batch, dou
     for (size_t i = 0; i < t->layers; i++) {
         double past = keys - queries, kept = (double)llava_keys_kept(t, (size_t)past);
         double shown = t->slides[i] && kept < past ? kept + queries : keys;
-        sum = plus(sum, attention(batch, queries, shown, (double)t->heads, (double)t->kv_heads,
+        double finished = i + 1 < t->layers ? queries : 1;
+        sum = plus(sum, attention(batch, finished, shown, (double)t->heads, (double)t->kv_heads,
                                   (double)t->head_dim, 1));
     }
     return sum;
@@ -133,7 +146,7 @@ void llava_stage_work_count(llava_stage_work work[LLAVA_BENCH_STAGES], const lla
     double batch = (double)in->batch, length = (double)in->length;
     memset(work, 0, LLAVA_BENCH_STAGES * sizeof *work);
     count_vision(work, plan, weights, in);
-    work[LLAVA_BENCH_TEXT_LINEAR] = layers_of(plan, weights, batch * length);
+    work[LLAVA_BENCH_TEXT_LINEAR] = prompt_layers(plan, weights, batch, length);
     work[LLAVA_BENCH_TEXT_ATTENTION] = text_attention(plan, batch, length, length);
     work[LLAVA_BENCH_TEXT] = plus(work[LLAVA_BENCH_TEXT_LINEAR], work[LLAVA_BENCH_TEXT_ATTENTION]);
     work[LLAVA_BENCH_LOGITS] = head(plan, weights, batch);

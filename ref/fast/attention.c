@@ -1,54 +1,29 @@
-/* Attention of the fast path: keys and values lie in the cache as the tile wants them, and only the
- * scores of a few queries (a block of rows: all query heads of one key/value head together) are
- * there at any time.
+/* Attention of the fast path, a panel of queries against a block of keys at a time: the scores of
+ * the block become weights, and what was summed up before them is scaled down where a larger score
+ * has come (an online softmax). The score matrix is never there.
  *
- *   s = scale q k^T    p = exp(s - max s)    context = p v / sum p
+ *   s = q k^T    m = max(m, s)    p = exp(scale (s - m))    context = p v / sum p
  */
 #include "parts.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEYS_AT_ONCE = 384 }; /* of a sum over keys, as for other products */
+enum { KEYS = 128 }; /* at once: their scores stay in the first cache */
 
-static float *keys_of(const llava_fast_cache *c, size_t head)
+/* ---- keys and values ----------------------------------------------------------------------------
+ */
+
+static size_t even(size_t n)
 {
-    return (float *)c->keys.at + head * c->capacity * c->d;
+    return n + n % 2;
 }
 
-static float *values_of(const llava_fast_cache *c, size_t head, size_t value_tile)
+static size_t size_of(const llava_fast_cache *c)
 {
-    return (float *)c->values.at + (head * c->value_tiles + value_tile) * c->capacity * c->tile;
-}
-
-bool llava_fast_cache_reserve(llava_fast_cache *c, size_t used, size_t rows, llava_error *e)
-{
-    if (rows <= c->capacity) {
-        return true;
-    }
-    llava_fast_cache wider = *c;
-    size_t wanted = rows < 2 * c->capacity ? 2 * c->capacity : rows, heads = c->batch * c->heads;
-    wider.capacity = (wanted + c->tile - 1) / c->tile * c->tile;
-    wider.keys = wider.values = (llava_fast_room){0};
-    if (wanted > SIZE_MAX / 2 ||
-        llava_fast_take(&wider.keys, heads * c->d, wider.capacity, e) == NULL ||
-        llava_fast_take(&wider.values, heads * c->value_tiles * c->tile, wider.capacity, e) ==
-            NULL) {
-        llava_fast_cache_free(&wider);
-        return false;
-    }
-    /* keys behind the last are scored with the others of their tile, and then left out */
-    memset(wider.keys.at, 0, wider.keys.bytes);
-    for (size_t i = 0; used > 0 && i < heads; i++) {
-        memcpy(keys_of(&wider, i), keys_of(c, i), c->capacity * c->d * sizeof(float));
-        for (size_t v = 0; v < c->value_tiles; v++) {
-            memcpy(values_of(&wider, i, v), values_of(c, i, v), used * c->tile * sizeof(float));
-        }
-    }
-    llava_fast_cache_free(c);
-    *c = wider;
-    return true;
+    return c->bf16 ? sizeof(uint16_t) : sizeof(float);
 }
 
 void llava_fast_cache_free(llava_fast_cache *c)
@@ -59,149 +34,174 @@ void llava_fast_cache_free(llava_fast_cache *c)
     c->capacity = 0;
 }
 
-void llava_fast_cache_store(llava_fast_cache *c, size_t used, const float *k, const float *v,
-                            size_t length)
+bool llava_fast_cache_reserve(llava_fast_cache *c, size_t used, size_t length, llava_error *e)
 {
-    size_t tile = c->tile, d = c->d;
-    for (size_t i = 0; i < c->batch * length * c->heads; i++) {
-        size_t head = i / c->heads / length * c->heads + i % c->heads;
-        size_t t = used + i / c->heads % length;
-        float *key = keys_of(c, head) + t / tile * tile * d + t % tile;
-        for (size_t j = 0; j < d; j++) {
-            key[j * tile] = k[i * d + j];
+    if (length <= c->capacity) {
+        return true;
+    }
+    llava_fast_cache wider = *c;
+    size_t heads = c->batch * c->heads, size = size_of(c), d = even(c->d);
+    wider.capacity = even(length < 2 * c->capacity ? 2 * c->capacity : length);
+    wider.keys = wider.values = (llava_fast_room){0};
+    if (length > SIZE_MAX / 4 ||
+        llava_fast_take(&wider.keys, heads * d, wider.capacity, e) == NULL ||
+        llava_fast_take(&wider.values, heads * d, wider.capacity, e) == NULL) {
+        llava_fast_cache_free(&wider);
+        return false;
+    }
+    for (size_t i = 0; used > 0 && i < heads; i++) {
+        memcpy((uint8_t *)wider.keys.at + i * wider.capacity * d * size,
+               (uint8_t *)c->keys.at + i * c->capacity * d * size, used * d * size);
+    }
+    for (size_t i = 0; used > 0 && i < heads * c->d; i++) {
+        memcpy((uint8_t *)wider.values.at + i * wider.capacity * size,
+               (uint8_t *)c->values.at + i * c->capacity * size, used * size);
+    }
+    llava_fast_cache_free(c);
+    *c = wider;
+    return true;
+}
+
+/* x, which is a bfloat16 where the cache has those. */
+static inline void put(const llava_fast_cache *c, void *base, size_t i, float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (c->bf16) {
+        ((uint16_t *)base)[i] = (uint16_t)(bits >> 16);
+    } else {
+        ((float *)base)[i] = x;
+    }
+}
+
+void llava_fast_cache_store(llava_fast_cache *c, size_t used, const float *k, const float *v,
+                            const llava_fast_rows *rows)
+{
+    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, d = c->d;
+    for (size_t i = 0; i < c->batch * panels * c->heads; i++) {
+        size_t p = i / c->heads % panels, at = used + p * lanes, live = llava_fast_live(rows, p);
+        size_t head = i / c->heads / panels * c->heads + i % c->heads;
+        const float *key = k + i * d * lanes, *value = v + i * d * lanes;
+        for (size_t lane = 0; lane < live; lane++) {
+            for (size_t j = 0; j < d; j++) {
+                put(c, c->keys.at, (head * c->capacity + at + lane) * even(d) + j,
+                    key[j * lanes + lane]);
+            }
         }
-        for (size_t first = 0; first < d; first += tile) {
-            size_t there = d - first < tile ? d - first : tile;
-            float *value = values_of(c, head, first / tile) + t * tile;
-            memcpy(value, v + i * d + first, there * sizeof *value);
-            memset(value + there, 0, (tile - there) * sizeof *value);
+        for (size_t j = 0; j < d; j++) {
+            for (size_t lane = 0; lane < live; lane++) {
+                put(c, c->values.at, (head * d + j) * c->capacity + at + lane,
+                    value[j * lanes + lane]);
+            }
         }
     }
 }
 
-/* Rows first .. first + height of one key/value head, row i being query i / group of head i %
- * group. */
+/* ---- a panel of queries -------------------------------------------------------------------------
+ */
+
 typedef struct {
     llava_fast *f;
     const llava_fast_cache *cache;
-    size_t keys, length, group; /* keys there; queries; query heads of a key/value head */
-    size_t head, first, height;
-    size_t reach;  /* keys that some row of the block sees, counted from 0 on */
-    size_t stride; /* of the scores */
-    const uint8_t *visible;
-    float *x, *scores, *sums;
-} block;
+    bool bf16;
+    llava_fast_kind kind;
+    float scale;
+    size_t keys, lanes, live;
+    const uint8_t *visible;       /* [live, keys], NULL: all */
+    bool blind[LLAVA_FAST_LANES]; /* sees no key */
+    size_t hidden, reach; /* no key before `hidden` is hidden, none from `reach` on is seen */
+    float *q, *scores, *weights; /* factors laid out, and the scores of a block */
+} panel;
 
-/* Where row i's query begins in q: [B, length, heads, d]. */
-static size_t query_at(const block *p, size_t i)
+static void look(panel *p)
 {
-    size_t row = p->first + i, b = p->head / p->cache->heads, h = p->head % p->cache->heads;
-    return (((b * p->length + row / p->group) * p->cache->heads + h) * p->group + row % p->group) *
-           p->cache->d;
-}
-
-/* Row i's place among [B, length]. */
-static size_t query_row(const block *p, size_t i)
-{
-    return p->head / p->cache->heads * p->length + (p->first + i) / p->group;
-}
-
-/* reach[i]: keys that query i of [B, length] sees, counted from 0 on to the last; all of them where
- * it sees none. */
-static void find_reach(const uint8_t *visible, size_t queries, size_t keys, uint32_t *reach)
-{
-    for (size_t i = 0; i < queries; i++) {
-        size_t own = keys;
-        while (visible != NULL && own > 0 && !visible[i * keys + own - 1]) {
-            own--;
+    p->hidden = p->visible == NULL ? p->keys : 0;
+    p->reach = p->visible == NULL ? p->keys : 0;
+    for (size_t lane = 0; p->visible != NULL && lane < p->live; lane++) {
+        const uint8_t *sees = p->visible + lane * p->keys;
+        size_t end = p->keys;
+        while (end > 0 && !sees[end - 1]) {
+            end--;
         }
-        reach[i] = (uint32_t)(own == 0 ? keys : own);
+        p->blind[lane] = end == 0;
+        end = end == 0 ? p->keys : end;
+        const uint8_t *gap = memchr(sees, 0, p->keys);
+        size_t from = gap == NULL ? p->keys : (size_t)(gap - sees);
+        p->hidden = lane == 0 || from < p->hidden ? from : p->hidden;
+        p->reach = end > p->reach ? end : p->reach;
     }
 }
 
-/* scores: [height, stride] */
-static void score(const block *p, const float *q, float scale)
+/* y (+)= w x: the matrix kernel, or the row kernel for a panel of one lane. */
+static void multiply(const panel *p, const uint8_t *w, size_t stride, float *y, const float *x,
+                     size_t inner, size_t outputs, bool add)
+{
+    llava_fast_factor of = {p->kind, w, stride * size_of(p->cache)};
+    size_t units = llava_fast_units(p->kind, inner);
+    if (p->lanes == 1) {
+        p->f->kernel.dots(of, y, x, units, outputs, add);
+    } else {
+        p->f->kernel.tile(of, y, x, units, outputs, p->live, add);
+    }
+}
+
+/* One query head with its key/value head. q, context: [d][lanes] */
+static void attend(const panel *p, size_t head, const float *q, float *context)
 {
     const llava_fast_cache *c = p->cache;
-    const float *k = keys_of(c, p->head);
-    for (size_t i = 0; i < p->height; i++) {
-        for (size_t j = 0; j < c->d; j++) {
-            p->x[j * p->height + i] = q[query_at(p, i) + j] * scale;
+    const llava_fast_kernels *kernel = &p->f->kernel;
+    const uint8_t *keys = (uint8_t *)c->keys.at + head * c->capacity * even(c->d) * size_of(c);
+    const uint8_t *values = (uint8_t *)c->values.at + head * c->d * c->capacity * size_of(c);
+    llava_fast_softmax soft = {.sum = {0}};
+    for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
+        soft.most[i] = -FLT_MAX;
+    }
+    q = llava_fast_lay(p->f, p->kind, q, c->d, p->lanes, p->q);
+    for (size_t t = 0; t < p->reach; t += KEYS) {
+        size_t n = p->reach - t < KEYS ? p->reach - t : KEYS;
+        multiply(p, keys + t * even(c->d) * size_of(c), even(c->d), p->scores, q, c->d, n, false);
+        for (size_t lane = 0; t + n > p->hidden && lane < p->live; lane++) {
+            for (size_t i = 0; i < n; i++) {
+                if (!p->visible[lane * p->keys + t + i]) {
+                    p->scores[i * p->lanes + lane] = p->blind[lane] ? 0 : -INFINITY;
+                }
+            }
         }
-    }
-    for (size_t t = 0; t < p->reach; t += c->tile) {
-        p->f->kernel.tile(LLAVA_FAST_FLOATS, p->scores + t, p->stride, p->x,
-                          (const uint32_t *)(const void *)(k + t * c->d), c->d, p->height, false);
-    }
-}
-
-/* Scores to weights; sums[i] is their sum. */
-static void weigh(const block *p)
-{
-    for (size_t i = 0; i < p->height; i++) {
-        float *s = p->scores + i * p->stride;
-        const uint8_t *of = p->visible == NULL ? NULL : p->visible + query_row(p, i) * p->keys;
-        const uint8_t *hidden = of == NULL ? NULL : memchr(of, 0, p->reach);
-        bool blind = hidden != NULL && memchr(of, 1, p->keys) == NULL;
-        for (size_t t = hidden == NULL ? p->reach : (size_t)(hidden - of); t < p->reach; t++) {
-            s[t] = of[t] ? s[t] : blind ? 0 : -INFINITY;
+        kernel->softmax(&soft, p->scores, p->scale, n, p->lanes, p->bf16);
+        if (t > 0) {
+            kernel->times(context, soft.factor, c->d, p->lanes, false);
         }
-        p->sums[i] = p->f->kernel.exp_row(s, p->reach);
+        const float *x = llava_fast_lay(p->f, p->kind, p->scores, n, p->lanes, p->weights);
+        multiply(p, values + t * size_of(c), c->capacity, context, x, n, c->d, t > 0);
     }
-}
-
-static void mix(const block *p, bool bf16, float *context)
-{
-    const llava_fast_cache *c = p->cache;
-    size_t width = c->value_tiles * c->tile;
-    float *out = p->sums + p->height;
-    llava_fast_interleave((uint32_t *)(void *)p->x, p->height, p->scores, p->stride * sizeof *out,
-                          p->height, p->reach);
-    for (size_t v = 0; v < c->value_tiles; v++) {
-        const float *values = values_of(c, p->head, v);
-        for (size_t t = 0; t < p->reach; t += KEYS_AT_ONCE) {
-            size_t count = p->reach - t < KEYS_AT_ONCE ? p->reach - t : KEYS_AT_ONCE;
-            p->f->kernel.tile(LLAVA_FAST_FLOATS, out + v * c->tile, width, p->x + t * p->height,
-                              (const uint32_t *)(const void *)(values + t * c->tile), count,
-                              p->height, t > 0);
-        }
+    for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
+        soft.sum[i] = 1 / soft.sum[i];
     }
-    for (size_t i = 0; i < p->height; i++) {
-        float *to = context + query_at(p, i);
-        for (size_t j = 0; j < c->d; j++) {
-            to[j] = out[i * width + j] / p->sums[i];
-        }
-        p->f->kernel.add(to, to, NULL, c->d, bf16);
-    }
+    kernel->times(context, soft.sum, c->d, p->lanes, p->bf16);
 }
 
 bool llava_fast_attention(llava_fast *f, bool bf16, const llava_fast_cache *c, size_t keys,
-                          size_t length, size_t heads, double scale, const uint8_t *visible,
-                          const float *q, float *context, llava_error *e)
+                          const llava_fast_rows *rows, size_t heads, double scale,
+                          const uint8_t *visible, const float *q, float *context, llava_error *e)
 {
-    size_t most = f->kernel.heights[0], stride = (keys + c->tile - 1) / c->tile * c->tile;
-    block p = {.f = f, .cache = c, .keys = keys, .length = length, .group = heads / c->heads};
-    p.stride = stride;
-    p.visible = visible;
-    p.x = llava_fast_take(&f->x, most, stride > c->d ? stride : c->d, e);
-    p.scores = llava_fast_take(&f->scores, most, stride, e);
-    p.sums = llava_fast_take(&f->sums, most, 1 + c->value_tiles * c->tile, e);
-    uint32_t *reach = llava_fast_take(&f->reach, c->batch, length, e);
-    if (p.x == NULL || p.scores == NULL || p.sums == NULL || reach == NULL) {
+    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, group = heads / c->heads;
+    panel p = {.f = f, .cache = c, .bf16 = bf16, .keys = keys, .lanes = lanes};
+    p.kind = llava_fast_kind_of(f, bf16, bf16);
+    p.scale = (float)scale;
+    p.scores = llava_fast_take(&f->scores, 2 * KEYS + even(c->d), lanes, e);
+    if (p.scores == NULL) {
         return false;
     }
-    find_reach(visible, c->batch * length, keys, reach);
-    for (p.head = 0; p.head < c->batch * c->heads; p.head++) {
-        for (p.first = 0; p.first < length * p.group; p.first += p.height) {
-            p.height = llava_fast_height(&f->kernel, length * p.group - p.first);
-            p.reach = 0;
-            for (size_t i = 0; i < p.height; i++) {
-                size_t own = reach[query_row(&p, i)];
-                p.reach = own > p.reach ? own : p.reach;
-            }
-            score(&p, q, (float)scale);
-            weigh(&p);
-            mix(&p, bf16, context);
+    p.weights = p.scores + KEYS * lanes;
+    p.q = p.weights + KEYS * lanes;
+    for (size_t t = 0; t < c->batch * panels; t++) {
+        size_t row = t / panels * rows->length + rows->first + t % panels * lanes;
+        p.live = llava_fast_live(rows, t % panels);
+        p.visible = visible == NULL ? NULL : visible + row * keys;
+        look(&p);
+        for (size_t h = 0; h < heads; h++) {
+            size_t at = (t * heads + h) * c->d * lanes;
+            attend(&p, t / panels * c->heads + h / group, q + at, context + at);
         }
     }
     return true;

@@ -65,8 +65,8 @@ void llava_fast_close(llava_fast *f)
     if (f == NULL) {
         return;
     }
-    llava_fast_room *rooms[] = {&f->x, &f->pairs, &f->w,    &f->scores, &f->sums,  &f->reach,
-                                &f->h, &f->a,     &f->wide, &f->vector, &f->weight};
+    llava_fast_room *rooms[] = {&f->x,      &f->w,      &f->h,      &f->a,      &f->wide,
+                                &f->scores, &f->vector, &f->weight, &f->cosine, &f->sine};
     for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) {
         free(rooms[i]->at);
     }
@@ -74,7 +74,6 @@ void llava_fast_close(llava_fast *f)
         llava_fast_cache_free(&f->caches[i]);
     }
     free(f->caches);
-    llava_fast_forget(f);
     free(f);
 }
 
@@ -92,17 +91,22 @@ bool llava_fast_has_tap(const char *name)
 /* ---- small steps --------------------------------------------------------------------------------
  */
 
+enum { FEW = 4 }; /* rows of a sample for which a panel would be mostly empty */
+
 static bool is_bf16(const llava_run *r)
 {
     return r->plan->numerics.storage == LLAVA_BF16;
 }
 
-static void narrow(const llava_run *r, float *to, const double *from, size_t count)
+static llava_fast_rows rows_of(const llava_run *r, size_t batch, size_t length)
 {
-    for (size_t i = 0; i < count; i++) {
-        to[i] = (float)from[i];
-    }
-    r->fast->kernel.add(to, to, NULL, count, is_bf16(r));
+    return (llava_fast_rows){batch, 0, length, length <= FEW ? 1 : r->fast->kernel.lanes};
+}
+
+/* Panels of all samples. */
+static size_t count_of(const llava_fast_rows *rows)
+{
+    return rows->batch * llava_fast_panels(rows);
 }
 
 /* The vector NAME + suffix [count] in the run's type. */
@@ -121,8 +125,8 @@ static float *vector(llava_run *r, llava_fast_room *room, size_t count, const ch
     return ok ? out : NULL;
 }
 
-static bool linear(llava_run *r, float *y, const float *x, size_t rows, size_t inner,
-                   size_t outputs, bool biased, const char *name)
+static bool linear(llava_run *r, float *y, const float *x, const llava_fast_rows *rows,
+                   size_t inner, size_t outputs, bool biased, const char *name)
 {
     llava_fast *f = r->fast;
     char full[NAME];
@@ -134,8 +138,9 @@ static bool linear(llava_run *r, float *y, const float *x, size_t rows, size_t i
         !llava_fast_product(f, is_bf16(r), y, x, rows, inner, outputs, &w, r->error)) {
         return false;
     }
-    for (size_t i = 0; (biased || is_bf16(r)) && i < rows; i++) {
-        f->kernel.add(y + i * outputs, y + i * outputs, bias, outputs, is_bf16(r));
+    for (size_t t = 0; (biased || is_bf16(r)) && t < count_of(rows); t++) {
+        float *of = y + t * outputs * rows->lanes;
+        f->kernel.add(of, of, bias, false, outputs, rows->lanes, is_bf16(r));
     }
     return true;
 }
@@ -143,17 +148,15 @@ static bool linear(llava_run *r, float *y, const float *x, size_t rows, size_t i
 bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
                        size_t outputs, bool biased, const char *name)
 {
-    float *in = llava_fast_take(&r->fast->a, rows, inner, r->error);
-    float *out = llava_fast_take(&r->fast->wide, rows, outputs, r->error);
-    if (in == NULL || out == NULL) {
+    llava_fast *f = r->fast;
+    llava_fast_rows all = rows_of(r, 1, rows);
+    float *in = llava_fast_pack(f, &f->a, is_bf16(r), &all, inner, x, r->error);
+    float *out = llava_fast_take(&f->wide, count_of(&all) * all.lanes, outputs, r->error);
+    if (in == NULL || out == NULL || !linear(r, out, in, &all, inner, outputs, biased, name)) {
         return false;
     }
-    narrow(r, in, x, rows * inner);
-    bool ok = linear(r, out, in, rows, inner, outputs, biased, name);
-    for (size_t i = 0; ok && i < rows * outputs; i++) {
-        y[i] = (double)out[i];
-    }
-    return ok;
+    llava_fast_unpack(&all, outputs, out, y);
+    return true;
 }
 
 /* y = act(x), times `up` unless NULL. Activations that are neither quick_gelu nor silu go the plain
@@ -177,7 +180,7 @@ static void activate(const llava_run *r, llava_act act, float *y, const float *x
         for (size_t i = 0; i < n; i++) {
             y[done + i] = (float)part[i] * (up == NULL ? 1 : up[done + i]);
         }
-        kernel->add(y + done, y + done, NULL, n, is_bf16(r));
+        kernel->add(y + done, y + done, NULL, false, n, 1, is_bf16(r));
     }
 }
 
@@ -188,12 +191,14 @@ static void activate(const llava_run *r, llava_act act, float *y, const float *x
 typedef struct {
     const char *name, *weights; /* of the taps; of the weights, with the layer's number in it */
     const char *norm1, *out, *norm2, *first, *up, *last; /* parts of the weights' names */
-    size_t layer, batch, length, past;
+    size_t layer, past,
+        needed; /* cached positions; the last rows of a sample that count after it */
     size_t hidden, heads, kv_heads, d, intermediate;
     bool norm_bias, qkv_bias, out_bias, mlp_bias;
     double eps, scale;
     llava_act act;
     const llava_fast_pass *pass; /* NULL: the tower, no rotation, no mask */
+    llava_fast_rows rows;
 } block;
 
 static void announce(const llava_run *r, const block *b, const char *tap)
@@ -218,8 +223,8 @@ static bool norm(llava_run *r, const block *b, const char *part, float *y, const
         (b->norm_bias && (bias = vector(r, &f->vector, b->hidden, name, ".bias")) == NULL)) {
         return false;
     }
-    for (size_t i = 0; i < b->batch * b->length; i++) {
-        f->kernel.norm(y + i * b->hidden, x + i * b->hidden, weight, bias, b->eps, b->hidden,
+    for (size_t t = 0, size = b->hidden * b->rows.lanes; t < count_of(&b->rows); t++) {
+        f->kernel.norm(y + t * size, x + t * size, weight, bias, b->eps, b->hidden, b->rows.lanes,
                        is_bf16(r));
     }
     return true;
@@ -229,45 +234,64 @@ static bool part(llava_run *r, const block *b, const char *of, float *y, const f
                  size_t inner, size_t outputs, bool biased)
 {
     char name[NAME];
-    return linear(r, y, x, b->batch * b->length, inner, outputs, biased, part_name(b, name, of));
+    return linear(r, y, x, &b->rows, inner, outputs, biased, part_name(b, name, of));
 }
 
-/* x: [B, S, heads, d] in place. */
-static void rotate(const llava_run *r, const block *b, float *x, size_t heads)
+/* q or k in place, by the tables of the pass. */
+static bool rotate(llava_run *r, const block *b, float *x, size_t heads)
 {
-    size_t d = b->d, half = d / 2, rows = b->batch * b->length;
-    for (size_t i = 0; i < rows * heads; i++) {
-        const double *c = b->pass->cosine + i / heads * d, *s = b->pass->sine + i / heads * d;
-        float *of = x + i * d;
-        for (size_t j = 0; j < half; j++) {
-            float left = of[j], right = of[j + half];
-            of[j] = left * (float)c[j] - right * (float)s[j];
-            of[j + half] = right * (float)c[j] + left * (float)s[j];
-        }
+    llava_fast *f = r->fast;
+    const llava_fast_rows *rows = &b->rows;
+    size_t size = b->d * rows->lanes;
+    if (b->pass == NULL) {
+        return true;
     }
-    r->fast->kernel.add(x, x, NULL, rows * heads * d, is_bf16(r));
+    float *cosine = llava_fast_pack(f, &f->cosine, false, rows, b->d, b->pass->cosine, r->error);
+    float *sine = llava_fast_pack(f, &f->sine, false, rows, b->d, b->pass->sine, r->error);
+    for (size_t i = 0; cosine != NULL && sine != NULL && i < count_of(rows) * heads; i++) {
+        f->kernel.rotate(x + i * size, cosine + i / heads * size, sine + i / heads * size, size / 2,
+                         is_bf16(r));
+    }
+    return cosine != NULL && sine != NULL;
 }
 
-/* out = W_o attention(W_q a, W_k a, W_v a); a is lost. wide: room for q, k, v, and then out. */
-static bool attend(llava_run *r, const block *b, llava_fast_cache *cache, float *a, float *wide)
+/* Leaves only the panels of x with rows that count from here on. */
+static void keep_needed(const block *b, size_t first, float *x, size_t width)
 {
-    size_t rows = b->batch * b->length, q_width = b->heads * b->d, kv_width = b->kv_heads * b->d;
+    llava_fast_rows kept = b->rows;
+    kept.first = first;
+    size_t size = width * kept.lanes, panels = llava_fast_panels(&b->rows);
+    size_t fewer = llava_fast_panels(&kept);
+    for (size_t s = 0; fewer < panels && s < kept.batch; s++) {
+        memmove(x + s * fewer * size, x + ((s + 1) * panels - fewer) * size,
+                fewer * size * sizeof *x);
+    }
+}
+
+/* out = W_o attention(W_q a, W_k a, W_v a); a is lost. h, a and b's rows are cut down to what
+ * counts. wide: room for q, k, v, and then out. */
+static bool attend(llava_run *r, block *b, llava_fast_cache *cache, float *h, float *a, float *wide)
+{
+    size_t q_width = b->heads * b->d, kv_width = b->kv_heads * b->d;
+    size_t rows = count_of(&b->rows) * b->rows.lanes, length = b->rows.length;
     float *q = wide, *k = q + rows * q_width, *v = k + rows * kv_width;
-    bool ok = part(r, b, "self_attn.q_proj", q, a, b->hidden, q_width, b->qkv_bias) &&
-              part(r, b, "self_attn.k_proj", k, a, b->hidden, kv_width, b->qkv_bias) &&
+    bool ok = part(r, b, "self_attn.k_proj", k, a, b->hidden, kv_width, b->qkv_bias) &&
               part(r, b, "self_attn.v_proj", v, a, b->hidden, kv_width, b->qkv_bias) &&
-              llava_fast_cache_reserve(cache, b->past, b->past + b->length, r->error);
-    announce(r, b, "attn.v");
-    if (ok && b->pass != NULL) {
-        rotate(r, b, q, b->heads);
-        rotate(r, b, k, b->kv_heads);
-    }
-    announce(r, b, "attn.k_rope");
+              rotate(r, b, k, b->kv_heads) &&
+              llava_fast_cache_reserve(cache, b->past, b->past + length, r->error);
     if (ok) {
-        llava_fast_cache_store(cache, b->past, k, v, b->length);
+        llava_fast_cache_store(cache, b->past, k, v, &b->rows);
+        size_t first = (length - b->needed) / b->rows.lanes * b->rows.lanes;
+        keep_needed(b, first, h, b->hidden);
+        keep_needed(b, first, a, b->hidden);
+        b->rows.first = first;
     }
+    ok = ok && part(r, b, "self_attn.q_proj", q, a, b->hidden, q_width, b->qkv_bias);
+    announce(r, b, "attn.v");
+    ok = ok && rotate(r, b, q, b->heads);
+    announce(r, b, "attn.k_rope");
     ok = ok &&
-         llava_fast_attention(r->fast, is_bf16(r), cache, b->past + b->length, b->length, b->heads,
+         llava_fast_attention(r->fast, is_bf16(r), cache, b->past + length, &b->rows, b->heads,
                               b->scale, b->pass == NULL ? NULL : b->pass->visible, q, a, r->error);
     announce(r, b, "attn.context");
     ok = ok && part(r, b, b->out, wide, a, q_width, b->hidden, b->out_bias);
@@ -275,10 +299,10 @@ static bool attend(llava_run *r, const block *b, llava_fast_cache *cache, float 
     return ok;
 }
 
-/* wide = W_last(act(W_first a) (* W_up a)). wide: room for two intermediates; a is lost. */
+/* a = W_last(act(W_first a) (* W_up a)). wide: room for two intermediates. */
 static bool mlp(llava_run *r, const block *b, float *a, float *wide)
 {
-    size_t count = b->batch * b->length * b->intermediate;
+    size_t count = count_of(&b->rows) * b->rows.lanes * b->intermediate;
     float *up = b->up == NULL ? NULL : wide + count;
     bool ok = part(r, b, b->first, wide, a, b->hidden, b->intermediate, b->mlp_bias) &&
               (up == NULL || part(r, b, b->up, up, a, b->hidden, b->intermediate, b->mlp_bias));
@@ -292,120 +316,120 @@ static bool mlp(llava_run *r, const block *b, float *a, float *wide)
     return ok;
 }
 
+/* h = h + x */
+static void add(const llava_run *r, const block *b, float *h, const float *x)
+{
+    size_t count = count_of(&b->rows) * b->rows.lanes * b->hidden;
+    r->fast->kernel.add(h, h, x, true, count, 1, is_bf16(r));
+}
+
 /* x: [B, S, H] */
-static bool layer(llava_run *r, const block *b, llava_fast_cache *cache, double *x)
+static bool layer(llava_run *r, block *b, llava_fast_cache *cache, double *x)
 {
     llava_fast *f = r->fast;
-    size_t rows = b->batch * b->length, q_width = b->heads * b->d, count = rows * b->hidden;
+    size_t rows = count_of(&b->rows) * b->rows.lanes, q_width = b->heads * b->d;
     size_t attention = q_width + 2 * b->kv_heads * b->d, inner = 2 * b->intermediate;
     size_t widest = attention > inner ? attention : inner;
-    float *h = llava_fast_take(&f->h, rows, b->hidden, r->error);
+    float *h = llava_fast_pack(f, &f->h, is_bf16(r), &b->rows, b->hidden, x, r->error);
     float *a = llava_fast_take(&f->a, rows, b->hidden > q_width ? b->hidden : q_width, r->error);
     float *wide =
         llava_fast_take(&f->wide, rows, widest > b->hidden ? widest : b->hidden, r->error);
-    if (h == NULL || a == NULL || wide == NULL) {
-        return false;
-    }
-    narrow(r, h, x, count);
-    bool ok = norm(r, b, b->norm1, a, h);
+    bool ok = h != NULL && a != NULL && wide != NULL && norm(r, b, b->norm1, a, h);
     announce(r, b, "norm1");
-    ok = ok && attend(r, b, cache, a, wide);
+    ok = ok && attend(r, b, cache, h, a, wide);
     if (ok) {
-        f->kernel.add(h, h, wide, count, is_bf16(r));
+        add(r, b, h, wide);
     }
     ok = ok && norm(r, b, b->norm2, a, h);
     announce(r, b, "norm2");
     ok = ok && mlp(r, b, a, wide);
     if (ok) {
-        f->kernel.add(h, h, a, count, is_bf16(r));
+        add(r, b, h, a);
+        llava_fast_unpack(&b->rows, b->hidden, h, x);
     }
-    for (size_t i = 0; ok && i < count; i++) {
-        x[i] = (double)h[i];
-    }
-    return ok && llava_put(r, x, (llava_shape){3, {b->batch, b->length, b->hidden}},
+    return ok && llava_put(r, x, (llava_shape){3, {b->rows.batch, b->rows.length, b->hidden}},
                            "%s.layers.%zu.output", b->name, b->layer);
 }
 
-static llava_fast_cache empty_cache(const llava_fast *f, const block *b)
+/* The cache number `at`, emptied where this block has no past. */
+static llava_fast_cache *cache_of(llava_run *r, const block *b, size_t at)
 {
-    size_t tile = f->kernel.outputs, tiles = (b->d + tile - 1) / tile;
-    return (llava_fast_cache){b->batch, b->kv_heads, b->d, tile, tiles, 0, {0}, {0}};
-}
-
-bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t rows, double *h)
-{
-    const llava_vision_plan *v = &r->plan->vision;
-    const block b = {.name = "vision",
-                     .weights = "vision_tower.vision_model.encoder.layers.%zu",
-                     .norm1 = "layer_norm1",
-                     .out = "self_attn.out_proj",
-                     .norm2 = "layer_norm2",
-                     .first = "mlp.fc1",
-                     .last = "mlp.fc2",
-                     .layer = i,
-                     .batch = pictures,
-                     .length = rows,
-                     .hidden = v->hidden,
-                     .heads = v->heads,
-                     .kv_heads = v->heads,
-                     .d = v->head_dim,
-                     .intermediate = v->intermediate,
-                     .norm_bias = true,
-                     .qkv_bias = true,
-                     .out_bias = true,
-                     .mlp_bias = true,
-                     .eps = v->norm_eps,
-                     .scale = v->attn_scale,
-                     .act = v->act};
-    r->fast->keep = false;
-    llava_fast_cache cache = empty_cache(r->fast, &b);
-    bool ok = layer(r, &b, &cache, h);
-    llava_fast_cache_free(&cache);
-    return ok;
-}
-
-bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, double *x)
-{
-    const llava_text_plan *t = &r->plan->text;
     llava_fast *f = r->fast;
-    const block b = {.name = "text",
-                     .weights = "language_model.model.layers.%zu",
-                     .norm1 = "input_layernorm",
-                     .out = "self_attn.o_proj",
-                     .norm2 = "post_attention_layernorm",
-                     .first = "mlp.gate_proj",
-                     .up = "mlp.up_proj",
-                     .last = "mlp.down_proj",
-                     .layer = i,
-                     .batch = pass->batch,
-                     .length = pass->length,
-                     .past = pass->past,
-                     .hidden = t->hidden,
-                     .heads = t->heads,
-                     .kv_heads = t->kv_heads,
-                     .d = t->head_dim,
-                     .intermediate = t->intermediate,
-                     .qkv_bias = t->qkv_bias,
-                     .out_bias = t->out_bias,
-                     .mlp_bias = t->mlp_bias,
-                     .eps = t->norm_eps,
-                     .scale = t->attn_scale,
-                     .act = t->act,
-                     .pass = pass};
-    size_t at = pass->keep ? i : 0; /* a pass without a future needs one layer's at a time */
-    f->keep = pass->keep;
     if (at >= f->layers) {
         llava_fast_cache *more = llava_realloc(r->error, f->caches, at + 1, sizeof *more);
         if (more == NULL) {
-            return false;
+            return NULL;
         }
         memset(more + f->layers, 0, (at + 1 - f->layers) * sizeof *more);
         f->caches = more;
         f->layers = at + 1;
     }
-    if (pass->past == 0) {
-        llava_fast_cache_free(&f->caches[at]);
-        f->caches[at] = empty_cache(f, &b);
+    llava_fast_cache *c = &f->caches[at];
+    bool same = c->batch == b->rows.batch && c->heads == b->kv_heads && c->d == b->d;
+    if (b->past == 0 && !(same && c->bf16 == is_bf16(r))) {
+        llava_fast_cache_free(c);
+        *c = (llava_fast_cache){b->rows.batch, b->kv_heads, b->d, 0, is_bf16(r), {0}, {0}};
     }
-    return layer(r, &b, &f->caches[at], x);
+    return c;
+}
+
+bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t rows, double *h)
+{
+    const llava_vision_plan *v = &r->plan->vision;
+    block b = {.name = "vision",
+               .weights = "vision_tower.vision_model.encoder.layers.%zu",
+               .norm1 = "layer_norm1",
+               .out = "self_attn.out_proj",
+               .norm2 = "layer_norm2",
+               .first = "mlp.fc1",
+               .last = "mlp.fc2",
+               .layer = i,
+               .needed = rows,
+               .hidden = v->hidden,
+               .heads = v->heads,
+               .kv_heads = v->heads,
+               .d = v->head_dim,
+               .intermediate = v->intermediate,
+               .norm_bias = true,
+               .qkv_bias = true,
+               .out_bias = true,
+               .mlp_bias = true,
+               .eps = v->norm_eps,
+               .scale = v->attn_scale,
+               .act = v->act,
+               .rows = rows_of(r, pictures, rows)};
+    llava_fast_cache *cache = cache_of(r, &b, 0);
+    return cache != NULL && layer(r, &b, cache, h);
+}
+
+bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, double *x)
+{
+    const llava_text_plan *t = &r->plan->text;
+    block b = {.name = "text",
+               .weights = "language_model.model.layers.%zu",
+               .norm1 = "input_layernorm",
+               .out = "self_attn.o_proj",
+               .norm2 = "post_attention_layernorm",
+               .first = "mlp.gate_proj",
+               .up = "mlp.up_proj",
+               .last = "mlp.down_proj",
+               .layer = i,
+               .past = pass->past,
+               .needed = i + 1 < t->layers ? pass->length : pass->needed,
+               .hidden = t->hidden,
+               .heads = t->heads,
+               .kv_heads = t->kv_heads,
+               .d = t->head_dim,
+               .intermediate = t->intermediate,
+               .qkv_bias = t->qkv_bias,
+               .out_bias = t->out_bias,
+               .mlp_bias = t->mlp_bias,
+               .eps = t->norm_eps,
+               .scale = t->attn_scale,
+               .act = t->act,
+               .pass = pass,
+               .rows = rows_of(r, pass->batch, pass->length)};
+    /* a pass without a future needs one layer's keys and values at a time */
+    llava_fast_cache *cache = cache_of(r, &b, pass->keep ? i : 0);
+    return cache != NULL && layer(r, &b, cache, x);
 }

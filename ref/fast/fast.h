@@ -32,7 +32,8 @@ bool llava_fast_vision_layer(llava_run *r, size_t layer, size_t pictures, size_t
 /* One pass of the language model over new positions. */
 typedef struct {
     size_t batch, length, past;  /* B, S, cached positions */
-    bool keep;                   /* keys, values and weights stay for the steps that follow */
+    size_t needed;               /* last positions of each sample that the last layer finishes */
+    bool keep;                   /* keys and values stay for the steps that follow */
     const double *cosine, *sine; /* [B, S, d] */
     const uint8_t *visible;      /* [B, S, past + S] */
 } llava_fast_pass;

@@ -15,39 +15,35 @@
 #endif
 
 /* Vectors of 4 floats are in every x86-64 and aarch64. Product and sum are two roundings. */
-#define WIDTH         portable
-#define NAME_TEXT     "portable"
-#define LANES         4
-#define ROWS          4
-#define HEIGHTS(each) each(4) each(2) each(1)
+#define WIDTH     portable
+#define NAME_TEXT "portable"
+#define LANES     4
+#define ROWS      4
 #define TARGET
 #define FMA(a, b, c) ((a) * (b) + (c))
 #include "kernel_block.h"
 
 #if defined(__x86_64__)
-#define WIDTH         avx2
-#define NAME_TEXT     "avx2"
-#define LANES         8
-#define ROWS          4
-#define HEIGHTS(each) each(4) each(2) each(1)
-#define TARGET        __attribute__((target("avx2,fma")))
-#define FMA(a, b, c)  _mm256_fmadd_ps(a, b, c)
+#define WIDTH        avx2
+#define NAME_TEXT    "avx2"
+#define LANES        8
+#define ROWS         4
+#define TARGET       __attribute__((target("avx2,fma")))
+#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #include "kernel_block.h"
 
-#define WIDTH         avx512
-#define NAME_TEXT     "avx512"
-#define LANES         16
-#define ROWS          8
-#define HEIGHTS(each) each(8) each(4) each(2) each(1)
-#define TARGET        __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma")))
-#define FMA(a, b, c)  _mm512_fmadd_ps(a, b, c)
+#define WIDTH        avx512
+#define NAME_TEXT    "avx512"
+#define LANES        16
+#define ROWS         8
+#define TARGET       __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma")))
+#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #include "kernel_block.h"
 
 #define WIDTH          avx512bf16
 #define NAME_TEXT      "avx512bf16"
 #define LANES          16
 #define ROWS           8
-#define HEIGHTS(each)  each(8) each(4) each(2) each(1)
 #define TARGET         __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,fma")))
 #define FMA(a, b, c)   _mm512_fmadd_ps(a, b, c)
 #define DOT(sum, a, b) (__m512) _mm512_dpbf16_ps(sum, (__m512bh)(a), (__m512bh)(b))

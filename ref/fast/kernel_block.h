@@ -1,6 +1,7 @@
-/* The kernels themselves, included once for each width with WIDTH, LANES, ROWS, HEIGHTS, TARGET,
- * FMA and, where there is one, DOT defined (kernel.c). Vectors run over outputs, or along a row;
- * only the sums of the norms and of the softmax are taken lane by lane and depend on the width. */
+/* The kernels themselves, included once for each width with WIDTH, LANES, ROWS, TARGET, FMA and,
+ * where there is one, DOT defined (kernel.c). A panel is two vectors wide. A panel of one lane is
+ * taken for two vectors all the same, every so many features side by side; what was summed up in
+ * each of them is put together in the end (`joined`). */
 #define NAME_OF(name, width) name##_##width
 #define NAME_IN(name, width) NAME_OF(name, width)
 #define NAME(name)           NAME_IN(name, WIDTH)
@@ -8,130 +9,197 @@
 
 typedef float NAME(vec) __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint32_t NAME(ints) __attribute__((vector_size(LANES * sizeof(float))));
-#define vec  NAME(vec)
-#define ints NAME(ints)
+typedef uint16_t NAME(shorts) __attribute__((vector_size(LANES * sizeof(uint16_t))));
+#define vec    NAME(vec)
+#define ints   NAME(ints)
+#define shorts NAME(shorts)
 
-/* ---- the matrix kernel ------------------------------------------------------------------------
- */
-
-INLINE ints NAME(units)(const uint32_t *from)
+INLINE ints NAME(bits)(const void *from)
 {
     ints v;
     memcpy(&v, from, sizeof v);
     return v;
 }
 
-/* The bits of x in every lane: they may be a pair of bfloat16. */
-INLINE ints NAME(splat)(const float *x)
+/* sum + x w for one unit of each lane; `high`: BRAIN's second half, of x too */
+INLINE vec NAME(step)(const llava_fast_kind kind, const bool high, vec sum, ints x, ints w)
 {
-    uint32_t bits;
-    memcpy(&bits, x, sizeof bits);
-    return bits - (ints){0};
+#ifdef DOT
+    if (kind == LLAVA_FAST_DOT) {
+        return DOT(sum, x, w);
+    }
+#endif
+    w = kind == LLAVA_FAST_FLOATS ? w : high ? w & 0xffff0000u : w << 16;
+    return FMA((vec)x, (vec)w, sum);
 }
 
-/* Continues the sums by one k: x: [rows], w0 and w1: the outputs. */
-INLINE void NAME(step)(const size_t rows, vec sum[][2], const float *x, vec w0, vec w1)
+/* ---- the matrix kernel ------------------------------------------------------------------------
+ */
+
+/* One unit, or half of one, further: x: [2 LANES]. kind, high, rows (of weights) and vectors are
+ * constants where it is called. */
+INLINE void NAME(advance)(const llava_fast_kind kind, const bool high, const size_t rows,
+                          const size_t vectors, vec sum[][2], const float *x, const uint8_t *w,
+                          size_t stride)
 {
+    ints x0 = NAME(bits)(x), x1 = NAME(bits)(x + LANES);
     UNROLLED
     for (size_t r = 0; r < rows; r++) {
-        vec xr = (vec)NAME(splat)(x + r);
-        sum[r][0] = FMA(xr, w0, sum[r][0]);
-        sum[r][1] = FMA(xr, w1, sum[r][1]);
+        uint32_t unit;
+        memcpy(&unit, w + r * stride, sizeof unit);
+        ints all = unit - (ints){0};
+        sum[r][0] = NAME(step)(kind, high, sum[r][0], x0, all);
+        if (vectors == 2) {
+            sum[r][1] = NAME(step)(kind, high, sum[r][1], x1, all);
+        }
     }
 }
 
-/* rows and kind are constants where it is called. */
-INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, float *y, size_t y_stride,
-                          const float *x, const uint32_t *w, size_t units, bool add)
+INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, const size_t vectors,
+                          float *y, const float *x, const uint8_t *w, size_t stride, size_t units,
+                          bool add)
 {
     vec sum[ROWS][2];
     UNROLLED
     for (size_t r = 0; r < rows; r++) {
         sum[r][0] = sum[r][1] = (vec){0};
     }
-    for (size_t u = 0; u < units; u++, w += (size_t)2 * LANES) {
-        ints w0 = NAME(units)(w), w1 = NAME(units)(w + LANES);
-        if (kind == LLAVA_FAST_FLOATS) {
-            NAME(step)(rows, sum, x, (vec)w0, (vec)w1);
-            x += rows;
-        } else if (kind == LLAVA_FAST_PAIRS) {
-            NAME(step)(rows, sum, x, (vec)(w0 << 16), (vec)(w1 << 16));
-            x += rows;
-            NAME(step)(rows, sum, x, (vec)(w0 & 0xffff0000u), (vec)(w1 & 0xffff0000u));
-            x += rows;
-        } else {
-#ifdef DOT
-            UNROLLED
-            for (size_t r = 0; r < rows; r++) {
-                sum[r][0] = DOT(sum[r][0], NAME(splat)(x + r), w0);
-                sum[r][1] = DOT(sum[r][1], NAME(splat)(x + r), w1);
-            }
-            x += rows;
-#endif
+    for (size_t u = 0; u < units; u++, w += 4, x += (size_t)2 * LANES) {
+        NAME(advance)(kind, false, rows, vectors, sum, x, w, stride);
+        if (kind == LLAVA_FAST_BRAIN) {
+            x += (size_t)2 * LANES;
+            NAME(advance)(kind, true, rows, vectors, sum, x, w, stride);
         }
     }
     UNROLLED
-    for (size_t r = 0; r < rows; r++) {
-        float *to = y + r * y_stride;
-        vec old0 = {0}, old1 = {0};
-        if (add) {
-            memcpy(&old0, to, sizeof old0);
-            memcpy(&old1, to + LANES, sizeof old1);
+    for (size_t i = 0; i < 2 * rows; i++) {
+        vec to = {0};
+        if (i % 2 < vectors) {
+            if (add) {
+                memcpy(&to, y + i * LANES, sizeof to);
+            }
+            to += sum[i / 2][i % 2];
+            memcpy(y + i * LANES, &to, sizeof to);
         }
-        old0 += sum[r][0];
-        old1 += sum[r][1];
-        memcpy(to, &old0, sizeof old0);
-        memcpy(to + LANES, &old1, sizeof old1);
     }
 }
 
-INLINE void NAME(tile_by_rows)(const llava_fast_kind kind, float *y, size_t y_stride,
-                               const float *x, const uint32_t *w, size_t units, size_t rows,
-                               bool add)
+INLINE void NAME(tile_all)(const llava_fast_kind kind, const size_t vectors, llava_fast_factor w,
+                           float *y, const float *x, size_t units, size_t outputs, bool add)
 {
-#define CASE(height)                                                                               \
-    case height:                                                                                   \
-        NAME(tile_of)(kind, height, y, y_stride, x, w, units, add);                                \
-        break;
-    switch (rows) {
-        HEIGHTS(CASE)
+    size_t o = 0;
+    for (; o + ROWS <= outputs; o += ROWS) {
+        NAME(tile_of)
+        (kind, ROWS, vectors, y + o * 2 * LANES, x, w.rows + o * w.stride, w.stride, units, add);
     }
-#undef CASE
+    for (; o < outputs; o++) {
+        NAME(tile_of)
+        (kind, 1, vectors, y + o * 2 * LANES, x, w.rows + o * w.stride, w.stride, units, add);
+    }
 }
 
-TARGET static void NAME(tile)(llava_fast_kind kind, float *y, size_t y_stride, const float *x,
-                              const uint32_t *w, size_t units, size_t rows, bool add)
+TARGET static void NAME(tile)(llava_fast_factor w, float *y, const float *x, size_t units,
+                              size_t outputs, size_t live, bool add)
 {
-    if (kind == LLAVA_FAST_FLOATS) {
-        NAME(tile_by_rows)(LLAVA_FAST_FLOATS, y, y_stride, x, w, units, rows, add);
-    } else if (kind == LLAVA_FAST_PAIRS) {
-        NAME(tile_by_rows)(LLAVA_FAST_PAIRS, y, y_stride, x, w, units, rows, add);
+    bool both = live > LANES;
+    if (w.kind == LLAVA_FAST_FLOATS) {
+        both ? NAME(tile_all)(LLAVA_FAST_FLOATS, 2, w, y, x, units, outputs, add)
+             : NAME(tile_all)(LLAVA_FAST_FLOATS, 1, w, y, x, units, outputs, add);
+    } else if (w.kind == LLAVA_FAST_BRAIN) {
+        both ? NAME(tile_all)(LLAVA_FAST_BRAIN, 2, w, y, x, units, outputs, add)
+             : NAME(tile_all)(LLAVA_FAST_BRAIN, 1, w, y, x, units, outputs, add);
     } else {
-        NAME(tile_by_rows)(LLAVA_FAST_DOT, y, y_stride, x, w, units, rows, add);
+        both ? NAME(tile_all)(LLAVA_FAST_DOT, 2, w, y, x, units, outputs, add)
+             : NAME(tile_all)(LLAVA_FAST_DOT, 1, w, y, x, units, outputs, add);
     }
 }
 
-/* ---- along a row ------------------------------------------------------------------------------
+/* ---- the row kernel ---------------------------------------------------------------------------
  */
 
-/* Up to LANES numbers from x[i] on; the lanes behind the n-th are `rest`. */
-INLINE vec NAME(load)(const float *x, size_t i, size_t n, float rest)
+INLINE float NAME(sum_of)(vec v)
 {
     float part[LANES];
-    vec v;
-    if (n - i >= LANES) {
+    memcpy(part, &v, sizeof v);
+    UNROLLED
+    for (size_t half = LANES / 2; half > 0; half /= 2) {
+        UNROLLED
+        for (size_t i = 0; i < half; i++) {
+            part[i] += part[i + half];
+        }
+    }
+    return part[0];
+}
+
+/* Two vectors of numbers further: 32 bits each of x, a float32 or (DOT) a pair; of w, BRAIN's 16.
+ */
+INLINE void NAME(dot_step)(const llava_fast_kind kind, vec sum[2], const void *x, const void *w)
+{
+    UNROLLED
+    for (size_t v = 0; v < 2; v++) {
+        const uint8_t *from = (const uint8_t *)w + v * (kind == LLAVA_FAST_BRAIN ? 2 : 4) * LANES;
+        ints of_w, of_x = NAME(bits)((const uint8_t *)x + v * 4 * LANES);
+        if (kind == LLAVA_FAST_BRAIN) {
+            shorts brain;
+            memcpy(&brain, from, sizeof brain);
+            of_w = __builtin_convertvector(brain, ints);
+        } else {
+            of_w = NAME(bits)(from);
+        }
+        sum[v] = NAME(step)(kind, false, sum[v], of_x, of_w);
+    }
+}
+
+INLINE void NAME(dots_of)(const llava_fast_kind kind, llava_fast_factor w, float *y, const float *x,
+                          size_t units, size_t outputs, bool add)
+{
+    const size_t size = kind == LLAVA_FAST_BRAIN ? 2 : 4;
+    size_t n = kind == LLAVA_FAST_BRAIN ? 2 * units : units, whole = n / (2 * LANES) * 2 * LANES;
+    for (size_t o = 0; o < outputs; o++) {
+        const uint8_t *row = w.rows + o * w.stride;
+        vec sum[2] = {{0}};
+        for (size_t i = 0; i < whole; i += 2 * LANES) {
+            NAME(dot_step)(kind, sum, x + i, row + i * size);
+        }
+        if (whole < n) {
+            float last_x[2 * LANES] = {0}, last_w[2 * LANES] = {0};
+            memcpy(last_x, x + whole, (n - whole) * sizeof *x);
+            memcpy(last_w, row + whole * size, (n - whole) * size);
+            NAME(dot_step)(kind, sum, last_x, last_w);
+        }
+        y[o] = (add ? y[o] : 0) + NAME(sum_of)(sum[0] + sum[1]);
+    }
+}
+
+TARGET static void NAME(dots)(llava_fast_factor w, float *y, const float *x, size_t units,
+                              size_t outputs, bool add)
+{
+    if (w.kind == LLAVA_FAST_FLOATS) {
+        NAME(dots_of)(LLAVA_FAST_FLOATS, w, y, x, units, outputs, add);
+    } else if (w.kind == LLAVA_FAST_BRAIN) {
+        NAME(dots_of)(LLAVA_FAST_BRAIN, w, y, x, units, outputs, add);
+    } else {
+        NAME(dots_of)(LLAVA_FAST_DOT, w, y, x, units, outputs, add);
+    }
+}
+
+/* ---- along a panel ----------------------------------------------------------------------------
+ */
+
+/* Up to LANES numbers of the `count` at x, from the i-th on; behind the last: rest. */
+INLINE vec NAME(load)(const float *x, size_t i, size_t count, float rest)
+{
+    vec v = (vec){0} + rest;
+    if (i + LANES <= count) {
         memcpy(&v, x + i, sizeof v);
-        return v;
+    } else if (i < count) {
+        memcpy(&v, x + i, (count - i) * sizeof *x);
     }
-    for (size_t lane = 0; lane < LANES; lane++) {
-        part[lane] = i + lane < n ? x[i + lane] : rest;
-    }
-    memcpy(&v, part, sizeof v);
     return v;
 }
 
 /* Stores them, rounded to bfloat16 (nearest even; NaN stays one) where asked. */
-INLINE void NAME(store)(float *y, size_t i, size_t n, vec v, bool bf16)
+INLINE void NAME(store)(float *y, size_t i, size_t count, vec v, bool bf16)
 {
     if (bf16) {
         /* NOLINTNEXTLINE(misc-redundant-expression): a lane differs from itself where it is NaN */
@@ -139,20 +207,25 @@ INLINE void NAME(store)(float *y, size_t i, size_t n, vec v, bool bf16)
         ints rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
         v = (vec)((rounded & ~nan) | (0x7fc00000u & nan));
     }
-    if (n - i >= LANES) {
+    if (i + LANES <= count) {
         memcpy(y + i, &v, sizeof v);
-    } else {
-        memcpy(y + i, &v, (n - i) * sizeof *y);
+    } else if (i < count) {
+        memcpy(y + i, &v, (count - i) * sizeof *y);
     }
 }
 
-INLINE float NAME(sum_of)(vec v)
+/* What the numbers of a panel from the i-th on have of `of`, one number a feature. */
+INLINE vec NAME(feature)(const float *of, size_t i, size_t count, size_t lanes)
 {
-    float sum = 0;
-    for (size_t lane = 0; lane < LANES; lane++) {
-        sum += v[lane];
+    return lanes == 1 ? NAME(load)(of, i, count, 0) : (vec){0} + of[i < count ? i / lanes : 0];
+}
+
+/* Both vectors' sums; of a panel of one lane, the sum of them all in every place. */
+INLINE void NAME(joined)(vec v[2], size_t lanes)
+{
+    if (lanes == 1) {
+        v[0] = v[1] = (vec){0} + NAME(sum_of)(v[0] + v[1]);
     }
-    return sum;
 }
 
 /* exp to within 1.5 units of the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; 0
@@ -179,11 +252,34 @@ INLINE vec NAME(exp_of)(vec x)
     return (vec)((ints)(p * (vec)power) & ~below);
 }
 
-TARGET static void NAME(add)(float *y, const float *a, const float *b, size_t n, bool bf16)
+TARGET static void NAME(pair)(uint32_t *pairs, const float *x, size_t features, size_t lanes)
 {
-    for (size_t i = 0; i < n; i += LANES) {
-        vec v = NAME(load)(a, i, n, 0);
-        NAME(store)(y, i, n, b == NULL ? v : v + NAME(load)(b, i, n, 0), bf16);
+    const uint32_t *from = (const uint32_t *)(const void *)x;
+    for (size_t k = 0; k < features; k += 2, pairs += lanes, from += 2 * lanes) {
+        const uint32_t *next = from + lanes;
+        for (size_t i = 0; i < lanes; i += lanes == 1 ? 1 : LANES) {
+            if (lanes == 1 || k + 1 == features) {
+                for (size_t j = i; j < i + (lanes == 1 ? 1 : LANES); j++) {
+                    pairs[j] = from[j] >> 16 | (k + 1 < features ? next[j] & 0xffff0000u : 0);
+                }
+            } else {
+                ints both = NAME(bits)(from + i) >> 16 | (NAME(bits)(next + i) & 0xffff0000u);
+                memcpy(pairs + i, &both, sizeof both);
+            }
+        }
+    }
+}
+
+TARGET static void NAME(add)(float *y, const float *a, const float *b, bool each, size_t n,
+                             size_t lanes, bool bf16)
+{
+    size_t count = n * lanes;
+    for (size_t i = 0; i < count; i += LANES) {
+        vec v = NAME(load)(a, i, count, 0);
+        if (b != NULL) {
+            v += each ? NAME(load)(b, i, count, 0) : NAME(feature)(b, i, count, lanes);
+        }
+        NAME(store)(y, i, count, v, bf16);
     }
 }
 
@@ -199,48 +295,97 @@ TARGET static void NAME(gate)(float *y, const float *x, const float *up, float f
     }
 }
 
-TARGET static void NAME(norm)(float *y, const float *x, const float *weight, const float *bias,
-                              double eps, size_t n, bool bf16)
+TARGET static void NAME(rotate)(float *x, const float *cosine, const float *sine, size_t n,
+                                bool bf16)
 {
-    vec sum = {0}, squares = {0};
-    for (size_t i = 0; bias != NULL && i < n; i += LANES) {
-        sum += NAME(load)(x, i, n, 0);
-    }
-    float mean = NAME(sum_of)(sum) / (float)n;
     for (size_t i = 0; i < n; i += LANES) {
-        vec v = NAME(load)(x, i, n, mean) - mean;
-        squares += v * v;
+        vec c = NAME(load)(cosine, i, n, 0), s = NAME(load)(sine, i, n, 0);
+        vec left = NAME(load)(x, i, n, 0), right = NAME(load)(x + n, i, n, 0);
+        NAME(store)(x, i, n, left * c - right * s, bf16);
+        NAME(store)(x + n, i, n, right * c + left * s, bf16);
     }
-    float scale = (float)(1 / sqrt((double)NAME(sum_of)(squares) / (double)n + eps));
-    for (size_t i = 0; i < n; i += LANES) {
-        vec v = (NAME(load)(x, i, n, 0) - mean) * scale, w = NAME(load)(weight, i, n, 0);
+}
+
+TARGET static void NAME(norm)(float *y, const float *x, const float *weight, const float *bias,
+                              double eps, size_t n, size_t lanes, bool bf16)
+{
+    size_t count = n * lanes;
+    vec mean[2] = {{0}}, scale[2] = {{0}};
+    for (size_t i = 0; bias != NULL && i < count; i += LANES) {
+        mean[i / LANES % 2] += NAME(load)(x, i, count, 0);
+    }
+    NAME(joined)(mean, lanes);
+    mean[0] /= (float)n;
+    mean[1] /= (float)n;
+    for (size_t i = 0; i < count; i += LANES) {
+        vec v = NAME(load)(x, i, count, mean[0][0]) - mean[i / LANES % 2];
+        scale[i / LANES % 2] += v * v;
+    }
+    NAME(joined)(scale, lanes);
+    for (size_t lane = 0; lane < 2 * LANES; lane++) {
+        double variance = (double)scale[lane / LANES][lane % LANES] / (double)n;
+        scale[lane / LANES][lane % LANES] = (float)(1 / sqrt(variance + eps));
+    }
+    for (size_t i = 0; i < count; i += LANES) {
+        size_t v = i / LANES % 2;
+        vec out = (NAME(load)(x, i, count, 0) - mean[v]) * scale[v];
+        vec w = NAME(feature)(weight, i, count, lanes);
         if (bias != NULL) {
-            NAME(store)(y, i, n, v * w + NAME(load)(bias, i, n, 0), bf16);
+            NAME(store)(y, i, count, out * w + NAME(feature)(bias, i, count, lanes), bf16);
         } else {
-            NAME(store)(y, i, n, v, bf16);
-            NAME(store)(y, i, n, NAME(load)(y, i, n, 0) * w, bf16);
+            NAME(store)(y, i, count, out, bf16);
+            NAME(store)(y, i, count, NAME(load)(y, i, count, 0) * w, bf16);
         }
     }
 }
 
-TARGET static float NAME(exp_row)(float *s, size_t n)
+TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, size_t n,
+                                 size_t lanes, bool bf16)
 {
-    float most = s[0];
-    vec best = (vec){0} + s[0], sum = {0};
-    for (size_t i = 0; i < n; i += LANES) {
-        vec v = NAME(load)(s, i, n, s[0]);
-        ints larger = (ints)(v > best);
-        best = (vec)(((ints)v & larger) | ((ints)best & ~larger));
+    size_t count = n * lanes;
+    vec most[2], sum[2] = {{0}};
+    for (size_t v = 0; v < 2; v++) {
+        memcpy(&most[v], of->most + v * LANES, sizeof most[v]);
     }
-    for (size_t lane = 0; lane < LANES; lane++) {
-        most = best[lane] > most ? best[lane] : most;
+    for (size_t i = 0; i < count; i += LANES) {
+        vec x = NAME(load)(s, i, count, -INFINITY), *top = &most[i / LANES % 2];
+        ints larger = (ints)(x > *top);
+        *top = (vec)(((ints)x & larger) | ((ints)*top & ~larger));
     }
-    for (size_t i = 0; i < n; i += LANES) {
-        vec v = NAME(exp_of)(NAME(load)(s, i, n, -INFINITY) - most);
-        sum += v;
-        NAME(store)(s, i, n, v, false);
+    if (lanes == 1) {
+        float top = most[0][0];
+        for (size_t i = 1; i < 2 * LANES; i++) {
+            float other = most[i / LANES][i % LANES];
+            top = other > top ? other : top;
+        }
+        most[0] = most[1] = (vec){0} + top;
     }
-    return NAME(sum_of)(sum);
+    for (size_t i = 0; i < count; i += LANES) {
+        vec x = NAME(load)(s, i, count, -INFINITY);
+        vec weight = NAME(exp_of)((x - most[i / LANES % 2]) * scale);
+        sum[i / LANES % 2] += weight;
+        NAME(store)(s, i, count, weight, bf16);
+    }
+    NAME(joined)(sum, lanes);
+    for (size_t v = 0; v < 2; v++) {
+        vec before, total;
+        memcpy(&before, of->most + v * LANES, sizeof before);
+        memcpy(&total, of->sum + v * LANES, sizeof total);
+        vec factor = NAME(exp_of)((before - most[v]) * scale);
+        total = total * factor + sum[v];
+        memcpy(of->factor + v * LANES, &factor, sizeof factor);
+        memcpy(of->most + v * LANES, &most[v], sizeof most[v]);
+        memcpy(of->sum + v * LANES, &total, sizeof total);
+    }
+}
+
+TARGET static void NAME(times)(float *y, const float *by, size_t n, size_t lanes, bool bf16)
+{
+    size_t count = n * lanes;
+    for (size_t i = 0; i < count; i += LANES) {
+        vec v = NAME(load)(by, i % (2 * LANES), 2 * LANES, 0);
+        NAME(store)(y, i, count, NAME(load)(y, i, count, 0) * v, bf16);
+    }
 }
 
 static const llava_fast_kernels NAME(kernels) = {
@@ -248,19 +393,21 @@ static const llava_fast_kernels NAME(kernels) = {
 #ifdef DOT
     .dot = true,
 #endif
-    .outputs = (size_t)2 * LANES,
-#define LISTED(height) height,
-    .heights = {HEIGHTS(LISTED)},
-#undef LISTED
+    .lanes = (size_t)2 * LANES,
     .tile = NAME(tile),
+    .dots = NAME(dots),
+    .pair = NAME(pair),
     .add = NAME(add),
     .gate = NAME(gate),
+    .rotate = NAME(rotate),
     .norm = NAME(norm),
-    .exp_row = NAME(exp_row),
+    .softmax = NAME(softmax),
+    .times = NAME(times),
 };
 
 #undef vec
 #undef ints
+#undef shorts
 #undef INLINE
 #undef NAME
 #undef NAME_IN
@@ -269,7 +416,6 @@ static const llava_fast_kernels NAME(kernels) = {
 #undef WIDTH
 #undef LANES
 #undef ROWS
-#undef HEIGHTS
 #undef TARGET
 #undef FMA
 #undef DOT
