@@ -68,6 +68,12 @@ COMMANDS = {
     "diagnose, a generation": ["diagnose", "--model", f"{GOLDEN}/generate/model", "--inputs",
                                f"{GOLDEN}/generate/inputs.npz", "--dump", f"{GOLDEN}/generate/hf.npz"],
     "explain": ["explain", "--json"],
+    "run --json": ["run", *PLAIN, "--json", "out.json"],
+    "run --json, an answer": ["run", *PICTURE, "--generate", "2", "--json", "out.json"],
+    "version": ["version", "--json", "out.json"],
+    "help": ["help", "run"],
+    "help --man": ["help", "--man"],
+    "help --completion": ["help", "--completion", "zsh"],
 }  # fmt: skip
 
 # What some of them read, made before: {work}/NAME.

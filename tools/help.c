@@ -118,12 +118,14 @@ static void print_example(FILE *to, const char *command)
     fputc('\n', to);
 }
 
-static void print_command(FILE *to, const llava_command *c)
+static bool print_command(FILE *to, const llava_command *c, llava_error *e)
 {
     llava_option options[LLAVA_OPTIONS_MOST];
     size_t count;
     void *targets;
-    llava_error ignored;
+    if (!llava_help_options(c, options, &count, &targets, e)) {
+        return false;
+    }
     for (size_t i = 0; c->synopsis[i] != NULL; i++) {
         size_t column = (size_t)fprintf(to, "llava-ref %s ", c->name);
         llava_page_wrap(to, COLUMNS, column, column, c->synopsis[i], strlen(c->synopsis[i]));
@@ -135,16 +137,13 @@ static void print_command(FILE *to, const llava_command *c)
     for (const llava_operand *o = c->operands; o != NULL && o->name != NULL; o++) {
         print_term(to, o->name, o->about);
     }
-    if (llava_help_options(c, options, &count, &targets, &ignored)) {
-        for (size_t i = 0; i < count; i++) {
-            char value[128], term[256];
-            llava_option_value(&options[i], value, sizeof value);
-            snprintf(term, sizeof term, "%s%s%s", options[i].name, value[0] == '\0' ? "" : " ",
-                     value);
-            print_term(to, term, options[i].about);
-        }
-        free(targets);
+    for (size_t i = 0; i < count; i++) {
+        char value[128], term[256];
+        llava_option_value(&options[i], value, sizeof value);
+        snprintf(term, sizeof term, "%s%s%s", options[i].name, value[0] == '\0' ? "" : " ", value);
+        print_term(to, term, options[i].about);
     }
+    free(targets);
     if (c->details != NULL) {
         fputc('\n', to);
         paragraph(to, c->details);
@@ -155,13 +154,13 @@ static void print_command(FILE *to, const llava_command *c)
     for (const llava_example *x = c->examples; x->command != NULL; x++) {
         print_example(to, x->command);
     }
+    return true;
 }
 
-void llava_help_print(FILE *to, const llava_command *command)
+bool llava_help_print(FILE *to, const llava_command *command, llava_error *e)
 {
     if (command != NULL) {
-        print_command(to, command);
-        return;
+        return print_command(to, command, e);
     }
     fputs("llava-ref: a reference implementation and test oracle of LLaVA\n\n", to);
     for (size_t i = 0; llava_commands[i] != NULL; i++) {
@@ -171,6 +170,7 @@ void llava_help_print(FILE *to, const llava_command *command)
     print_terms(to, "exit status", llava_help_statuses);
     print_terms(to, "files", llava_help_files);
     print_terms(to, "environment", llava_help_environment);
+    return true;
 }
 
 /* ---- the command help ---------------------------------------------------------------------------
@@ -228,8 +228,7 @@ static int help(int argc, char **argv, llava_error *e)
     if (word != NULL && c == NULL) {
         return LLAVA_CANNOT;
     }
-    llava_help_print(stdout, c);
-    return LLAVA_DONE;
+    return llava_help_print(stdout, c, e) ? LLAVA_DONE : LLAVA_CANNOT;
 }
 
 static const char *const help_synopsis[] = {"[COMMAND]", "--man | --completion bash|zsh", NULL};

@@ -14,7 +14,7 @@ typedef struct {
 extern const llava_term llava_help_statuses[], llava_help_files[], llava_help_environment[];
 
 /* What `help` says of one command, in 80 columns; NULL: of all of them in short. */
-void llava_help_print(FILE *to, const llava_command *command);
+bool llava_help_print(FILE *to, const llava_command *command, llava_error *e);
 
 /* The manual page, in mdoc (man(1), mandoc). */
 bool llava_manual_print(FILE *to, llava_error *e);

@@ -370,6 +370,21 @@ static llava_map_captures sample(const llava_map_rule *rule)
     return found;
 }
 
+/* shown: the tap's name, fit for a message. */
+static bool fail_no_tap(const char *shown, llava_error *e)
+{
+    const llava_tap_kind *kinds;
+    size_t count = llava_tap_kinds(&kinds);
+    char hint[LLAVA_HINT];
+    llava_nearest near = {.word = shown};
+    for (size_t i = 0; i < count; i++) {
+        llava_nearest_offer(&near, kinds[i].name);
+    }
+    llava_did_you_mean(near.best, hint);
+    return llava_fail(e, "there is no tap \"%s\"%s", shown,
+                      hint[0] != '\0' ? hint : " (llava-ref explain lists them)");
+}
+
 /* Is there such a tap, and are its captures, and join's, in the pattern? */
 static bool check_tap(llava_map_rule *rule, llava_error *e)
 {
@@ -391,7 +406,7 @@ static bool check_tap(llava_map_rule *rule, llava_error *e)
         return llava_fail(e, "tap \"%s\": its {...} must stand in the pattern, too", shown);
     }
     if (!llava_tap_find(name, &place)) {
-        return llava_fail(e, "there is no tap \"%s\" (llava-ref explain lists them)", shown);
+        return fail_no_tap(shown, e);
     }
     llava_tap_kinds(&kinds);
     rule->kind = &kinds[place.kind];
