@@ -101,19 +101,24 @@ static void print_terms(FILE *to, const char *title, const llava_term *terms)
     }
 }
 
-/* A command line, broken before its options so that it can be pasted into a shell. */
+const char *llava_help_example(const char *at, size_t *column, size_t columns, size_t *n,
+                               bool *breaks)
+{
+    const char *next = strstr(at + 1, " --");
+    *n = next == NULL ? strlen(at) : (size_t)(next - at);
+    *breaks = *column > 0 && *column + *n + 2 > columns;
+    *column = (*breaks ? LLAVA_HELP_INDENT : *column) + *n;
+    return at + *n;
+}
+
 static void print_example(FILE *to, const char *command)
 {
-    size_t column = (size_t)fprintf(to, "  ");
-    for (const char *at = command; *at != '\0';) {
-        const char *next = strstr(at + 1, " --");
-        size_t n = next == NULL ? strlen(at) : (size_t)(next - at);
-        if (column > 2 && column + n + 2 > COLUMNS) {
-            fputs(" \\\n     ", to);
-            column = 5;
-        }
-        column += (size_t)fprintf(to, "%.*s", (int)n, at);
-        at += n;
+    size_t column = 0, n;
+    bool breaks;
+    fputs("  ", to);
+    for (const char *at = command, *next; *at != '\0'; at = next) {
+        next = llava_help_example(at, &column, COLUMNS - 2, &n, &breaks);
+        fprintf(to, "%s%.*s", breaks ? " \\\n     " : "", (int)n, at);
     }
     fputc('\n', to);
 }

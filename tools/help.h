@@ -23,6 +23,13 @@ bool llava_manual_print(FILE *to, llava_error *e);
 bool llava_completion_bash(FILE *to, llava_error *e);
 bool llava_completion_zsh(FILE *to, llava_error *e);
 
+/* The next piece of an example's command line, n characters from `at` on: up to an option. breaks:
+ * it begins a line, behind a backslash and indented, or *column would pass `columns`. Returns where
+ * the piece ends. */
+enum { LLAVA_HELP_INDENT = 3 };
+const char *llava_help_example(const char *at, size_t *column, size_t columns, size_t *n,
+                               bool *breaks);
+
 /* The options of a command, with targets that nobody reads, which are freed with free(*targets);
  * false: memory is out. */
 bool llava_help_options(const llava_command *command, llava_option options[LLAVA_OPTIONS_MOST],

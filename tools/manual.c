@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 78 };
+enum { LINE = 78, EXAMPLE = 66 };
 
 /* One character of a text as roff shows it unchanged. */
 static size_t put_character(FILE *to, char c)
@@ -131,14 +131,25 @@ static bool put_command(FILE *to, const llava_command *c, llava_error *e)
     return true;
 }
 
+static void put_example(FILE *to, const char *command)
+{
+    size_t column = 0, n;
+    bool breaks;
+    for (const char *at = command, *next; *at != '\0'; at = next) {
+        next = llava_help_example(at, &column, EXAMPLE, &n, &breaks);
+        fputs(breaks ? " \\e\n   " : "", to);
+        put_word(to, at, n, false);
+    }
+    fputc('\n', to);
+}
+
 static void put_examples(FILE *to)
 {
     fputs(".Sh EXAMPLES\nIn the source tree:\n", to);
     for (size_t i = 0; llava_commands[i] != NULL; i++) {
         fputs(".Bd -literal -offset indent\n", to);
         for (const llava_example *x = llava_commands[i]->examples; x->command != NULL; x++) {
-            put_word(to, x->command, strlen(x->command), true);
-            fputc('\n', to);
+            put_example(to, x->command);
         }
         fputs(".Ed\n", to);
     }
