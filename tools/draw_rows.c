@@ -58,7 +58,7 @@ static bool collect_lines(row_errors *r, llava_error *e)
         const llava_dump_entry *entry = llava_dump_at(r->expected, i);
         const char *letters = llava_drawing_letters(entry->name);
         bool rows = strncmp(letters, "B,S,", 4) == 0 || strncmp(letters, "N,T,", 4) == 0;
-        if (!rows || entry->array.kind != 'f' || entry->array.rank < 3 ||
+        if (!rows || entry->array.kind != 'f' || entry->array.rank < 3 || entry->array.count == 0 ||
             llava_port_find(r->actual, entry->name) == NULL ||
             (r->columns > 0 && entry->array.shape[1] != r->columns) ||
             !llava_drawing_wants(r->d, entry->name, "text.*")) {
