@@ -1,4 +1,4 @@
-"""Runs what README.md and the book show, and compares.
+"""Runs what the documents show, and compares.
 
     python tools/check_docs.py [FILE.md ...] [--binary build/llava-ref] [--write]
 
@@ -12,8 +12,11 @@ In a fenced or indented block of a document
 * a block that opens with ```c FILE quotes FILE: its lines, but for indentation, stand there one after the other,
   `...` for what is left out.
 
+A comment `<!-- docs-check`, `$ COMMAND` lines, `-->` behind a paragraph, list or table is not seen by the reader: every
+line that a command prints must stand in that paragraph. `path` of a file in the tree must be one.
+
 A document's blocks run in order in one scratch folder, where `build/llava-ref`, `golden`,
-`tools`, `docs` and `tests` are those of the tree. Links to files must lead somewhere. A picture `pictures/NAME.png` must
+`tools`, `docs`, `tests` and `ref` are those of the tree. Links to files must lead somewhere. A picture `pictures/NAME.png` must
 be, pixel by pixel, the NAME.png that the document's commands left in that folder. Exits with 1 where anything is
 otherwise than shown; --write puts what a command printed into the document where no `...` is in the way, and the
 pictures beside it.
@@ -33,6 +36,7 @@ from typing import NamedTuple
 TREE = pathlib.Path(__file__).resolve().parent.parent
 ANYTHING = "..."
 SECONDS = 300  # of a command
+DOCUMENTS = ("*.md", "docs/book/*.md", "docs/*.md", "docs/ports/*.md", "golden/README.md", "golden/demo/README.md")
 
 
 class Block(NamedTuple):
@@ -95,7 +99,7 @@ class Scratch:
         self.folder = pathlib.Path(folder)
         (self.folder / "build").mkdir()
         (self.folder / "build/llava-ref").symlink_to(binary)
-        for name in ("golden", "tools", "docs", "tests"):
+        for name in ("golden", "tools", "docs", "tests", "ref"):
             (self.folder / name).symlink_to(TREE / name)
         self.environment = os.environ | {"PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
 
@@ -150,9 +154,24 @@ def quote_is_right(block, path):
     return None
 
 
+def claims_of(text):
+    """(line, paragraph, command) of each command in a comment behind a paragraph."""
+    for comment in re.finditer(r"\n<!-- docs-check\n(.*?)\n-->", text, flags=re.DOTALL):
+        before = text[: comment.start()].rstrip("\n")
+        paragraph = " ".join(before[before.rfind("\n\n") + 1 :].split())
+        line = before.count("\n") + 1
+        for command in re.split(r"^\$ ", comment[1], flags=re.MULTILINE)[1:]:
+            yield line, paragraph, command.rstrip("\n")
+
+
+def claim_is_right(paragraph, status, lines):
+    return status == 0 and bool(lines) and all(" ".join(line.split()) in paragraph for line in lines)
+
+
 def check_links(document, text):
-    wrong = []
     prose = re.sub(r"^(```.*?^```$|    .*?$)", "", text, flags=re.MULTILINE | re.DOTALL)
+    named = re.findall(r"`((?:ref|tools|tests|docs|golden)/[\w./-]+\.\w+)`", prose)
+    wrong = [path for path in named if not (TREE / path).exists()]
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
         if "://" not in link and not (document.parent / link).exists():
             wrong.append(link)
@@ -219,6 +238,11 @@ def check(document, binary, write=False):
                 report(line, f"`{command}` exits with {status} and prints", lines)
                 if not any(line.strip() == ANYTHING for line in shown):
                     anew.append((line - 1, len(shown), [block.indent + line if line else "" for line in lines]))
+        for line, paragraph, command in claims_of(text):
+            count += 1
+            status, lines = scratch.run(command)
+            if not claim_is_right(paragraph, status, lines):
+                report(line, f"`{command}` exits with {status} and prints, what the paragraph does not say:", lines)
         for link in pictures_of(text):
             count += 1
             fault = check_picture(document, link, scratch.folder, write)
@@ -245,12 +269,12 @@ def unseen(documents):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("files", nargs="*", type=pathlib.Path, help="default: README.md and docs/book")
+    parser.add_argument("files", nargs="*", type=pathlib.Path, help="default: all of them")
     parser.add_argument("--binary", type=pathlib.Path, default=TREE / "build/llava-ref")
     parser.add_argument("--write", action="store_true", help="put what commands print into the documents")
     options = parser.parse_args()
     files = [path.resolve() for path in options.files]
-    files = files or [TREE / "README.md", *sorted((TREE / "docs/book").glob("*.md"))]
+    files = files or [path for name in DOCUMENTS for path in sorted(TREE.glob(name))]
     counts = [check(document, options.binary.resolve(strict=True), options.write) for document in files]
     checked, wrong = (sum(column) for column in zip(*counts))
     if not options.files:
