@@ -1084,6 +1084,180 @@ static void processor_values_that_cannot_be_are_refused(void **state)
     refused_processor("[]", "/processor_config.json: must be an object");
 }
 
+/* Every key that is read, with a value of a kind that it never has: refused, naming the key. */
+static void values_of_another_kind_are_refused_at_every_key(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *key;
+    } rows[] = {
+        {"{\"image_token_id\":\"x\"}", "image_token_id"},
+        {"{\"image_token_index\":1.5}", "image_token_index"},
+        {"{\"multimodal_projector_bias\":1}", "multimodal_projector_bias"},
+        {"{\"tie_word_embeddings\":\"x\"}", "tie_word_embeddings"},
+        {"{\"text_config\":{\"tie_word_embeddings\":0}}", "tie_word_embeddings"},
+        {"{\"vision_feature_select_strategy\":1}", "vision_feature_select_strategy"},
+        {"{\"vision_feature_layer\":[]}", "is an empty list"},
+        {"{\"vision_feature_layer\":\"x\"}", "vision_feature_layer"},
+        {"{\"vision_feature_layer\":[\"x\"]}", "vision_feature_layer"},
+        {"{\"projector_hidden_act\":7}", "projector_hidden_act"},
+        {"{\"model_type\":7}", "model_type"},
+        {"{\"text_config\":7}", "text_config"},
+        {"{\"vision_config\":[]}", "vision_config"},
+        {"[]", "must be an object"},
+        {"{\"text_config\":{\"hidden_act\":1}}", "hidden_act"},
+        {"{\"text_config\":{\"rms_norm_eps\":\"x\"}}", "rms_norm_eps"},
+        {"{\"text_config\":{\"head_dim\":63}}", "must be even"},
+        {"{\"text_config\":{\"attention_bias\":1}}", "attention_bias"},
+        {"{\"text_config\":{\"mlp_bias\":\"x\"}}", "mlp_bias"},
+        {"{\"text_config\":{\"is_causal\":1}}", "is_causal"},
+        {"{\"text_config\":{\"is_causal\":false}}", "is_causal"},
+        {"{\"text_config\":{\"max_position_embeddings\":\"x\"}}", "max_position_embeddings"},
+        {"{\"text_config\":{\"model_type\":\"mistral\",\"sliding_window\":\"x\"}}",
+         "sliding_window"},
+        {"{\"text_config\":{\"model_type\":\"mistral\",\"layer_types\":7}}", "layer_types"},
+        {"{\"text_config\":{\"model_type\":\"mistral\",\"num_hidden_layers\":1,\"layer_types\":[7]}"
+         "}",
+         "layer_types"},
+        {"{\"text_config\":{\"num_hidden_layers\":1,\"layer_types\":7}}", "layer_types"},
+        {"{\"text_config\":{\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]}}",
+         "layer_types"},
+        {"{\"text_config\":{\"model_type\":\"qwen2\",\"use_sliding_window\":1}}",
+         "use_sliding_window"},
+        {"{\"text_config\":{\"model_type\":\"qwen2\",\"max_window_layers\":\"x\"}}",
+         "max_window_layers"},
+        {"{\"text_config\":{\"model_type\":\"qwen2\",\"layer_types\":{}}}", "layer_types"},
+        {"{\"text_config\":{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"sliding_"
+         "window\":1}}",
+         "sliding_window"},
+        {"{\"text_config\":{\"partial_rotary_factor\":\"x\",\"rope_scaling\":{\"rope_type\":"
+         "\"linear\",\"factor\":2}}}",
+         "partial_rotary_factor"},
+        {"{\"text_config\":{\"rope_theta\":\"x\"}}", "rope_theta"},
+        {"{\"text_config\":{\"rope_scaling\":7}}", "rope_scaling"},
+        {"{\"text_config\":{\"rope_parameters\":7}}", "rope_parameters"},
+        {"{\"text_config\":{\"rope_scaling\":{\"rope_type\":7}}}", "rope_type"},
+        {"{\"text_config\":{\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":\"x\"}}}",
+         "factor"},
+        {"{\"text_config\":{\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2,\"partial_"
+         "rotary_factor\":0.5}}}",
+         "partial_rotary_factor"},
+        {"{\"text_config\":{\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2,\"partial_"
+         "rotary_factor\":0.5}}}",
+         "partial_rotary_factor"},
+        {"{\"text_config\":{\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2,\"partial_"
+         "rotary_factor\":\"x\"}}}",
+         "partial_rotary_factor"},
+#define YARN_4(members)                                                                            \
+    "{\"text_config\":{\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4" members "}}}"
+        {"{\"text_config\":{\"rope_scaling\":{\"rope_type\":\"yarn\"}}}", "factor"},
+        {YARN_4(",\"original_max_position_embeddings\":\"x\""), "original_max_position_embeddings"},
+        {YARN_4(",\"attention_factor\":\"x\""), "attention_factor"},
+        {YARN_4(",\"mscale\":\"x\""), "mscale"},
+        {YARN_4(",\"mscale_all_dim\":\"x\""), "mscale_all_dim"},
+        {YARN_4(",\"beta_fast\":\"x\""), "beta_fast"},
+        {YARN_4(",\"beta_slow\":\"x\""), "beta_slow"},
+        {YARN_4(",\"truncate\":7"), "truncate"},
+        {YARN_4(",\"partial_rotary_factor\":0.5"), "partial_rotary_factor"},
+#define LONGROPE(members)                                                                          \
+    "{\"text_config\":{\"hidden_size\":8,\"num_attention_heads\":2,\"rope_scaling\":{\"rope_"      \
+    "type\":\"longrope\"" members "}}}"
+        {LONGROPE(",\"short_factor\":7,\"long_factor\":[1,1]"), "short_factor"},
+        {LONGROPE(",\"short_factor\":[1],\"long_factor\":[1,1]"), "short_factor"},
+        {LONGROPE(",\"short_factor\":[1,1],\"long_factor\":[1,\"x\"]"), "long_factor"},
+        {LONGROPE(",\"short_factor\":[1,0],\"long_factor\":[1,1]"), "short_factor"},
+        {LONGROPE(",\"short_factor\":[1,1],\"long_factor\":[1,1],\"factor\":\"x\""), "factor"},
+        {LONGROPE(",\"short_factor\":[1,1],\"long_factor\":[1,1],\"attention_factor\":\"x\""),
+         "attention_factor"},
+        {LONGROPE(",\"short_factor\":[1,1],\"long_factor\":[1,1],\"original_max_position_"
+                  "embeddings\":\"x\""),
+         "original_max_position_embeddings"},
+#define LLAMA3(members) "{\"text_config\":{\"rope_scaling\":{\"rope_type\":\"llama3\"" members "}}}"
+        {LLAMA3(""), "factor"},
+        {LLAMA3(",\"factor\":8,\"original_max_position_embeddings\":\"x\""),
+         "original_max_position_embeddings"},
+        {LLAMA3(",\"factor\":8,\"original_max_position_embeddings\":512"), "low_freq_factor"},
+        {LLAMA3(",\"factor\":8,\"original_max_position_embeddings\":512,\"low_freq_factor\":\"x\""),
+         "low_freq_factor"},
+        {LLAMA3(",\"factor\":8,\"original_max_position_embeddings\":512,\"low_freq_factor\":1"),
+         "high_freq_factor"},
+        {LLAMA3(",\"factor\":8,\"original_max_position_embeddings\":512,\"low_freq_factor\":1,"
+                "\"high_freq_factor\":\"x\""),
+         "high_freq_factor"},
+        {LLAMA3(",\"factor\":8,\"original_max_position_embeddings\":512,\"low_freq_factor\":1,"
+                "\"high_freq_factor\":4,"
+                "\"partial_rotary_factor\":0.5"),
+         "partial_rotary_factor"},
+        {"{\"vision_config\":{\"layer_norm_eps\":\"x\"}}", "layer_norm_eps"},
+        {"{\"vision_config\":{\"hidden_act\":7}}", "hidden_act"},
+        {"{\"vision_config\":{\"model_type\":\"pixtral\",\"rope_parameters\":7}}",
+         "rope_parameters"},
+        {"{\"vision_config\":{\"model_type\":\"pixtral\",\"rope_theta\":\"x\"}}", "rope_theta"},
+        {"{\"vision_config\":{\"model_type\":\"pixtral\",\"head_dim\":\"x\"}}", "head_dim"},
+    };
+#undef YARN_4
+#undef LONGROPE
+#undef LLAMA3
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        refused(rows[i].json, rows[i].key);
+    }
+}
+
+/* Likewise of the folder's other files. */
+static void values_of_another_kind_are_refused_in_the_processor_too(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *key;
+    } images[] = {
+        {"{\"image_processor_type\":7}", "image_processor_type"},
+        {"{\"feature_extractor_type\":7}", "feature_extractor_type"},
+        {"{\"do_pad\":7}", "do_pad"},
+        {"{\"do_resize\":7}", "do_resize"},
+        {"{\"do_center_crop\":\"x\"}", "do_center_crop"},
+        {"{\"do_rescale\":7}", "do_rescale"},
+        {"{\"do_normalize\":\"x\"}", "do_normalize"},
+        {"{\"use_square_size\":7}", "use_square_size"},
+        {"{\"use_square_size\":true}", "use_square_size"},
+        {"{\"default_to_square\":7}", "default_to_square"},
+        {"{\"size\":\"x\"}", "size"},
+        {"{\"size\":{\"height\":\"x\",\"width\":3}}", "size"},
+        {"{\"size\":{\"height\":3,\"width\":\"x\"}}", "size"},
+        {"{\"size\":[\"x\",3]}", "size"},
+        {"{\"size\":[3,\"x\"]}", "size"},
+        {"{\"crop_size\":\"x\"}", "crop_size"},
+        {"{\"crop_size\":{\"shortest_edge\":3}}", "must hold height and width"},
+        {"{\"rescale_factor\":\"x\"}", "rescale_factor"},
+        {"{\"image_mean\":\"x\"}", "image_mean"},
+        {"{\"image_std\":[0.5,\"x\",0.5]}", "image_std"},
+        {"{\"image_std\":[0,0.5,0.5]}", "image_std"},
+        {"{\"image_std\":[0.5,0,0.5]}", "image_std"},
+        {"{\"image_std\":[0.5,0.5,0]}", "image_std"},
+        {"{\"resample\":\"x\"}", "resample"},
+        {"[]", "must be an object"},
+    };
+    static const struct {
+        const char *json, *key;
+    } outers[] = {
+        {"{\"processor_class\":7}", "processor_class"},
+        {"{\"vision_feature_select_strategy\":7}", "vision_feature_select_strategy"},
+        {"{\"patch_size\":\"x\"}", "patch_size"},
+        {"{\"num_additional_image_tokens\":\"x\"}", "num_additional_image_tokens"},
+        {"{\"image_token\":7}", "image_token"},
+        {"{\"processor_class\":\"PixtralProcessor\",\"spatial_merge_size\":\"x\"}",
+         "spatial_merge_size"},
+        {"{\"processor_class\":\"PixtralProcessor\",\"image_break_token\":7}", "image_break_token"},
+        {"{\"processor_class\":\"PixtralProcessor\",\"image_end_token\":7}", "image_end_token"},
+        {"[]", "must be an object"},
+    };
+    for (size_t i = 0; i < sizeof images / sizeof *images; i++) {
+        refused_image(images[i].json, images[i].key);
+    }
+    for (size_t i = 0; i < sizeof outers / sizeof *outers; i++) {
+        refused_processor(outers[i].json, outers[i].key);
+    }
+}
+
 static void a_folder_without_an_image_processor_is_refused(void **state)
 {
     (void)state;
@@ -1143,6 +1317,8 @@ int main(void)
         cmocka_unit_test(image_processors_that_are_not_supported_are_named),
         cmocka_unit_test(image_processor_values_that_cannot_be_are_refused),
         cmocka_unit_test(processor_values_that_cannot_be_are_refused),
+        cmocka_unit_test(values_of_another_kind_are_refused_at_every_key),
+        cmocka_unit_test(values_of_another_kind_are_refused_in_the_processor_too),
         cmocka_unit_test(a_folder_without_an_image_processor_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -112,6 +112,7 @@ static void other_types_are_refused_by_name(void **state)
     refused(TYPE("''"), "not supported");
     refused(TYPE("'<f\\x38'"), "not a type");
     refused(TYPE("8"), "not a type");
+    refused(TYPE("'<f8 and on, longer than any type that there is or will be'"), "not a type");
 }
 
 static void headers_that_are_not_the_dictionary_are_refused(void **state)
@@ -121,6 +122,10 @@ static void headers_that_are_not_the_dictionary_are_refused(void **state)
     refused("{", "not NumPy's dictionary");
     refused("{}\n", "lacks one of");
     refused("{'descr': '<f8', 'shape': (2,), }\n", "lacks one of");
+    refused("{'descr': '<f8', 'fortran_order': False, }\n", "lacks one of");
+    refused("{'fortran_order': False, 'shape': (2,), }\n", "lacks one of");
+    refused("{'descr': '<f8', 'fortran_order': ", "neither");
+    refused("{'descr': '<f8', 'fortran_order': False, 'shape': (2", "not a tuple");
     refused("{'descr': '<f8', 'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", "twice");
     refused("{'descr': '<f8', 'fortran_order': False, 'shape': (2,), 'x': 1}", "unknown key 'x'");
     refused("{'descr': '<f8' 'fortran_order': False, 'shape': (2,)}", "not NumPy's dictionary");
@@ -148,6 +153,7 @@ static void shapes_that_are_no_shapes_are_refused(void **state)
     refused(FLOATS("(02,)"), "leading zero");
     refused(FLOATS("(99999999999999999999999,)"), "too large");
     refused(FLOATS("(18446744073709551615,)"), "too large");
+    refused(FLOATS("(18446744073709551616,)"), "too large"); /* 2^64, by its last digit */
     refused(FLOATS("(4294967296, 4294967296)"), "too large");
     /* The product is zero, yet a stride would overflow. */
     refused(FLOATS("(0, 4294967296, 4294967296)"), "too large");

@@ -306,6 +306,25 @@ static void a_comment_at_the_end_is_passed_over(void **state)
     refused(&z, "no end record");
 }
 
+/* It is looked for no farther back than a comment can be long. */
+static void an_end_record_far_from_the_end_is_none(void **state)
+{
+    (void)state;
+    static uint8_t bytes[22 + 70000];
+    memcpy(bytes, "PK\5\6", 4); /* of an empty archive */
+    llava_npz archive;
+    llava_error e;
+    support_write(&folder, "far.zip", bytes, sizeof bytes);
+    assert_false(read_file("far.zip", &archive, &e));
+    support_says(&e, "no end record");
+}
+
+static void set16(zip *z, size_t at, unsigned value)
+{
+    z->bytes[at] = (uint8_t)value;
+    z->bytes[at + 1] = (uint8_t)(value >> 8);
+}
+
 /* The end record full, the zip64 record in front of it. */
 static zip make_zip64_end(void)
 {
@@ -357,6 +376,29 @@ static void a_zip64_end_record_is_read(void **state)
     bad.bytes[bad.end + 10] = 3;
     bad.bytes[bad.end + 9] = bad.bytes[bad.end + 11] = 0;
     refused(&bad, "disagree");
+    static const size_t disks[] = {4, 6};
+    for (size_t i = 0; i < 2; i++) { /* the short record's disks: 0, or left to the zip64 record */
+        bad = z;
+        set16(&bad, bad.end + disks[i], 1);
+        refused(&bad, "several disks");
+        set16(&bad, bad.end + disks[i], 0xffff);
+        assert_true(read_zip(&bad, &archive, &e));
+        llava_npz_close(&archive);
+    }
+    for (size_t field = 12; field <= 16; field += 4) { /* its size and start */
+        bad = z;
+        memset(bad.bytes + bad.end + field, 1, 4);
+        refused(&bad, "disagree");
+    }
+    for (uint8_t length = 16; length <= 30;
+         length += 14) { /* a record that ends too early for its fields */
+        bad = z;
+        const size_t at = bad.end - 20 - 12 - length;
+        memcpy(bad.bytes + at, (const uint8_t[12]){0x50, 0x4b, 6, 6, length}, 12);
+        memset(bad.bytes + bad.end - 12, 0, 8);
+        set16(&bad, bad.end - 12, (unsigned)at);
+        refused(&bad, "the zip64 end record is damaged");
+    }
     bad = z; /* more members than could be listed: refused before memory is taken for them */
     bad.bytes[z.end - 76 + 24 + 5] = bad.bytes[z.end - 76 + 32 + 5] = 1;
     refused(&bad, "the directory does not end at the end record");
@@ -397,12 +439,6 @@ static void a_hostile_name_stays_on_one_line(void **state)
     const part p = {.name = "a\n\x1b[31m/.npy", .text = A};
     const zip z = make(&p, 1);
     refused(&z, "a\\x0a\\x1b[31m/.npy: the name holds a path");
-}
-
-static void set16(zip *z, size_t at, unsigned value)
-{
-    z->bytes[at] = (uint8_t)value;
-    z->bytes[at + 1] = (uint8_t)(value >> 8);
 }
 
 static void methods_and_flags_that_are_not_known_are_refused(void **state)
@@ -833,6 +869,7 @@ int main(void)
         cmocka_unit_test(an_archive_without_members_is_read),
         cmocka_unit_test(a_comment_at_the_end_is_passed_over),
         cmocka_unit_test(a_zip64_end_record_is_read),
+        cmocka_unit_test(an_end_record_far_from_the_end_is_none),
         cmocka_unit_test(names_that_are_no_file_names_are_refused),
         cmocka_unit_test(a_hostile_name_stays_on_one_line),
         cmocka_unit_test(methods_and_flags_that_are_not_known_are_refused),
