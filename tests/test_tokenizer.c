@@ -466,6 +466,194 @@ static void what_is_not_supported_is_refused_by_name(void **state)
     refused(&(parts){.settings = "\"x\":0},\"version\":\"2.0\",\"y\":{\"z\":0"}, "version");
 }
 
+/* Every key that is read, with a value of a kind that it never has, and what is counted, once too
+ * often. */
+static void values_of_another_kind_are_refused_at_every_key(void **state)
+{
+    (void)state;
+    static const struct {
+        parts p;
+        const char *says;
+    } rows[] = {
+        {{.normalizer = "7"}, "normalizer"},
+        {{.normalizer = "{}"}, "type is missing"},
+        {{.normalizer = "{\"type\":7}"}, "type"},
+        {{.normalizer = "{\"type\":\"Sequence\"}"}, "normalizers is missing"},
+        {{.normalizer = "{\"type\":\"Sequence\",\"normalizers\":7}"}, "normalizers"},
+        {{.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[7]}"}, "not an object"},
+        {{.normalizer = "{\"type\":\"Prepend\"}"}, "prepend is missing"},
+        {{.normalizer = "{\"type\":\"Prepend\",\"prepend\":7}"}, "prepend"},
+        {{.normalizer = "{\"type\":\"Replace\",\"content\":\"x\"}"}, "Replace of a Regex"},
+        {{.normalizer = "{\"type\":\"Replace\",\"pattern\":7,\"content\":\"x\"}"}, "pattern"},
+        {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"}}"},
+         "content is missing"},
+        {{.normalizer = "{\"type\":\"Replace\",\"pattern\":{\"String\":7},\"content\":\"x\"}"},
+         "String"},
+        {{.normalizer =
+              "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"NFC\"},{"
+              "\"type\":\"NFC\"},{\"type\":\"NFC\"},{\"type\":\"NFC\"},{\"type\":\"NFC\"},{"
+              "\"type\":\"NFC\"},{\"type\":\"NFC\"},{\"type\":\"NFC\"},{\"type\":\"NFC\"},{"
+              "\"type\":\"NFC\"},{\"type\":\"NFC\"},{\"type\":\"NFC\"},{\"type\":\"NFC\"},{"
+              "\"type\":\"NFC\"},{\"type\":\"NFC\"},{\"type\":\"NFC\"}]}"},
+         "steps"},
+        {{.pre_tokenizer = "7"}, "pre_tokenizer"},
+        {{.pre_tokenizer = "{\"type\":7}"}, "type"},
+        {{.pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":7}"}, "add_prefix_space"},
+        {{.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":7}"}, "pretokenizers"},
+        {{.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[7]}"}, "not an object"},
+        {{.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\","
+                           "\"use_regex\":7}]}"},
+         "use_regex"},
+        {{.pre_tokenizer =
+              "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":7}]}"},
+         "pattern"},
+        {{.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
+                           "\"pattern\":{\"Regex\":7}}]}"},
+         "Regex"},
+        {{.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
+                           "\"pattern\":{\"Regex\":\"x\"},\"behavior\":7}]}"},
+         "behavior"},
+        {{.pre_tokenizer =
+              "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{"
+              "\"Regex\":\"x\"},\"behavior\":\"Isolated\",\"invert\":7}]}"},
+         "invert"},
+        {{.pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
+                           "\"pattern\":{\"Regex\":\"x\"}}]}"},
+         "Split that does not keep"},
+        {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"" META "x\"}"},
+         "not one character"},
+        {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"\"}"}, "not one character"},
+        {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":7}"}, "replacement"},
+        {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"" META "\",\"split\":7}"},
+         "split"},
+        {{.pre_tokenizer =
+              "{\"type\":\"Metaspace\",\"replacement\":\"" META "\",\"prepend_scheme\":7}"},
+         "prepend_scheme"},
+        {{.pre_tokenizer =
+              "{\"type\":\"Metaspace\",\"replacement\":\"" META "\",\"prepend_scheme\":\"x\"}"},
+         "prepend_scheme x is unknown"},
+        {{.pre_tokenizer =
+              "{\"type\":\"Metaspace\",\"replacement\":\"" META "\",\"add_prefix_space\":7}"},
+         "add_prefix_space"},
+        {{.pre_tokenizer = "{\"type\":\"Metaspace\",\"replacement\":\"" META
+                           "\",\"add_prefix_space\":false,\"prepend_scheme\":\"always\"}"},
+         "contradicts"},
+        {{.decoder = "7"}, "decoder"},
+        {{.decoder = "{\"type\":\"Strip\",\"content\":\" \",\"start\":\"x\",\"stop\":0}"}, "start"},
+        {{.decoder = "{\"type\":\"Strip\",\"content\":\" \",\"start\":0,\"stop\":\"x\"}"}, "stop"},
+        {{.decoder = "{\"type\":\"Strip\",\"content\":\"xy\",\"start\":0,\"stop\":0}"},
+         "not one character"},
+        {{.decoder =
+              "{\"type\":\"Metaspace\",\"replacement\":\"" META "\",\"prepend_scheme\":\"x\"}"},
+         "prepend_scheme x"},
+        {{.decoder = "{\"type\":\"Metaspace\"}"}, "replacement is missing"},
+        {{.post_processor = "7"}, "post_processor"},
+        {{.post_processor = "{}"}, "type is missing"},
+        {{.post_processor = "{\"type\":\"Sequence\",\"processors\":7}"}, "processors"},
+        {{.post_processor = "{\"type\":\"Sequence\",\"processors\":[7]}"}, "not an object"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":7}"}, "single"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[],\"special_tokens\":7}"},
+         "special_tokens"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\"}"}, "must hold the text once"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":"
+                            "\"A\"}},{\"Sequence\":{\"id\":\"A\"}}]}"},
+         "must hold the text once"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{}]}"}, "not understood"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":7}]}"},
+         "not understood"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":7}]}"},
+         "not understood"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{}}]}"},
+         "not understood"},
+        {{.post_processor =
+              "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":7}}]}"},
+         "not understood"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{"
+                            "\"id\":\"x\"}}],\"special_tokens\":{\"x\":7}}"},
+         "x"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{"
+                            "\"id\":\"x\"}}],\"special_tokens\":{\"x\":{\"ids\":7}}}"},
+         "ids"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{"
+                            "\"id\":\"x\"}}],\"special_tokens\":{\"x\":{\"ids\":[\"x\"]}}}"},
+         "ids"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{"
+                            "\"id\":\"x\"}}],\"special_tokens\":{\"x\":{\"ids\":[2147483648]}}}"},
+         "out of range"},
+        {{.post_processor = "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{"
+                            "\"id\":\"x\"}}],\"special_tokens\":{\"x\":{\"ids\":[1,1,1,1,1,1,1,1,1,"
+                            "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
+                            "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}}}"},
+         "out of range"},
+        {{.post_processor =
+              "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}},{"
+              "\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":"
+              "\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{"
+              "\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{"
+              "\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":"
+              "\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{"
+              "\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{"
+              "\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":"
+              "\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{"
+              "\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{"
+              "\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":"
+              "\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{"
+              "\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{"
+              "\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":"
+              "\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{"
+              "\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{"
+              "\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":"
+              "\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{"
+              "\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{"
+              "\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":"
+              "\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{"
+              "\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{"
+              "\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":"
+              "\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{"
+              "\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}}]}"},
+         ""},
+        {{.post_processor =
+              "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"TemplateProcessing\",\"single\":["
+              "{\"Sequence\":{\"id\":\"A\"}}]},{\"type\":\"TemplateProcessing\",\"single\":[{"
+              "\"Sequence\":{\"id\":\"A\"}}]}]}"},
+         "Sequence of templates"},
+        {{.settings = "\"byte_fallback\":7"}, "byte_fallback"},
+        {{.settings = "\"fuse_unk\":7"}, "fuse_unk"},
+        {{.settings = "\"ignore_merges\":7"}, "ignore_merges"},
+        {{.settings = "\"unk_token\":7"}, "unk_token"},
+        {{.settings = "\"continuing_subword_prefix\":7"}, "continuing_subword_prefix"},
+        {{.settings = "\"end_of_word_suffix\":7"}, "end_of_word_suffix"},
+        {{.vocab = "7"}, "vocab"},
+        {{.merges = "7"}, "merges"},
+        {{.merges = "[7]"}, "model.merges[0]"},
+        {{.merges = "[[\"a\",\"b\",\"c\"]]"}, "model.merges[0]"},
+        {{.merges = "[[\"a\",7]]"}, "model.merges[0]"},
+        {{.merges = "[[7,\"a\"]]"}, "model.merges[0]"},
+        {{.merges = "[[]]"}, "model.merges[0]"},
+        {{.merges = "[\"ab\"]"}, "model.merges[0]"},
+        {{.added = "7"}, "added_tokens"},
+        {{.added = "[{\"id\":9,\"content\":7}]"}, "content"},
+        {{.added = "[{\"id\":9,\"content\":\"x\",\"special\":7}]"}, "special"},
+        {{.added = "[{\"id\":9,\"content\":\"x\",\"lstrip\":7}]"}, "lstrip"},
+        {{.added = "[{\"id\":9,\"content\":\"x\",\"rstrip\":7}]"}, "rstrip"},
+        {{.added = "[{\"id\":9,\"content\":\"x\",\"single_word\":7}]"}, "single_word"},
+        {{.added = "[{\"id\":9,\"content\":\"x\",\"normalized\":7}]"}, "normalized"},
+        {{.added = "[{\"id\":\"x\",\"content\":\"x\"}]"}, "id"},
+        {{.added = "[{\"id\":-1,\"content\":\"x\"}]"}, "out of range"},
+        {{.added = "[{\"id\":2147483648,\"content\":\"x\"}]"}, "out of range"},
+        {{.config = "{\"added_tokens_decoder\":7}"}, "added_tokens_decoder"},
+        {{.config = "{\"added_tokens_decoder\":{\"9\":7}}"}, "not an object"},
+        {{.config = "{\"added_tokens_decoder\":{\"\":{\"content\":\"y\"}}}"}, "is not an id"},
+        {{.config = "{\"added_tokens_decoder\":{\"12345678901\":{\"content\":\"y\"}}}"},
+         "is not an id"},
+        {{.config = "{\"added_tokens_decoder\":{\"9x\":{\"content\":\"y\"}}}"}, "is not an id"},
+        {{.config = "{\"added_tokens_decoder\":{\"9\":{}}}"}, "no content"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        refused(&rows[i].p, rows[i].says);
+    }
+}
+
 static void broken_vocabularies_and_merges_are_refused(void **state)
 {
     (void)state;
@@ -677,6 +865,7 @@ int main(void)
         cmocka_unit_test(decoding_joins_bytes_and_marks_broken_ones),
         cmocka_unit_test(tokenizer_config_adds_and_changes_tokens_but_no_bos),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
+        cmocka_unit_test(values_of_another_kind_are_refused_at_every_key),
         cmocka_unit_test(broken_vocabularies_and_merges_are_refused),
         cmocka_unit_test(broken_templates_and_added_tokens_are_refused),
         cmocka_unit_test(older_files_that_add_tokens_are_refused),

@@ -62,8 +62,12 @@ COMMANDS = {
     "diff, a peer": ["diff", f"{GOLDEN}/plain/true.npz", f"{GOLDEN}/plain/f32.npz", "--peer", "{work}/planted.npz"],
     "diff, a map": ["diff", f"{GOLDEN}/plain/true.npz", "{work}/ports/", "--map", "{work}/map.json"],
     "diff, planted": ["diff", f"{GOLDEN}/plain/true.npz", "{work}/planted.npz", "--model", f"{GOLDEN}/plain/model",
-                      "--html", "out.html"],
-    "diagnose, planted": ["diagnose", *PLAIN, "--dump", "{work}/planted.npz", "--html", "out.html"],
+                      "--html", "out.html", "--json", "out.json", "--taps", "vision.*,logits"],
+    "diff, other tokens": ["diff", f"{GOLDEN}/generate/true.npz", "{work}/flips.npz", "--peer",
+                           f"{GOLDEN}/generate/hf.npz", "--json", "out.json", "--junit", "out.xml", "--require", "logits"],
+    "diff, a mask of four dimensions": ["diff", f"{GOLDEN}/mask-packed/true.npz", f"{GOLDEN}/mask-packed/true.npz"],
+    "diff, pictures in one row": ["diff", f"{GOLDEN}/pixtral/true.npz", f"{GOLDEN}/pixtral/hf.npz"],
+    "diagnose, planted": ["diagnose", *PLAIN, "--dump", "{work}/planted.npz", "--html", "out.html", "--json", "out.json"],
     "diagnose, a picture": ["diagnose", *PICTURE, "--dump", "{work}/picture.npz", "--json", "out.json", "--html", "out.html"],
     "diagnose, a generation": ["diagnose", "--model", f"{GOLDEN}/generate/model", "--inputs",
                                f"{GOLDEN}/generate/inputs.npz", "--dump", f"{GOLDEN}/generate/hf.npz"],
@@ -80,6 +84,8 @@ COMMANDS = {
 MADE = {
     "planted.npz": ["run", *PLAIN, "--dtype", "f32", "--set", "vision.cls_position=last", "--dump", "{work}/planted.npz"],
     "picture.npz": ["run", *PICTURE, "--dtype", "f32", "--set", "image.channel_order=bgr", "--dump", "{work}/picture.npz"],
+    "flips.npz": ["run", "--model", f"{GOLDEN}/generate/model", "--inputs", f"{GOLDEN}/generate/inputs.npz", "--generate", "4",
+                  "--dtype", "f32", "--set", "text.layers=one-less", "--dump", "{work}/flips.npz"],
     "ports": ["run", *PLAIN, "--dtype", "f32", "--taps", "vision.features,logits", "--dump", "{work}/ports/"],
 }  # fmt: skip
 WRITTEN = {
