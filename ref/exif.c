@@ -146,14 +146,17 @@ int llava_raw_profile_orientation(const uint8_t *text, size_t n)
     }
     uint8_t *block = malloc((n - at) / 2 + 1);
     size_t digits = 0;
-    for (; block != NULL && at < n; at++) {
+    if (block == NULL) {
+        return LLAVA_EXIF_NO_MEMORY;
+    }
+    for (; at < n; at++) {
         int digit = hex_digit(text[at]);
         if (digit >= 0) {
             block[digits / 2] = (uint8_t)(digits % 2 == 0 ? digit << 4 : block[digits / 2] | digit);
             digits++;
         }
     }
-    int orientation = block != NULL ? llava_exif_orientation(block, digits / 2) : 0;
+    int orientation = llava_exif_orientation(block, digits / 2);
     free(block);
     return orientation;
 }

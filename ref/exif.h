@@ -17,7 +17,8 @@ int llava_exif_orientation(const uint8_t *bytes, size_t n);
 int llava_xmp_orientation(const uint8_t *bytes, size_t n);
 
 /* The same from ImageMagick's "Raw profile type exif" text: three lines of preamble, then an EXIF
- * block in hexadecimal. 0 where it is not that, or memory is out. */
+ * block in hexadecimal. 0 where it is not that, LLAVA_EXIF_NO_MEMORY where memory is out. */
+#define LLAVA_EXIF_NO_MEMORY (-2)
 int llava_raw_profile_orientation(const uint8_t *text, size_t n);
 
 #endif

@@ -239,9 +239,11 @@ static bool walk(png_layout *p, llava_cursor c, llava_error *e)
 /* ---- orientation ---- */
 
 /* The text itself, or what it inflates to, in *owned (to be freed). False where it is none, does
- * not inflate, or is too long. */
-static bool open_text(const text_value *text, const uint8_t **bytes, size_t *n, uint8_t **owned)
+ * not inflate, is too long, or memory is out. */
+static bool open_text(const text_value *text, const uint8_t **bytes, size_t *n, uint8_t **owned,
+                      bool *out_of_memory)
 {
+    *out_of_memory = false;
     *bytes = text->bytes;
     *n = text->size;
     *owned = NULL;
@@ -250,7 +252,10 @@ static bool open_text(const text_value *text, const uint8_t **bytes, size_t *n, 
     }
     uLongf size = MAX_TEXT;
     *owned = malloc(MAX_TEXT);
-    if (*owned == NULL || uncompress(*owned, &size, text->bytes, (uLong)text->size) != Z_OK) {
+    int status =
+        *owned == NULL ? Z_MEM_ERROR : uncompress(*owned, &size, text->bytes, (uLong)text->size);
+    if (status != Z_OK) {
+        *out_of_memory = status == Z_MEM_ERROR;
         return false;
     }
     *bytes = *owned;
@@ -263,19 +268,22 @@ static int text_orientation(const text_value *text, int (*orientation)(const uin
     const uint8_t *bytes;
     size_t n;
     uint8_t *owned;
-    int found = open_text(text, &bytes, &n, &owned) ? orientation(bytes, n) : 0;
+    bool out_of_memory;
+    int found = open_text(text, &bytes, &n, &owned, &out_of_memory) ? orientation(bytes, n) : 0;
     free(owned);
-    return found;
+    return out_of_memory ? LLAVA_EXIF_NO_MEMORY : found;
 }
 
-/* In Pillow's order: EXIF, or where there is no eXIf chunk the raw profile; XMP when these say
- * nothing. */
+/* LLAVA_EXIF_NO_MEMORY where memory is out. In Pillow's order: EXIF, or where there is no eXIf
+ * chunk the raw profile; XMP when these say nothing. */
 static int orientation_of(const png_layout *p)
 {
     int found = p->exif.bytes != NULL
                     ? llava_exif_orientation(p->exif.bytes, p->exif.size)
                     : text_orientation(&p->raw_profile, llava_raw_profile_orientation);
-    return found > 0 ? found : text_orientation(&p->xmp, llava_xmp_orientation);
+    return found > 0 || found == LLAVA_EXIF_NO_MEMORY
+               ? found
+               : text_orientation(&p->xmp, llava_xmp_orientation);
 }
 
 /* ---- step 2: the pixels ---- */
@@ -511,5 +519,9 @@ bool llava_png_read(llava_picture *picture, const char *name, const uint8_t *byt
         return false;
     }
     *orientation = orientation_of(&layout);
+    if (*orientation == LLAVA_EXIF_NO_MEMORY) {
+        llava_picture_free(picture);
+        return llava_fail(e, "%s: out of memory (its orientation)", name);
+    }
     return true;
 }

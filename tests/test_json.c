@@ -153,6 +153,13 @@ static void strings_with_control_characters_or_odd_escapes_are_refused(void **st
     refused("\"\\u0000\"", "\\u0000 in a string");
     refused("\"\\uD800\"", "half a surrogate pair");
     refused("\"\\uDC00\"", "half a surrogate pair");
+    refused("\"\\uD800x\"", "half a surrogate pair");
+    refused("\"\\uD800\\n\"", "half a surrogate pair");
+    refused("\"\\uD800\\uE000\"", "half a surrogate pair");
+    refused("\"\\uD800\\u00g0\"", "four hexadecimal digits");
+    refused("\"\\u00 0\"", "four hexadecimal digits");
+    refused("\"\\u00Z0\"", "four hexadecimal digits");
+    refused("\"\\", "an unknown escape");
     refused("\"\\uD800\\u0041\"", "half a surrogate pair");
 }
 

@@ -212,6 +212,80 @@ static void exif_is_read_in_both_byte_orders_and_types(void **state)
                              "\5\0\1\0\1\0"));
 }
 
+/* A value is a number of some width: shorts and longs with a sign or without, signed bytes; others
+ * say nothing. */
+static void exif_of_every_type(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t type;
+        int found;
+    } rows[] = {{0, 0}, {1, 1},  {2, 1},  {3, 6},  {4, 6},  {5, 1},  {6, 6},  {7, 1},  {8, 6},
+                {9, 6}, {10, 1}, {11, 1}, {12, 1}, {13, 6}, {14, 0}, {15, 0}, {16, 1}, {17, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint8_t tiff[] = "II*\0\10\0\0\0\1\0\22\1\0\0\1\0\0\0\6\0\0\0";
+        tiff[12] = rows[i].type;
+        assert_int_equal(llava_exif_orientation(tiff, sizeof tiff - 1), rows[i].found);
+    }
+}
+
+static void xmp_as_attribute_and_element(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int found;
+    } rows[] = {
+        {"<x tiff:Orientation=\"6\"/>", 6},
+        {"<tiff:Orientation>6</tiff:Orientation>", 6},
+        {"tiff:Orientation=\"1", 1},
+        {"tiff:Orientation=\"9", 1},
+        {"tiff:Orientation=\"0", 1},
+        {"tiff:Orientation=\"x", 0},
+        {"tiff:Orientation=\"", 0},
+        {"tiff:Orientation>", 0},
+        {"tiff:Orientation='6'", 0},
+        {"tiff:Orientation=6", 0},
+        {"tiff:Orientation", 0},
+        {"tiff:Orientation=\"/", 0},
+        {"tiff:Orientation=\":", 0},
+        {"tiff:Orientation tiff:Orientation=\"3\"", 3},
+        {"", 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(llava_xmp_orientation((const uint8_t *)rows[i].text, strlen(rows[i].text)),
+                         rows[i].found);
+    }
+}
+
+static void a_raw_profile_is_hexadecimal_behind_three_lines(void **state)
+{
+    (void)state;
+#define TIFF "49492A0008000000 0100 1201 0300 01000000"
+    static const struct {
+        const char *text;
+        int found;
+    } rows[] = {
+        {"\nexif\n26\n" TIFF "06000000", 6},
+        {"\nexif\n26\n" TIFF "g06/00:00@00`\n", 6},
+        {"\nexif\n26\n49492a00080000000100120103000100000008000000", 8},
+        {"\nexif\n26", 0},
+        {"\nexif\n", 0},
+        {"", 0},
+        {"\n\n\n", 0},
+        {"\n\n\nzz", 0},
+        {"\n\n\n49", LLAVA_EXIF_UNREADABLE},
+    };
+#undef TIFF
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int found =
+            llava_raw_profile_orientation((const uint8_t *)rows[i].text, strlen(rows[i].text));
+        if (found != rows[i].found) {
+            fail_msg("row %zu: %d", i, found);
+        }
+    }
+}
+
 static void exif_that_says_nothing_or_nonsense_turns_nothing(void **state)
 {
     (void)state;
@@ -258,6 +332,9 @@ int main(void)
         cmocka_unit_test(a_file_with_any_byte_changed_gives_a_picture_or_a_message),
         cmocka_unit_test(exif_is_read_in_both_byte_orders_and_types),
         cmocka_unit_test(exif_that_says_nothing_or_nonsense_turns_nothing),
+        cmocka_unit_test(exif_of_every_type),
+        cmocka_unit_test(xmp_as_attribute_and_element),
+        cmocka_unit_test(a_raw_profile_is_hexadecimal_behind_three_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 void __gcov_dump(void);
+void __gcov_reset(void);
 void llava_faults_end(void) __attribute__((weak));
 void __real__exit(int status) __attribute__((noreturn));
 int __real_raise(int number);
@@ -18,6 +19,7 @@ static void write_counters(void)
         llava_faults_end();
     }
     __gcov_dump();
+    __gcov_reset(); /* or what comes between this and the process's end would not be written */
 }
 
 void __wrap__exit(int status)
