@@ -46,6 +46,7 @@ TYPED = [
     ("llava-ref run --model gold", "llava-ref run --model golden/"),
     ("llava-ref diff --map llam", "llava-ref diff --map llama.cpp "),
     ("llava-ref explain vision.patch_ker", "llava-ref explain vision.patch_kernel "),
+    ("llava-ref draw att", "llava-ref draw attention "),
     ("llava-ref help --completion z", "llava-ref help --completion zsh "),
 ]
 

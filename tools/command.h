@@ -15,7 +15,7 @@
 
 enum { LLAVA_DONE = 0, LLAVA_DIFFERS = 1, LLAVA_CANNOT = 2 };
 
-/* A word that is no option. */
+/* A word that is no option. "NAME...": it, and what follows. */
 typedef struct {
     const char *name, *about; /* name NULL: the list's end */
     llava_word word;

@@ -71,13 +71,31 @@ static void put_choices(FILE *to, const char *const *choices)
 static const char *kind_of(llava_word word)
 {
     static const char *const names[] = {
-        [LLAVA_WORD_ANY] = "any",     [LLAVA_WORD_FILE] = "file",
-        [LLAVA_WORD_OUT] = "file",    [LLAVA_WORD_FOLDER] = "folder",
-        [LLAVA_WORD_DUMP] = "file",   [LLAVA_WORD_MAP] = "map",
-        [LLAVA_WORD_TAPS] = "taps",   [LLAVA_WORD_DECISION] = "decision",
-        [LLAVA_WORD_TOPIC] = "topic", [LLAVA_WORD_COMMAND] = "command",
+        [LLAVA_WORD_ANY] = "any",      [LLAVA_WORD_FILE] = "file",
+        [LLAVA_WORD_OUT] = "file",     [LLAVA_WORD_FOLDER] = "folder",
+        [LLAVA_WORD_DUMP] = "file",    [LLAVA_WORD_MAP] = "map",
+        [LLAVA_WORD_TAPS] = "taps",    [LLAVA_WORD_DECISION] = "decision",
+        [LLAVA_WORD_TOPIC] = "topic",  [LLAVA_WORD_COMMAND] = "command",
+        [LLAVA_WORD_ITSELF] = "words",
     };
     return names[word];
+}
+
+/* Of an operand that stands for itself, the names that may stand in its place, between `open` and
+ * `close`; of any other, `none`. Returns the next operand. */
+static const llava_operand *put_alternatives(FILE *to, const llava_operand *o, const char *open,
+                                             const char *close, const char *none)
+{
+    if (o->word != LLAVA_WORD_ITSELF) {
+        fputs(none, to);
+        return o + 1;
+    }
+    const char *between = open;
+    for (; o->name != NULL && o->word == LLAVA_WORD_ITSELF; o++, between = " ") {
+        fprintf(to, "%s%s", between, o->name);
+    }
+    fputs(close, to);
+    return o;
 }
 
 /* Calls each(to, command) for every command. */
@@ -118,8 +136,10 @@ static void bash_kinds(FILE *to, const llava_command *c, const llava_option *opt
         put_choices(to, options[i].choices);
         fputs(") ;;\n", to);
     }
-    if (c->operands != NULL) {
-        fprintf(to, "        '%s ') kind=%s ;;\n", c->name, kind_of(c->operands[0].word));
+    const llava_operand *o = c->operands;
+    for (size_t place = 0; o != NULL && o->name != NULL; place++) {
+        fprintf(to, "        '%s %zu') kind=%s", c->name, place, kind_of(o->word));
+        o = put_alternatives(to, o, " words=(", ") ;;\n", " ;;\n");
     }
 }
 
@@ -152,6 +172,18 @@ static const char bash_body[] =
     "        fi\n"
     "        rest=${rest#\"$piece\"}\n"
     "    done\n"
+    "}\n"
+    "\n"
+    "# The kind of the operand at the cursor: as many stand before it as are no options and no "
+    "values.\n"
+    "_llava_ref_operand() {\n"
+    "    local i n=0\n"
+    "    for ((i = 2; i < ${#line[@]} - 1; i++)); do\n"
+    "        if [[ ${line[i]} != -* ]]; then ((n += 1))\n"
+    "        elif _llava_ref_kind \"$command ${line[i]}\"; then ((i += 1)); fi\n"
+    "    done\n"
+    "    kind=\n"
+    "    until _llava_ref_kind \"$command $n\" || ((n == 0)); do ((n -= 1)); done\n"
     "}\n"
     "\n"
     "# The words that begin like `cur`, each behind `before`.\n"
@@ -187,7 +219,7 @@ static const char bash_body[] =
     "        elif [[ $cur == -* ]]; then\n"
     "            kind=option\n"
     "        else\n"
-    "            _llava_ref_kind \"$command \"\n"
+    "            _llava_ref_operand\n"
     "        fi\n"
     "    fi\n"
     "    cur=${cur#[\\'\\\"]}\n"
@@ -298,6 +330,8 @@ static const char *zsh_action(llava_word word)
         return "_llava_ref_topic";
     case LLAVA_WORD_COMMAND:
         return "_llava_ref_commands";
+    case LLAVA_WORD_ITSELF:
+        return "";
     case LLAVA_WORD_ANY:
         break;
     }
@@ -333,10 +367,12 @@ static void zsh_command(FILE *to, const llava_command *c, const llava_option *op
     for (size_t i = 0; i < count; i++) {
         zsh_option(to, &options[i]);
     }
-    for (const llava_operand *o = c->operands; o != NULL && o->name != NULL; o++) {
-        fputs(" \\\n            ':", to);
-        zsh_about(to, o->name);
-        fprintf(to, ":%s'", zsh_action(o->word));
+    for (const llava_operand *o = c->operands; o != NULL && o->name != NULL;) {
+        bool itself = o->word == LLAVA_WORD_ITSELF;
+        fprintf(to, " \\\n            '%s:", strstr(o->name, "...") != NULL ? "*" : "");
+        zsh_about(to, itself ? "what" : o->name);
+        fprintf(to, ":%s", zsh_action(o->word));
+        o = put_alternatives(to, o, "(", ")'", "'");
     }
     fputs(" ;;\n", to);
 }

@@ -212,15 +212,16 @@ static const llava_operand operands_of_draw[] = {
     {"picture",
      "the steps from the file to the tower side by side, what is cut out framed, the last one in "
      "patches (--model); below, the three planes of pixel_values",
-     LLAVA_WORD_DUMP},
-    {"attention", "where a row of an attn.probs looks: the picture, lit there", LLAVA_WORD_ANY},
+     LLAVA_WORD_ITSELF},
+    {"attention", "where a row of an attn.probs looks: the picture, lit there", LLAVA_WORD_ITSELF},
     {"patches",
      "how wrong each patch is in vision.features, or in the tap of --taps; for pixel_values: "
      "ACTUAL's picture, and how wrong each pixel is",
-     LLAVA_WORD_ANY},
-    {"rows", "how wrong each token (to the right) is in each tap (down)", LLAVA_WORD_ANY},
-    {"drift", "the relative L2 error from tap to tap, a curve for each ACTUAL", LLAVA_WORD_ANY},
-    {"angles", "rotary angles as hues: pairs down, positions to the right", LLAVA_WORD_ANY},
+     LLAVA_WORD_ITSELF},
+    {"rows", "how wrong each token (to the right) is in each tap (down)", LLAVA_WORD_ITSELF},
+    {"drift", "the relative L2 error from tap to tap, a curve for each ACTUAL", LLAVA_WORD_ITSELF},
+    {"angles", "rotary angles as hues: pairs down, positions to the right", LLAVA_WORD_ITSELF},
+    {"DUMP...", "what is drawn: the right one first, where there are several", LLAVA_WORD_DUMP},
     {NULL, NULL, LLAVA_WORD_ANY},
 };
 

@@ -26,6 +26,7 @@ typedef enum {
     LLAVA_WORD_DECISION, /* DECISION=VALUE */
     LLAVA_WORD_TOPIC,    /* a tap or a decision */
     LLAVA_WORD_COMMAND,  /* a command of the program */
+    LLAVA_WORD_ITSELF, /* of an operand: its name, or that of another such beside it in the table */
 } llava_word;
 
 typedef struct {
