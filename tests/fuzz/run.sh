@@ -59,7 +59,7 @@ seeds() {
     folder) model_folders "$folder" ;;
     esac
     for own in tests/fuzz/{seeds,found}/"$target"; do
-        [ ! -d "$own" ] || cp "$own"/* "$folder"
+        [ ! -d "$own" ] || cp -r "$own"/. "$folder"
     done
 }
 
