@@ -68,7 +68,8 @@ static plain evaluate(const pair *p)
 {
     plain r = {0};
     size_t width = p->rank == 0 ? 1 : p->shape[p->rank - 1];
-    double worst_row = 0;
+    double worst_row = 0, head_d[ROOM] = {0}, head_e[ROOM] = {0};
+    bool scores = strstr(p->name, "scores") != NULL; /* [B,h,S,S']: by heads, not by rows */
     for (size_t row = 0; row < p->count / width; row++) {
         double dd = 0, max_d = 0, max_e = 0;
         for (size_t i = row * width; i < (row + 1) * width; i++) {
@@ -90,11 +91,16 @@ static plain evaluate(const pair *p)
             max_e = fmax(max_e, fabs(p->expected[i]));
         }
         r.dd += dd;
-        r.rel_max = max_d > 0 ? fmax(r.rel_max, max_d / max_e) : r.rel_max;
+        size_t of = scores ? row / p->shape[2] % p->shape[1] : row;
+        head_d[of] = fmax(head_d[of], max_d);
+        head_e[of] = fmax(head_e[of], max_e);
         if (dd > worst_row) {
             worst_row = dd;
             r.worst_row = row;
         }
+    }
+    for (size_t of = 0; of < ROOM; of++) {
+        r.rel_max = head_d[of] > 0 ? fmax(r.rel_max, head_d[of] / head_e[of]) : r.rel_max;
     }
     return r;
 }

@@ -434,7 +434,8 @@ static void see_matrix(const llava_numerics *n, const llava_weight *w, double *s
     free(y);
 }
 
-/* int8's definition: whole steps of max |w| / 127 in float32, given back with the step as kept. */
+/* int8's definition: whole steps of max |w| / 127 in float32, the quotient too, given back with the
+ * step as kept. */
 static void quantise_plainly(double *w, size_t count, bool half)
 {
     double most = 0;
@@ -444,7 +445,7 @@ static void quantise_plainly(double *w, size_t count, bool half)
     float step = (float)(most / 127);
     double kept = half ? llava_decode_f16(llava_encode_f16((double)step)) : (double)step;
     for (size_t i = 0; i < count; i++) {
-        double whole = step > 0 ? rint(w[i] / (double)step) : 0;
+        double whole = step > 0 ? rint((double)(float)(w[i] / (double)step)) : 0;
         assert_true(fabs(whole) <= 127);
         w[i] = whole * kept;
     }

@@ -11,6 +11,11 @@ typedef struct {
     double dd, ee, aa, ea; /* |d|^2, |e|^2, |a|^2, <e, a> */
 } sums;
 
+/* Largest |d| and |expected| of several rows together. */
+typedef struct {
+    double d, e;
+} extremes;
+
 struct llava_comparer {
     llava_row_counting rows;
     const llava_port_tensor *given;   /* NULL: everything is there */
@@ -26,6 +31,7 @@ struct llava_comparer {
     double worst_row_error; /* |d|_2 of the worst row */
     size_t heads, per_head; /* head of row r: r / per_head % heads; 0: no heads */
     sums *head;
+    extremes *range;        /* [heads], of attention scores; else NULL */
     size_t stride;          /* every stride-th element is sampled, where quantiles are asked for */
     double *sampled, *bits; /* else NULL */
     size_t samples;
@@ -177,6 +183,13 @@ static size_t position_of(size_t heads, size_t per_head, size_t row)
     return heads == 0 ? row : row / (heads * per_head) * per_head + row % per_head;
 }
 
+static void take_extremes(llava_comparison *r, double max_d, double max_e)
+{
+    if (max_d > 0) {
+        r->rel_max = fmax(r->rel_max, max_e > 0 ? max_d / max_e : (double)INFINITY);
+    }
+}
+
 static void take_row(llava_comparer *c, size_t row, const double *e, const double *a)
 {
     llava_comparison *r = &c->result;
@@ -204,8 +217,11 @@ static void take_row(llava_comparer *c, size_t row, const double *e, const doubl
     }
     note_worst(c, row, e, a, n, max_d);
     r->max_abs = fmax(r->max_abs, max_d);
-    if (max_d > 0) {
-        r->rel_max = fmax(r->rel_max, max_e > 0 ? max_d / max_e : (double)INFINITY);
+    if (c->range != NULL) {
+        extremes *x = &c->range[row / c->per_head % c->heads];
+        *x = (extremes){fmax(x->d, max_d), fmax(x->e, max_e)};
+    } else {
+        take_extremes(r, max_d, max_e);
     }
     if (s.dd > c->worst_row_error) {
         c->worst_row_error = s.dd;
@@ -223,8 +239,10 @@ static void take_row(llava_comparer *c, size_t row, const double *e, const doubl
 /* ---- the tensor --------------------------------------------------------------------------------
  */
 
-/* Which axis of a tap is its heads: the third of [B,S,h,d], the second of [B,h,S,S']. */
-static void find_heads(const char *name, int rank, const size_t *shape, size_t *heads,
+/* Which axis of a tap is its heads: the third of [B,S,h,d], the second of [B,h,S,S']. True: they
+ * are scores, whose scale is the head's. A row's own is none: the first of a causal mask is one
+ * product, which may cancel to anything, and its rounding is that of what cancelled. */
+static bool find_heads(const char *name, int rank, const size_t *shape, size_t *heads,
                        size_t *per_head)
 {
     *heads = *per_head = 0;
@@ -233,11 +251,12 @@ static void find_heads(const char *name, int rank, const size_t *shape, size_t *
     llava_tap_place place;
     if (rank != 4 || !llava_tap_find(name, &place) ||
         strstr(kinds[place.kind].name, ".attn.") == NULL) {
-        return;
+        return false;
     }
-    bool scores = kinds[place.kind].shape[2] == 'h' && kinds[place.kind].shape[4] != 'd';
-    *heads = scores ? shape[1] : shape[2];
-    *per_head = scores ? shape[2] : 1;
+    bool keys = kinds[place.kind].shape[2] == 'h' && kinds[place.kind].shape[4] != 'd';
+    *heads = keys ? shape[1] : shape[2];
+    *per_head = keys ? shape[2] : 1;
+    return strstr(kinds[place.kind].name, ".scores") != NULL;
 }
 
 size_t llava_position_of_row(const char *name, int rank, const size_t *shape, size_t row)
@@ -252,6 +271,7 @@ static void free_comparer(llava_comparer *c)
     free(c->expected);
     free(c->actual);
     free(c->head);
+    free(c->range);
     free(c->sampled);
     free(c->bits);
     free(c);
@@ -269,11 +289,12 @@ bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counti
     for (int i = 0; i < rank; i++) {
         c->total *= shape[i];
     }
-    find_heads(name, rank, shape, &c->heads, &c->per_head);
+    bool scores = find_heads(name, rank, shape, &c->heads, &c->per_head);
     c->stride = c->total / SAMPLE + 1;
     c->expected = llava_alloc(e, c->rows.width, sizeof(double));
     c->actual = llava_alloc(e, c->rows.width, sizeof(double));
     c->head = llava_alloc(e, c->heads, sizeof(sums));
+    c->range = scores ? llava_alloc(e, c->heads, sizeof(extremes)) : NULL;
     if (c->expected == NULL || c->actual == NULL || c->head == NULL) {
         free_comparer(c);
         *comparer = NULL;
@@ -357,6 +378,9 @@ llava_comparison llava_comparer_close(llava_comparer *c)
     r.cosine = norms > 0 ? c->all.ea / norms : c->all.dd == 0 ? 1 : 0;
     for (size_t h = 0; h < c->heads; h++) {
         const sums *s = &c->head[h];
+        if (c->range != NULL) {
+            take_extremes(&r, c->range[h].d, c->range[h].e);
+        }
         double l2 = s->dd == 0 ? 0 : s->ee > 0 ? sqrt(s->dd / s->ee) : (double)INFINITY;
         if (l2 > r.worst_head_l2) {
             r.worst_head_l2 = l2;

@@ -15,6 +15,7 @@ typedef struct {
     unsigned char value[LLAVA_MOST_CHOICES];
     size_t count;
     double error, error_max; /* relative L2; max |d| relative to the row's largest */
+    double without;          /* the least L2 that is left where one of several is taken back */
 } llava_cause;
 
 typedef enum { LLAVA_CERTAIN, LLAVA_LIKELY, LLAVA_UNKNOWN } llava_confidence;

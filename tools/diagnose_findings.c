@@ -131,18 +131,24 @@ static bool behind_other_shape(const llava_diagnosis *r, const llava_span *span)
     return false;
 }
 
-bool llava_reads_table(const llava_judged *j)
+bool llava_kept_apart(const llava_judged *j)
 {
-    return strcmp(j->name, "text.embed") == 0 || strcmp(j->name, "vision.embed") == 0;
+    static const char *const apart[] = {"text.embed", "vision.embed", "vision.patch_embed"};
+    for (size_t i = 0; i < sizeof apart / sizeof *apart; i++) {
+        if (strcmp(j->name, apart[i]) == 0) {
+            return true;
+        }
+    }
+    return llava_is_logits(j->name);
 }
 
-/* A tap off a table, wrong with the rounding of weights that the port has everywhere else: right
- * where its tables are as stored. */
-static bool forgive_table(llava_diagnoser *d, llava_judged *j, const llava_span *span,
+/* Such a tap is wrong with the rounding of weights that the port has everywhere else: right where
+ * its matrix is as stored. */
+static bool forgive_apart(llava_diagnoser *d, llava_judged *j, const llava_span *span,
                           llava_error *e)
 {
     llava_cause stored = {.id = {LLAVA_NUMERICS_WEIGHTS}, .value = {0}, .count = 1};
-    if (d->base.value[LLAVA_NUMERICS_WEIGHTS] == 0 || !llava_reads_table(j)) {
+    if (d->base.value[LLAVA_NUMERICS_WEIGHTS] == 0 || !llava_kept_apart(j)) {
         return true;
     }
     if (!llava_trial_cause(&d->trial, span, &stored, e)) {
@@ -164,7 +170,7 @@ bool llava_diagnose_causes(llava_diagnoser *d, llava_error *e)
         if (!llava_span_find(&span, r->taps[i].name, d->port, &d->session.plan, e)) {
             return false;
         }
-        bool ok = forgive_table(d, &r->taps[i], &span, e) &&
+        bool ok = forgive_apart(d, &r->taps[i], &span, e) &&
                   (!r->taps[i].wrong || join_earlier(d, i, &span, &joined, e));
         ok = ok && (joined || !r->taps[i].wrong || llava_diagnose_noise(d, &r->taps[i], &span, e));
         r->taps[i].inherited = !joined && behind_other_shape(r, &span);

@@ -48,9 +48,9 @@ static bool add_effect(llava_diagnoser *d, llava_judged *j, const llava_cause *c
     if (ok && acts) {
         bool explained = llava_explained(trial.error, trial.error_max, j) ||
                          (j->wrong && llava_trial_explains(&d->trial, j, &span, &trial));
-        bool table = cause->id[0] == LLAVA_NUMERICS_WEIGHTS && llava_reads_table(j);
+        bool apart = cause->id[0] == LLAVA_NUMERICS_WEIGHTS && llava_kept_apart(j);
         on->mended += j->wrong && explained;
-        on->broken += !j->wrong && !explained && !table;
+        on->broken += !j->wrong && !explained && !apart;
         on->left += j->wrong && explained ? trial.error * trial.error : 0;
     }
     llava_span_free(&span);

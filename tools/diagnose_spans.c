@@ -64,6 +64,9 @@ typedef struct {
     double mine[PIECE], typed[PIECE], theirs[PIECE];
     llava_comparer *local, *noise;
     llava_type_probe type;
+    const llava_port_tensor *scores; /* that the probabilities were made of; NULL: none supplied */
+    llava_comparer *turned;          /* the probabilities of scores a unit off */
+    double unit;
 } judging;
 
 /* Where both are NaN, computed from the port's own tensors, the NaN came from before. */
@@ -75,6 +78,23 @@ static void forgive_nan(judging *g, size_t n)
             g->mine[i] = g->typed[i] = g->theirs[i] = 0;
         }
     }
+}
+
+/* What a port shows of its scores need not be, to the last digit, what its softmax took: fused
+ * kernels round them elsewhere or not at all, and a kit computes them once more. Either is a unit
+ * off; one unit in a score s moves its probability by p (1 - p) |s| units. */
+static bool add_turned(llava_diagnoser *d, judging *g, size_t first, size_t n, llava_error *e)
+{
+    double *turned = g->theirs; /* of no more use for this piece */
+    if (!llava_port_read(d->port, g->scores, first, n, turned, e)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        double p = g->mine[i], s = isfinite(turned[i]) ? turned[i] : 0;
+        turned[i] = p + 2 * g->unit * p * (1 - p) * fabs(s);
+    }
+    llava_comparer_add(g->turned, g->mine, turned, n);
+    return true;
 }
 
 /* typed NULL: only the local error is of interest; theirs NULL: only the noise. */
@@ -99,6 +119,9 @@ static bool judge_pieces(llava_diagnoser *d, judging *g, const llava_tap *mine, 
         if (typed != NULL) {
             llava_comparer_add(g->noise, g->mine, g->typed, n);
         }
+        if (g->scores != NULL && !add_turned(d, g, first, n, e)) {
+            return false;
+        }
     }
     return true;
 }
@@ -118,10 +141,10 @@ static void set_noise(const llava_diagnoser *d, const char *tap, const llava_com
                  : j->type != LLAVA_F64 ? 0.5 * llava_unit(j->type)
                  : island               ? llava_unit(LLAVA_F32)
                                         : 2.5e-13;
-    double ties = llava_half_ties(&d->base, tap);
     j->noise_measured = noise != NULL;
-    j->noise = fmax(fmax(own, measured->rel_l2), ties);
-    j->noise_max = fmax(fmax(4 * own, measured->rel_max), 8 * ties);
+    j->noise = fmax(own, measured->rel_l2);
+    j->noise_max = fmax(4 * own, measured->rel_max);
+    llava_allow_ties(j, &d->base, tap);
 }
 
 /* 0: tower and projector; 1: the language model, and what is of neither (a step's positions). */
@@ -158,25 +181,56 @@ static void judge(const llava_diagnoser *d, const judging *g, const llava_tap *m
     j->wrong = j->local.mismatched > 0 || !llava_explained(j->local.rel_l2, j->local.rel_max, j);
 }
 
+/* The port's scores that belong to these probabilities, of the same shape; else NULL. */
+static const llava_port_tensor *scores_of(const llava_diagnoser *d, const llava_tap *probs)
+{
+    static const char end[] = ".attn.probs";
+    char name[LLAVA_TAP_NAME];
+    size_t n = strlen(probs->name), m = strlen(end);
+    if (n < m || strcmp(probs->name + n - m, end) != 0) {
+        return NULL;
+    }
+    snprintf(name, sizeof name, "%.*s.attn.scores", (int)(n - m), probs->name);
+    const llava_port_tensor *t = llava_port_find(d->port, name);
+    bool whole = t != NULL && t->floating && !t->partial && llava_replay_same_shape(probs, t);
+    return whole ? t : NULL;
+}
+
+static bool open_comparers(const llava_diagnoser *d, judging *g, const llava_tap *mine,
+                           llava_error *e)
+{
+    llava_comparer **all[] = {&g->noise, &g->local, &g->turned};
+    for (size_t i = 0; i < (g->scores == NULL ? 2 : 3); i++) {
+        if (!llava_comparer_open(all[i], &d->counting, mine->name, mine->rank, mine->shape, e)) {
+            while (i > 0) {
+                llava_comparer_close(*all[--i]);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
 /* typed NULL: without the noise. */
 static bool judge_tap(llava_diagnoser *d, const llava_tap *mine, llava_replay *typed,
                       llava_judged *j, llava_error *e)
 {
     const llava_port_tensor *t = llava_port_find(d->port, mine->name);
-    judging g = {.type = {{false}}};
-    if (!llava_comparer_open(&g.noise, &d->counting, mine->name, mine->rank, mine->shape, e)) {
-        return false;
-    }
-    bool ok = llava_comparer_open(&g.local, &d->counting, mine->name, mine->rank, mine->shape, e);
-    if (!ok) {
-        llava_comparer_close(g.noise);
+    judging g = {.scores = typed == NULL ? NULL : scores_of(d, mine)};
+    g.unit = llava_unit(d->types[part_of(mine->name)]);
+    if (!open_comparers(d, &g, mine, e)) {
         return false;
     }
     bool same = llava_replay_same_shape(mine, t);
     llava_comparer_only(g.local, same ? t : NULL);
-    ok = judge_pieces(d, &g, mine, typed, same ? t : NULL, e);
+    bool ok = judge_pieces(d, &g, mine, typed, same ? t : NULL, e);
     llava_comparison noise = llava_comparer_close(g.noise);
     llava_comparison local = llava_comparer_close(g.local);
+    if (g.scores != NULL) {
+        llava_comparison turned = llava_comparer_close(g.turned);
+        noise.rel_l2 = fmax(noise.rel_l2, turned.rel_l2);
+        noise.rel_max = fmax(noise.rel_max, turned.rel_max);
+    }
     judge(d, &g, mine, t, &local, typed == NULL ? NULL : &noise, j);
     return ok;
 }

@@ -60,9 +60,10 @@ llava_finding *llava_add_finding(llava_diagnoser *d, size_t judged, llava_span *
 bool llava_diagnose_causes(llava_diagnoser *d, llava_error *e);
 void llava_forget_findings(llava_diagnosis *r);
 
-/* Is this tap read off a table of the weights? Ports that keep their matrices in a narrow type may
- * or may not keep the tables of tokens and positions so: either is the same rounding. */
-bool llava_reads_table(const llava_judged *j);
+/* Do ports that keep their matrices in a narrow type often leave out the one behind this tap? The
+ * tables of tokens and positions, the patch convolution and the head: with or without them it is
+ * the same rounding. */
+bool llava_kept_apart(const llava_judged *j);
 
 /* ---- diagnose_precision.c */
 

@@ -27,7 +27,10 @@ static bool ends_with(const char *name, const char *end)
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-double llava_half_ties(const llava_choices *choices, const char *tap)
+/* An error of L2 that a step with few bits leaves. In float16 it is the step's own results; weights
+ * of int8 (a unit: 1/254 of the largest) may lie in the middle in front of any tap, for a scale in
+ * float32 turns some that one in float64 does not. */
+static double half_ties(const llava_choices *choices, const char *tap)
 {
     bool sums = choices->value[LLAVA_NUMERICS_ATTN_ACCUMULATE] != 0;
     bool table = choices->value[LLAVA_NUMERICS_ACT_TABLE] != 0;
@@ -36,6 +39,13 @@ double llava_half_ties(const llava_choices *choices, const char *tap)
         return 2.0 / 254 / 64;
     }
     return there ? 2 * llava_unit(LLAVA_F16) / 64 : 0;
+}
+
+void llava_allow_ties(llava_judged *judged, const llava_choices *choices, const char *tap)
+{
+    double ties = half_ties(choices, tap);
+    judged->noise = fmax(judged->noise, ties);
+    judged->noise_max = fmax(judged->noise_max, 16 * ties);
 }
 
 /* ---- one trial
@@ -252,9 +262,9 @@ static bool explained_anew(llava_trial *trial, const llava_judged *judged, const
                              taken[0].data, taken[1].data, &c, &e);
     llava_judged anew = *judged;
     if (ok) {
-        double ties = llava_half_ties(&choices, span->tap);
-        anew.noise = fmax(fmax(anew.noise, c.rel_l2), ties);
-        anew.noise_max = fmax(fmax(anew.noise_max, c.rel_max), 8 * ties);
+        anew.noise = fmax(anew.noise, c.rel_l2);
+        anew.noise_max = fmax(anew.noise_max, c.rel_max);
+        llava_allow_ties(&anew, &choices, span->tap);
     }
     free(taken[0].data);
     free(taken[1].data);
@@ -475,6 +485,7 @@ static bool extend(llava_trial *trial, const sample *s, const llava_span *span, 
             if (names(&cause, more->id[0]) || (!best && !(shapes(&cause) && shapes(more)))) {
                 continue;
             }
+            cause.without = fmin(cause.error, more->error);
             cause.id[cause.count] = more->id[0];
             cause.value[cause.count++] = more->value[0];
             if (!llava_trial_cause(trial, span, &cause, e) ||

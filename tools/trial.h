@@ -30,12 +30,11 @@ bool llava_trial_is_cheap(const llava_trial *trial);
 /* Does any of a cause's decisions act in the span? */
 bool llava_cause_acts(const llava_span *span, const llava_cause *cause);
 
-/* What a step that ends in few bits adds to the noise of such a tap: a value near the middle of two
- * goes either way as the last bits before it fall, so let one in 4096 be a unit off. In float16
- * that is the step's own results; of weights in int8 (a unit: 1/254 of the largest) every tap may
- * hold some, for a scale in float32 turns weights that one in float64 does not. 0 where these
- * choices have no such step there. */
-double llava_half_ties(const llava_choices *choices, const char *tap);
+/* What a step of these choices that ends in few bits adds to the noise of such a tap: a value near
+ * the middle of two goes either way as the last bits before it fall. In L2 one in 4096 may be a
+ * unit off; in max one by two units, as a sum on its way may be twice as large as what it comes to.
+ */
+void llava_allow_ties(llava_judged *judged, const llava_choices *choices, const char *tap);
 
 /* The error that remains in the span with this cause's decisions, into cause->error, error_max.
  * A decision that the model refuses (no effect here) leaves infinity. */

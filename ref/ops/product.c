@@ -38,13 +38,14 @@ static double nearest(double x)
 }
 
 /* out[i] = kept * round(out[i] / step): what int8 storage gives back. step: float32 of the largest
- * |w| over 127; kept: the step as the file holds it. Dividing by the kept one instead, a float16 in
- * llama.cpp's q8_0, would leave int8's range where that is subnormal. */
+ * |w| over 127, the quotient in float32 as converters have it, or weights in the middle of two go
+ * the other way; kept: the step as the file holds it. Dividing by the kept one instead, a float16
+ * in llama.cpp's q8_0, would leave int8's range where that is subnormal. */
 static void quantise(double *out, size_t count, double largest_size, llava_dtype kept_as)
 {
     double step = llava_round(LLAVA_F32, largest_size / 127), kept = llava_round(kept_as, step);
     for (size_t i = 0; i < count; i++) {
-        out[i] = step > 0 ? nearest(out[i] / step) * kept : 0;
+        out[i] = step > 0 ? nearest(llava_round(LLAVA_F32, out[i] / step)) * kept : 0;
     }
 }
 
