@@ -4,14 +4,13 @@ with torch alone, and the decision that llava-ref should name for it.
 A fault changes one running copy of the model (a Port) and knows nothing of the C program's code.
 """
 
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 import transformers.cache_utils as cache_utils
-import transformers.models.clip.modeling_clip as clip
-import transformers.models.llama.modeling_llama as llama
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 
@@ -32,13 +31,37 @@ class Port:
     def close(self):
         self.stack.close()
 
-    # Parts of the model by what they are.
+    # Parts of the model by what they are, whatever its family calls them.
+
+    @property
+    def tower_file(self):
+        """transformers' file of the tower, where its eager attention stands."""
+        return sys.modules[type(self.tower).__module__]
+
+    @property
+    def text_file(self):
+        return sys.modules[type(self.text).__module__]
+
+    @property
+    def tower_layers(self):
+        return self.tower.transformer.layers if hasattr(self.tower, "transformer") else self.tower.encoder.layers
+
+    @property
+    def patches(self):
+        return self.tower.patch_conv if hasattr(self.tower, "patch_conv") else self.tower.embeddings.patch_embedding
+
+    def tower_attention(self):
+        return [getattr(layer, "attention", None) or layer.self_attn for layer in self.tower_layers]
+
+    def tower_acts(self):
+        mlps = [getattr(layer, "feed_forward", None) or layer.mlp for layer in self.tower_layers]
+        return [getattr(mlp, "activation_fn", None) or mlp.act_fn for mlp in mlps]
 
     def tower_norms(self):
         return [m for m in self.tower.modules() if isinstance(m, torch.nn.LayerNorm)]
 
     def text_norms(self):
-        return [m for m in self.text.modules() if isinstance(m, llama.LlamaRMSNorm)]
+        return [m for m in self.text.modules() if type(m).__name__.endswith("RMSNorm")]
 
     def linears(self):
         return [m for m in self.model.modules() if isinstance(m, torch.nn.Linear)]
@@ -54,7 +77,7 @@ class Fault:
     group: str  # "cause", "honest", "precision", "unknown"
     expect: list = field(default_factory=list)  # decisions to be named, "text.rope_sign=reversed"
     also: object = None  # also(config) -> {name: other names for the same thing on that model}
-    fits: object = lambda config: True  # is it a fault of that model at all?
+    fits: object = lambda config: True  # is it a fault of that model at all? see FAMILIES
     cases: tuple = ("plain", "odd-sizes", "grouped-heads", "demo-chat")
     about: str = ""
     tap: str = ""  # unknown damage: where it must be found first
@@ -64,10 +87,25 @@ class Fault:
 
 FAULTS = {}
 
+# What a tower must have for a decision to act in it: class row, table of positions, LayerNorm and biases. Faults of
+# the other towers alone are in fault_towers.py; those of a decision that is not here are planted into every one.
+CLASS_ROW, LAYER_NORM = ("clip_vision_model",), ("clip_vision_model", "siglip_vision_model")
+FAMILIES = {"vision.cls_position": CLASS_ROW, "vision.pre_norm": CLASS_ROW, "vision.select": CLASS_ROW,
+            "vision.positions": LAYER_NORM, "vision.norm_eps": LAYER_NORM, "vision.attn_bias": LAYER_NORM,
+            "vision.post_norm": LAYER_NORM, "vision.patch_order": LAYER_NORM, "merge.order": LAYER_NORM}  # fmt: skip
+
+
+def of_family(names, fits):
+    """fits, and the tower has what these faults are about."""
+    kinds = [FAMILIES.get(name.split("=")[0]) for name in names]
+    return lambda config: fits(config) and all(k is None or config.vision_config.model_type in k for k in kinds)
+
 
 def add(name, plant, group="cause", **more):
     """A fault whose name is the decision, unless `expect` says otherwise."""
     more.setdefault("expect", [name] if group in ("cause", "precision") else [])
+    if more["expect"] == [name]:
+        more["fits"] = of_family(more["expect"], more.get("fits", lambda config: True))
     assert name not in FAULTS, name
     FAULTS[name] = Fault(name, plant, group, **more)
 
@@ -81,12 +119,12 @@ def fault(name, **more):
 
 @fault("vision.patch_order=column-major")
 def _(port):
-    port.tower.embeddings.patch_embedding.register_forward_hook(lambda m, a, x: x.transpose(2, 3).contiguous())
+    port.patches.register_forward_hook(lambda m, a, x: x.transpose(2, 3).contiguous())
 
 
 @fault("vision.patch_kernel=ohwi")
 def _(port):
-    weight = port.tower.embeddings.patch_embedding.weight
+    weight = port.patches.weight
     d, c, p, _ = weight.shape
     weight.data = weight.data.reshape(d, p, p, c).permute(0, 3, 1, 2).contiguous()
 
@@ -120,7 +158,7 @@ def positions(port, order):
     port.tower.embeddings.position_ids = torch.tensor(order)[None]
 
 
-@fault("vision.positions=shifted")
+@fault("vision.positions=shifted", fits=lambda config: config.vision_config.model_type in CLASS_ROW)
 def _(port):
     positions(port, [0] + list(range(port.tower.embeddings.num_positions - 1)))
 
@@ -150,6 +188,13 @@ for eps in ("1e-5", "1e-6", "1e-7", "1e-12"):
             norm.eps = eps
 
 
+NAMES = {"gelu_pytorch_tanh": "gelu_tanh"}
+
+
+def other_act(config, act):
+    return NAMES.get(config.hidden_act, config.hidden_act) != act
+
+
 ACTIVATIONS = {
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "quick_gelu_1.773": lambda x: x * torch.sigmoid(1.773 * x),
@@ -162,10 +207,10 @@ ACTIVATIONS = {
 
 for act in ("quick_gelu", "quick_gelu_1.773", "gelu", "gelu_tanh", "silu", "relu"):
 
-    @fault(f"vision.act={act}", fits=lambda config, act=act: config.vision_config.hidden_act != act)
+    @fault(f"vision.act={act}", fits=lambda config, act=act: other_act(config.vision_config, act))
     def _(port, act=act):
-        for layer in port.tower.encoder.layers:
-            layer.mlp.activation_fn.forward = ACTIVATIONS[act]
+        for module in port.tower_acts():
+            module.forward = ACTIVATIONS[act]
 
 
 def scales(width, head):
@@ -174,11 +219,10 @@ def scales(width, head):
 
 for value in ("none", "width", "double"):
 
-    @fault(f"vision.attn_scale={value}")
+    @fault(f"vision.attn_scale={value}", fits=lambda c, v=value: v != "width" or c.vision_config.num_attention_heads > 1)
     def _(port, value=value):
-        for layer in port.tower.encoder.layers:
-            a = layer.self_attn
-            a.scale = scales(a.embed_dim, a.head_dim)[value]
+        for a in port.tower_attention():
+            setattr(a, "scaling" if hasattr(a, "scaling") else "scale", scales(a.embed_dim, a.head_dim)[value])
 
     @fault(f"text.attn_scale={value}")
     def _(port, value=value):
@@ -200,9 +244,9 @@ def remasked(port, file, mask):
     port.patch(file, "eager_attention_forward", forward)
 
 
-@fault("vision.attn_mask=causal")
+@fault("vision.attn_mask=causal", fits=lambda config: config.vision_config.model_type in CLASS_ROW)
 def _(port):
-    remasked(port, clip, lambda q, k: torch.ones(1, 1, q, k, dtype=torch.bool).tril())
+    remasked(port, port.tower_file, lambda q, k: torch.ones(1, 1, q, k, dtype=torch.bool).tril())
 
 
 def padding(port):
@@ -210,35 +254,42 @@ def padding(port):
     return mask.bool()[:, None, None, :]
 
 
+def without_window(config):
+    return getattr(config.text_config, "sliding_window", None) is None
+
+
 for value, diagonal in (("none", None), ("self-excluded", -1), ("next-included", 1)):
 
-    @fault(f"text.attn_mask={value}", cases=("plain", "odd-sizes", "grouped-heads", "demo-chat", "batch-left"))
+    @fault(f"text.attn_mask={value}", fits=without_window, cases=("plain", "odd-sizes", "grouped-heads", "demo-chat", "batch-left"))
     def _(port, diagonal=diagonal):
         def mask(q, k):
             every = torch.ones(1, 1, q, k, dtype=torch.bool)
-            return (every if diagonal is None else every.tril(diagonal)) & padding(port)
+            real = F.pad(padding(port), (0, max(k - padding(port).shape[-1], 0)), value=True)  # and decoded tokens
+            return (every if diagonal is None else every.tril(k - q + diagonal)) & real
 
-        remasked(port, llama, mask)
+        remasked(port, port.text_file, mask)
 
 
 @fault("text.padding_mask=ignored", cases=("batch-left",))  # on the right, no real token looks that far
 def _(port):
-    remasked(port, llama, lambda q, k: torch.ones(1, 1, q, k, dtype=torch.bool).tril())
+    remasked(port, port.text_file, lambda q, k: torch.ones(1, 1, q, k, dtype=torch.bool).tril(k - q))
 
 
 @fault("vision.attn_bias=absent")
 def _(port):
-    for layer in port.tower.encoder.layers:
-        for linear in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj, layer.self_attn.out_proj):
+    for a in port.tower_attention():
+        for linear in (a.q_proj, a.k_proj, a.v_proj, a.out_proj):
             linear.bias.data.zero_()
 
 
-@fault("vision.qk_layout=permuted", fits=lambda c: c.vision_config.hidden_size // c.vision_config.num_attention_heads % 2 == 0)  # fmt: skip
+@fault("vision.qk_layout=permuted", fits=lambda c: c.vision_config.hidden_size // c.vision_config.num_attention_heads % 2 == 0 and c.vision_config.hidden_size // c.vision_config.num_attention_heads > 2)  # fmt: skip
 def _(port):
-    for layer in port.tower.encoder.layers:
-        h, d = layer.self_attn.num_heads, layer.self_attn.head_dim
-        for linear in (layer.self_attn.q_proj, layer.self_attn.k_proj):
+    for a in port.tower_attention():
+        h, d = a.num_heads, a.head_dim
+        for linear in (a.q_proj, a.k_proj):
             for tensor in (linear.weight, linear.bias):
+                if tensor is None:  # Pixtral's
+                    continue
                 rest = tensor.shape[1:]
                 tensor.data = tensor.data.reshape(h, 2, d // 2, *rest).transpose(1, 2).reshape(h * d, *rest)
 
@@ -251,7 +302,13 @@ def other_layer(by):
 
 
 def one_layer_number(config):
-    return isinstance(config.vision_feature_layer, int) and config.vision_feature_layer < 0
+    """A single one, counted from the end, with one before it."""
+    layer, count = config.vision_feature_layer, config.vision_config.num_hidden_layers
+    return isinstance(layer, int) and -count <= layer < 0
+
+
+def not_the_last(config):
+    return one_layer_number(config) and config.vision_feature_layer < -1
 
 
 def last_but_one(config):
@@ -259,10 +316,10 @@ def last_but_one(config):
 
 
 add("vision.feature_layer=one-less", other_layer(-1), fits=one_layer_number, about="llama.cpp")
-add("vision.feature_layer=one-more", other_layer(+1), fits=one_layer_number, also=last_but_one)
+add("vision.feature_layer=one-more", other_layer(+1), fits=not_the_last, also=last_but_one)
 
 
-@fault("vision.post_norm=applied", about="vLLM, TGI")
+@fault("vision.post_norm=applied", fits=lambda config: isinstance(config.vision_feature_layer, int), about="vLLM, TGI")
 def _(port):
     port.projector.register_forward_pre_hook(lambda m, a: (port.tower.post_layernorm(a[0]),))
 
@@ -274,7 +331,7 @@ def first_rows_onto_tokens(port):
     ).unsqueeze(-1)
 
 
-@fault("vision.select=drop-last")
+@fault("vision.select=drop-last", fits=lambda config: config.vision_feature_select_strategy == "default")
 def _(port):
     port.config.vision_feature_select_strategy = "full"
     port.projector.register_forward_pre_hook(lambda m, a: (a[0][:, :-1],))
@@ -284,12 +341,12 @@ def _(port):
 
 for act in ("gelu_tanh", "quick_gelu", "silu", "relu", "none"):
 
-    @fault(f"projector.act={act}")
+    @fault(f"projector.act={act}", fits=lambda c, act=act: NAMES.get(c.projector_hidden_act, c.projector_hidden_act) != act)
     def _(port, act=act):
         port.projector.act.forward = ACTIVATIONS[act]
 
 
-@fault("projector.bias=absent")
+@fault("projector.bias=absent", fits=lambda config: config.multimodal_projector_bias)
 def _(port):
     port.projector.linear_1.bias.data.zero_()
     port.projector.linear_2.bias.data.zero_()
@@ -364,18 +421,22 @@ def _(port):
         cos, sin = (x[..., :half].repeat_interleave(2, -1).unsqueeze(unsqueeze_dim) for x in (cos, sin))
         return q * cos + turned(q) * sin, k * cos + turned(k) * sin
 
-    port.patch(llama, "apply_rotary_pos_emb", rotate)
+    port.patch(port.text_file, "apply_rotary_pos_emb", rotate)
 
 
 @fault("text.rope_sign=reversed")
 def _(port):
-    original = llama.apply_rotary_pos_emb
-    port.patch(llama, "apply_rotary_pos_emb", lambda q, k, cos, sin, *rest, **more: original(q, k, cos, -sin, *rest, **more))  # fmt: skip
+    original = port.text_file.apply_rotary_pos_emb
+    port.patch(port.text_file, "apply_rotary_pos_emb", lambda q, k, cos, sin, *rest, **more: original(q, k, cos, -sin, *rest, **more))  # fmt: skip
+
+
+def plain_rotary(config):
+    return config.text_config.rope_parameters["rope_type"] == "default"
 
 
 for theta in ("1e4", "5e5", "1e6"):
 
-    @fault(f"text.rope_theta={theta}", fits=lambda c, theta=theta: c.text_config.rope_parameters["rope_theta"] != float(theta))  # fmt: skip
+    @fault(f"text.rope_theta={theta}", fits=lambda c, theta=theta: plain_rotary(c) and c.text_config.rope_parameters["rope_theta"] != float(theta))  # fmt: skip
     def _(port, theta=float(theta)):
         rotary = port.text.rotary_emb
         d = 2 * rotary.inv_freq.numel()
@@ -512,7 +573,7 @@ def _(port):
 
 @fault("text.kv_groups=interleaved", fits=lambda c: 1 < c.text_config.num_key_value_heads < c.text_config.num_attention_heads)  # fmt: skip
 def _(port):
-    port.patch(llama, "repeat_kv", lambda x, n: x.repeat(1, n, 1, 1))
+    port.patch(port.text_file, "repeat_kv", lambda x, n: x.repeat(1, n, 1, 1))
 
 
 def has_qkv_bias(config):
@@ -528,7 +589,7 @@ def _(port):
 
 for act in ("gelu", "gelu_tanh", "relu"):
 
-    @fault(f"text.mlp_act={act}")
+    @fault(f"text.mlp_act={act}", fits=lambda config, act=act: other_act(config.text_config, act))
     def _(port, act=act):
         for layer in port.text.layers:
             layer.mlp.act_fn.forward = ACTIVATIONS[act]
@@ -598,7 +659,7 @@ def int8_block32(weight):
 
 
 def matrices(port):
-    return [port.tower.embeddings.patch_embedding, *port.linears()]
+    return [port.patches, *port.linears()]
 
 
 for value, convert in (("f16", to_half), ("bf16", to_bf16), ("int8", int8), ("int8-block32", int8_block32)):
@@ -607,6 +668,13 @@ for value, convert in (("f16", to_half), ("bf16", to_bf16), ("int8", int8), ("in
     def _(port, convert=convert):
         for module in matrices(port):
             module.weight.data = convert(module.weight.data)
+
+
+@fault("int8 without patches and head", group="precision", expect=["numerics.weights=int8"], about="bitsandbytes")
+def _(port):
+    for module in port.linears():
+        if module is not port.model.lm_head:
+            module.weight.data = int8(module.weight.data)
 
 
 def as_many_bits(config):
@@ -618,7 +686,7 @@ for value, convert in (("f16", to_half), ("bf16", to_bf16), ("tf32", to_tf32)):
 
     @fault(f"numerics.patch_input={value}", group="precision", also=as_many_bits)
     def _(port, convert=convert):
-        port.tower.embeddings.patch_embedding.register_forward_pre_hook(lambda m, a: (convert(a[0]),))
+        port.patches.register_forward_pre_hook(lambda m, a: (convert(a[0]),))
 
     @fault(f"numerics.matmul_input={value}", group="precision", also=as_many_bits)
     def _(port, convert=convert):
@@ -628,19 +696,19 @@ for value, convert in (("f16", to_half), ("bf16", to_bf16), ("tf32", to_tf32)):
 
 @fault("numerics.act_table=f16", group="precision", about="ggml")
 def _(port):
-    acts = [layer.mlp.activation_fn for layer in port.tower.encoder.layers] + [port.projector.act]
+    acts = port.tower_acts() + [port.projector.act]
     for act in acts + [layer.mlp.act_fn for layer in port.text.layers]:
         act.forward = lambda x, f=act.forward: to_half(f(to_half(x)))
 
 
 @fault("numerics.attn_accumulate=f16", group="precision", about="ggml's flash attention")
 def _(port):
-    for file in (clip, llama):
+    for file in {port.tower_file, port.text_file}:
         original = file.eager_attention_forward
 
         def forward(module, query, key, value, *arguments, original=original, **kwargs):
             _, probs = original(module, query, key, value, *arguments, **kwargs)
-            value = llama.repeat_kv(value, getattr(module, "num_key_value_groups", 1))
+            value = value.repeat_interleave(getattr(module, "num_key_value_groups", 1), 1)
             total = torch.zeros_like(query)
             for j in range(value.shape[2]):
                 total = to_half(total + probs[..., j : j + 1] * value[:, :, j : j + 1])
@@ -682,11 +750,10 @@ def summed(parts):
 
             def forward(x, m=module):
                 size = -(-x.shape[-1] // parts)
-                total = None
+                total = 0 if m.bias is None else m.bias.float()  # kept in float32, as every kernel does
                 for piece, weight in reversed(list(zip(x.split(size, -1), m.weight.split(size, -1)))):
-                    product = piece @ weight.T
-                    total = product if total is None else total + product
-                return total if m.bias is None else total + m.bias
+                    total = total + piece.float() @ weight.float().T
+                return total.to(x.dtype)
 
             module.forward = forward
 
@@ -695,6 +762,59 @@ def summed(parts):
 
 add("honest sums in 3 parts", summed(3), "honest")
 add("honest sums term by term, backwards", summed(64), "honest")
+
+
+@fault("honest queries scaled before the product", group="honest")
+def _(port):
+    for file in {port.tower_file, port.text_file}:
+        original = file.eager_attention_forward
+
+        def forward(module, query, key, value, mask, scaling, original=original, **kwargs):
+            return original(module, query * scaling, key, value, mask, scaling=1.0, **kwargs)
+
+        port.patch(file, "eager_attention_forward", forward)
+
+
+def online_softmax(query, key, value, mask, scaling, block=5):
+    """Flash attention's recurrence over blocks of keys, all of it in float32."""
+    query, key, value = query.float() * scaling, key.float(), value.float()
+    most = torch.full((*query.shape[:-1], 1), -3e38)
+    weight, total = torch.zeros_like(most), torch.zeros_like(query[..., :1]) * value[..., :1, :]
+    for first in range(0, key.shape[2], block):
+        scores = query @ key[:, :, first : first + block].transpose(2, 3)
+        if mask is not None:
+            scores = scores + mask[..., first : first + block].float()
+        higher = torch.maximum(most, scores.amax(-1, keepdim=True))
+        e, shrunk = torch.exp(scores - higher), torch.exp(most - higher)
+        weight = weight * shrunk + e.sum(-1, keepdim=True)
+        total, most = total * shrunk + e @ value[:, :, first : first + block], higher
+    return total / weight
+
+
+@fault("honest online softmax", group="honest", about="flash attention in float32")
+def _(port):
+    for file in {port.tower_file, port.text_file}:
+
+        def forward(module, query, key, value, mask, scaling, **kwargs):
+            groups = getattr(module, "num_key_value_groups", 1)
+            key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+            context = online_softmax(query, key, value, mask, scaling)
+            return context.to(query.dtype).transpose(1, 2).contiguous(), None
+
+        port.patch(file, "eager_attention_forward", forward)
+
+
+@fault("honest norms and activations in float32", group="honest")
+def _(port):
+    for norm in port.text_norms():
+        norm.forward = lambda x, n=norm: (
+            n.weight.float() * (x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + n.variance_epsilon))
+        ).to(x.dtype)
+    for act in port.tower_acts() + [port.projector.act]:
+        act.forward = lambda x, f=act.forward: f(x.float()).to(x.dtype)
+    for layer in port.text.layers:
+        m = layer.mlp
+        m.forward = lambda x, m=m: m.down_proj((m.act_fn(m.gate_proj(x).float()) * m.up_proj(x).float()).to(x.dtype))
 
 
 @fault("honest one product for q, k and v", group="honest")
@@ -723,16 +843,16 @@ def _(port):
     port.text.layers[0].mlp.down_proj.weight.data[3] = 0
 
 
-@damage("a row of a weight is another's", "vision.layers.0.mlp.fc1")
+@damage("a row of a weight is another's", "vision.layers.0.mlp.fc1", fits=lambda c: c.vision_config.model_type in LAYER_NORM)
 def _(port):
-    weight = port.tower.encoder.layers[0].mlp.fc1.weight.data
+    weight = port.tower_layers[0].mlp.fc1.weight.data
     weight[5] = weight[6]
 
 
 @damage("one head is zero", "text.layers.0.attn.context")
 def _(port):
     a = port.text.layers[0].self_attn
-    original = llama.eager_attention_forward
+    original = port.text_file.eager_attention_forward
 
     def forward(module, *arguments, **kwargs):
         context, probs = original(module, *arguments, **kwargs)
@@ -741,7 +861,7 @@ def _(port):
             context[:, :, 1] = 0
         return context, probs
 
-    port.patch(llama, "eager_attention_forward", forward)
+    port.patch(port.text_file, "eager_attention_forward", forward)
 
 
 @damage("a residual is dropped in one layer", "text.layers.0.output")
@@ -761,7 +881,7 @@ def _(port):
     a.k_proj.weight, a.v_proj.weight = a.v_proj.weight, a.k_proj.weight
 
 
-@damage("one bias is lost", "projector.fc1")
+@damage("one bias is lost", "projector.fc1", fits=lambda config: config.multimodal_projector_bias)
 def _(port):
     port.projector.linear_1.bias.data[1] = 0
 
@@ -793,7 +913,7 @@ def _(port):
         x[0, :, 0, 0] = float("nan")
         return x
 
-    port.tower.embeddings.patch_embedding.register_forward_hook(spoil)
+    port.patches.register_forward_hook(spoil)
 
 
 # --- two and three at once -----------------------------------------------------------------------
