@@ -133,13 +133,14 @@ static bool behind_other_shape(const llava_diagnosis *r, const llava_span *span)
 
 bool llava_kept_apart(const llava_judged *j)
 {
-    static const char *const apart[] = {"text.embed", "vision.embed", "vision.patch_embed"};
+    static const char *const apart[] = {"text.embed", "vision.embed", "vision.patch_embed",
+                                        "logits"};
     for (size_t i = 0; i < sizeof apart / sizeof *apart; i++) {
-        if (strcmp(j->name, apart[i]) == 0) {
+        if (llava_tap_matches(apart[i], j->name)) { /* of the steps, too */
             return true;
         }
     }
-    return llava_is_logits(j->name);
+    return false;
 }
 
 /* Such a tap is wrong with the rounding of weights that the port has everywhere else: right where

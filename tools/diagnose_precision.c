@@ -110,7 +110,11 @@ bool llava_adopt_rounding(llava_diagnoser *d, bool *moved, llava_error *e)
                 if (!survey(d, &one, &on, e)) {
                     return false;
                 }
-                if (on.broken == 0 && (adopted.count == 0 || accounts_better(&on, &best))) {
+                /* float16 and TF32 are the same numbers in float16's range: the first named */
+                bool equal = adopted.count > 0 && adopted.id[0] == one.id[0] &&
+                             adopted.value[0] > one.value[0] && !accounts_better(&best, &on);
+                if (on.broken == 0 &&
+                    (adopted.count == 0 || accounts_better(&on, &best) || equal)) {
                     adopted = one;
                     best = on;
                 }

@@ -98,7 +98,7 @@ FAMILIES = {"vision.cls_position": CLASS_ROW, "vision.pre_norm": CLASS_ROW, "vis
 def of_family(names, fits):
     """fits, and the tower has what these faults are about."""
     kinds = [FAMILIES.get(name.split("=")[0]) for name in names]
-    return lambda config: fits(config) and all(k is None or config.vision_config.model_type in k for k in kinds)
+    return lambda config: all(k is None or config.vision_config.model_type in k for k in kinds) and fits(config)
 
 
 def add(name, plant, group="cause", **more):
@@ -367,12 +367,28 @@ def placed(port, where):
     ).unsqueeze(-1)
 
 
+def moved(by):
+    """Each row of a picture `by` places further on, round the end."""
+
+    def plant(port):
+        def get_placeholder_mask(input_ids, inputs_embeds, image_features):
+            mask = input_ids == port.config.image_token_id
+            sample, place = mask.nonzero(as_tuple=True)
+            target = sample * mask.shape[1] + (place + by) % mask.shape[1]
+            image_features[:] = image_features[target.argsort()].clone()  # masked_scatter goes by places
+            return mask.roll(by, 1).unsqueeze(-1)
+
+        port.model.model.get_placeholder_mask = get_placeholder_mask
+
+    return plant
+
+
 def at_the_front(mask):
     return torch.arange(mask.shape[1])[None] < mask.sum(1, keepdim=True)
 
 
-add("merge.placement=one-early", lambda port: placed(port, lambda mask: mask.roll(-1, 1)))
-add("merge.placement=one-late", lambda port: placed(port, lambda mask: mask.roll(1, 1)))
+add("merge.placement=one-early", moved(-1))
+add("merge.placement=one-late", moved(+1))
 add("merge.placement=front", lambda port: placed(port, at_the_front))
 
 
@@ -679,7 +695,8 @@ def _(port):
 
 def as_many_bits(config):
     """In float16's range TF32 and float16 are the same numbers."""
-    return {f"numerics.{what}=tf32": {f"numerics.{what}=f16"} for what in ("patch_input", "matmul_input")}
+    names = [(f"numerics.{what}=tf32", f"numerics.{what}=f16") for what in ("patch_input", "matmul_input")]
+    return {a: {b} for a, b in names} | {b: {a} for a, b in names}
 
 
 for value, convert in (("f16", to_half), ("bf16", to_bf16), ("tf32", to_tf32)):
