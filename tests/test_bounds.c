@@ -104,6 +104,26 @@ static void test_the_narrowest_type(void **state)
     }
 }
 
+/* Numbers of four bits at most fit every type and tell of none. */
+static void test_which_values_tell_of_a_type(void **state)
+{
+    (void)state;
+    static const struct {
+        double values[3];
+        bool tells;
+    } rows[] = {
+        {{0, -0.0, 1}, false},        {{-2, 0.5, 0x1p-140}, false},
+        {{15, 0.9375, -1.5}, false},  {{0, 0, 17}, true},
+        {{0, 1, 0x1.1p-3}, true},     {{0, 0, 1 + 0x1p-30}, true},
+        {{(double)NAN, 0, 0}, false}, {{(double)INFINITY, 0, 3}, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        llava_type_probe probe = {.tells = false};
+        llava_probe_add(&probe, rows[i].values, 3);
+        assert_int_equal(probe.tells, rows[i].tells);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +131,7 @@ int main(void)
         cmocka_unit_test(test_the_tower_is_seen_by_its_taps),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_the_narrowest_type),
+        cmocka_unit_test(test_which_values_tell_of_a_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -185,6 +185,12 @@ static const cJSON *list_of(const cJSON *object, const char *key)
     return cJSON_GetObjectItemCaseSensitive(object, key);
 }
 
+static double number_in(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+}
+
 static int finding_count(const bench *b)
 {
     return cJSON_GetArraySize(list_of(b->json, "findings"));
@@ -899,11 +905,19 @@ static void test_a_near_tie_is_no_finding(void **state)
     bench b = open_bench();
     ranking r = rank_last_logits(&b);
     diagnose_token(&b, "--dtype bf16 --taps generated_ids", r.second);
-    if (b.status != 0 || finding_count(&b) != 0) {
+    const cJSON *ties = cJSON_GetObjectItemCaseSensitive(b.json, "near_ties");
+    const cJSON *first = cJSON_GetObjectItemCaseSensitive(ties, "first");
+    if (b.status != 0 || finding_count(&b) != 0 || number_in(ties, "count") != 1 ||
+        number_in(first, "actual") != (double)r.second ||
+        number_in(first, "expected") != (double)r.best ||
+        !(number_in(first, "margin") <= number_in(first, "bound"))) {
         fail_msg("%s", shown(&b));
     }
     diagnose_token(&b, "--dtype bf16 --taps generated_ids", r.best);
     assert_int_equal(b.status, 0);
+    ties = cJSON_GetObjectItemCaseSensitive(b.json, "near_ties");
+    assert_true(number_in(ties, "count") == 0);
+    assert_null(cJSON_GetObjectItemCaseSensitive(ties, "first"));
     close_folders(&b);
 }
 

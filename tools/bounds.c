@@ -22,8 +22,20 @@ double llava_unit(llava_dtype type)
 
 static const llava_dtype narrow_types[] = {LLAVA_BF16, LLAVA_F16, LLAVA_F32};
 
+/* Does it need more than four significant bits? Zeros, ones and small multiples of a power of two
+ * fit every type and tell of none. */
+static bool is_generic(double x)
+{
+    int exponent;
+    double scaled = 16 * frexp(x, &exponent);
+    return isfinite(x) && scaled != floor(scaled);
+}
+
 void llava_probe_add(llava_type_probe *probe, const double *values, size_t n)
 {
+    for (size_t i = 0; i < n && !probe->tells; i++) {
+        probe->tells = is_generic(values[i]);
+    }
     for (size_t t = 0; t < 3; t++) {
         llava_dtype type = narrow_types[t];
         for (size_t i = 0; i < n && !probe->too_narrow[t]; i++) {
@@ -44,7 +56,7 @@ llava_dtype llava_probe_type(const llava_type_probe *probe)
 
 llava_dtype llava_narrowest(const double *values, size_t n)
 {
-    llava_type_probe probe = {{false}};
+    llava_type_probe probe = {.tells = false};
     llava_probe_add(&probe, values, n);
     return llava_probe_type(&probe);
 }
@@ -62,16 +74,26 @@ bool llava_measure_type(llava_dump *dump, const llava_dump_entry *entry, llava_d
     return ok;
 }
 
-bool llava_measure_port_type(llava_port *port, const llava_port_tensor *tensor, llava_dtype *type,
-                             llava_error *e)
+static bool probe_port(llava_port *port, const llava_port_tensor *tensor, llava_type_probe *probe,
+                       llava_error *e)
 {
     size_t n = tensor->count < 65536 ? tensor->count : 65536;
     double *values = llava_alloc(e, n, sizeof(double));
     bool ok = values != NULL && llava_port_read(port, tensor, 0, n, values, e);
+    *probe = (llava_type_probe){.tells = false};
     if (ok) {
-        *type = llava_narrowest(values, n);
+        llava_probe_add(probe, values, n);
     }
     free(values);
+    return ok;
+}
+
+bool llava_measure_port_type(llava_port *port, const llava_port_tensor *tensor, llava_dtype *type,
+                             llava_error *e)
+{
+    llava_type_probe probe;
+    bool ok = probe_port(port, tensor, &probe, e);
+    *type = llava_probe_type(&probe);
     return ok;
 }
 
@@ -97,13 +119,17 @@ bool llava_count_votes(llava_port *port, llava_port_votes *votes, llava_error *e
     for (size_t i = 0; i < llava_port_count(port); i++) {
         const llava_port_tensor *t = llava_port_at(port, i);
         int part = llava_part_of_tap(t->name);
-        llava_dtype type = LLAVA_F64;
+        llava_type_probe probe;
         if (part < 0 || !t->floating || t->count == 0) {
             continue;
         }
-        if (!llava_measure_port_type(port, t, &type, e)) {
+        if (!probe_port(port, t, &probe, e)) {
             return false;
         }
+        if (!probe.tells) {
+            continue;
+        }
+        llava_dtype type = llava_probe_type(&probe);
         if (is_table(t->name)) {
             votes->tables++;
             votes->narrow_tables += type != LLAVA_F64;

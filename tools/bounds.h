@@ -16,6 +16,7 @@ llava_dtype llava_narrowest(const double *values, size_t n);
 /* The same piece by piece; begins as {{0}}. */
 typedef struct {
     bool too_narrow[3]; /* bfloat16, float16, float32 */
+    bool tells;         /* some value has bits enough to tell types apart by */
 } llava_type_probe;
 
 void llava_probe_add(llava_type_probe *probe, const double *values, size_t n);
@@ -35,8 +36,9 @@ int llava_part_of_tap(const char *name);
 
 /* What a port's tensors carry: how many of each type there are in the tower and projector [0] and
  * in the language model [1]. A single tensor that is narrower than the rest is no excuse for
- * itself, so most votes count. Probabilities and rotary tables have no vote: they are counted
- * apart, and those that float32 holds: in a wider port they show transformers' float32 islands. */
+ * itself, so most votes count. A tensor of zeros, ones and the like fits every type and has no
+ * vote. Probabilities and rotary tables have no vote: they are counted apart, and those that
+ * float32 holds: in a wider port they show transformers' float32 islands. */
 typedef struct {
     size_t votes[2][LLAVA_BF16 + 1];
     size_t tables, narrow_tables;

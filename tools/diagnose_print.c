@@ -202,6 +202,23 @@ static bool add_finding(cJSON *list, const llava_diagnosis *d, const llava_findi
     return ok;
 }
 
+/* Tokens that the reference would not choose, but rounding may: how many, and the first of them. */
+static bool add_near_ties(cJSON *root, const llava_diagnosis *d)
+{
+    const llava_flip *t = &d->first_tie;
+    cJSON *ties = cJSON_AddObjectToObject(root, "near_ties"), *first = NULL;
+    bool ok = ties != NULL && add_number(ties, "count", (double)d->near_ties);
+    if (!ok || d->near_ties == 0) {
+        return ok;
+    }
+    first = cJSON_AddObjectToObject(ties, "first");
+    return first != NULL && add_number(first, "sample", (double)t->sample) &&
+           add_number(first, "step", (double)t->step) &&
+           add_number(first, "expected", (double)t->expected) &&
+           add_number(first, "actual", (double)t->actual) &&
+           add_number(first, "margin", t->margin) && add_number(first, "bound", t->bound);
+}
+
 static bool add_tap(cJSON *list, const llava_judged *j)
 {
     cJSON *object = append(list);
@@ -230,7 +247,8 @@ cJSON *llava_diagnosis_json(const llava_diagnosis *d)
         ok = !d->taps[i].inherited ||
              cJSON_AddItemToArray(inherited, cJSON_CreateString(d->taps[i].name));
     }
-    ok = ok && add_number(root, "not_looked_at", (double)d->unknown_count) &&
+    ok = ok && add_near_ties(root, d) &&
+         add_number(root, "not_looked_at", (double)d->unknown_count) &&
          (taps = cJSON_AddArrayToObject(root, "taps")) != NULL;
     for (size_t i = 0; ok && i < d->count; i++) {
         ok = add_tap(taps, &d->taps[i]);

@@ -44,6 +44,11 @@ static void write_phrases(llava_html *h, const llava_cause *cause)
 
 static void write_one_fault(llava_html *h, const llava_diagnosis *d, const llava_finding *f)
 {
+    if (strcmp(d->taps[f->judged].name, "generated_ids") == 0) {
+        llava_html_put(h, "This port generates a token that its logits do not choose: ");
+        llava_html_text(h, f->where);
+        return;
+    }
     if (f->cause_count == 0) {
         llava_html_put(h, "This port computes ");
         llava_report_code(h, d->taps[f->judged].name);
@@ -74,7 +79,9 @@ static void write_faults(llava_html *h, const llava_diagnosis *d)
             write_settings(h, &f->causes[0]);
             llava_html_put(h, "), first seen in ");
         } else {
-            llava_html_put(h, "an unknown one in ");
+            bool token = strcmp(d->taps[f->judged].name, "generated_ids") == 0;
+            llava_html_put(h, token ? "a token that its logits do not choose, in "
+                                    : "an unknown one in ");
         }
         llava_report_code(h, d->taps[f->judged].name);
     }
