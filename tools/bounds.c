@@ -127,6 +127,7 @@ bool llava_count_votes(llava_port *port, llava_port_votes *votes, llava_error *e
             return false;
         }
         if (!probe.tells) {
+            votes->silent[part]++;
             continue;
         }
         llava_dtype type = llava_probe_type(&probe);
@@ -149,7 +150,8 @@ llava_dtype llava_most_votes(const llava_port_votes *v, int part)
         most = votes > best ? t : most;
         best = votes > best ? votes : best;
     }
-    return most;
+    bool silent = part == 2 ? v->silent[0] + v->silent[1] > 0 : v->silent[part] > 0;
+    return best == 0 && silent ? LLAVA_F32 : most;
 }
 
 bool llava_votes_for_islands(const llava_port_votes *v)

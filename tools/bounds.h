@@ -41,12 +41,14 @@ int llava_part_of_tap(const char *name);
  * float32 holds: in a wider port they show transformers' float32 islands. */
 typedef struct {
     size_t votes[2][LLAVA_BF16 + 1];
+    size_t silent[2]; /* without a vote */
     size_t tables, narrow_tables;
 } llava_port_votes;
 
 bool llava_count_votes(llava_port *port, llava_port_votes *votes, llava_error *e);
 
-/* The type with the most votes in a part; float64 where there are none. part 2: both together. */
+/* The type with the most votes in a part; where there are none, float32 if some tensor is there
+ * that every type holds, else float64. part 2: both together. */
 llava_dtype llava_most_votes(const llava_port_votes *votes, int part);
 
 /* Are all its tables float32 numbers, and are there any? */
