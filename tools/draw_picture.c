@@ -118,7 +118,7 @@ static bool load_sequence(sequence *s, const llava_drawing *d, llava_dump *dump,
 
 static bool paint_sequence(const sequence *s, llava_drawing *d, llava_error *e)
 {
-    size_t zoom = s->count > 0 ? llava_panels_zoom(&s->step[0], 3 * LLAVA_PANELS_SIDE) : 1,
+    size_t zoom = s->count > 0 ? llava_panels_zoom(&s->step[0], (size_t)3 * LLAVA_PANELS_SIDE) : 1,
            wide = 0, tall = 0;
     double most = s->planes != NULL ? largest(s->planes, 3 * s->height * s->width) : 0;
     for (size_t i = 0; i < s->count; i++) {
@@ -127,7 +127,7 @@ static bool paint_sequence(const sequence *s, llava_drawing *d, llava_error *e)
     }
     size_t below = tall > 0 && s->planes != NULL ? tall + LLAVA_PANELS_GAP : 0;
     if (s->planes != NULL) {
-        size_t planes = 3 * s->width * zoom + 2 * LLAVA_PANELS_GAP;
+        size_t planes = 3 * s->width * zoom + (size_t)2 * LLAVA_PANELS_GAP;
         wide = planes > wide ? planes : wide;
         tall = below + s->height * zoom;
         fprintf(d->table, "  %-16s 3 planes of %zu x %zu, colours from %.2f (blue) to %.2f (red)\n",
