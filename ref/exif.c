@@ -50,13 +50,62 @@ static size_t size_of_type(uint16_t type)
     return type < sizeof sizes ? sizes[type] : 0;
 }
 
-/* The value of the entry whose type and count come next, when it is a whole number: the first of
- * them if there are several. -1: another type; -2: no value, so that a later entry may count. */
+static uint64_t read_u64(tiff_reader *r)
+{
+    uint64_t first = read_u32(r), second = read_u32(r);
+    return r->big_endian ? first << 32 | second : second << 32 | first;
+}
+
+/* As Pillow looks it up: 6.0 is 6, anything between is no orientation. -1: none. */
+static int64_t orientation_of(double x)
+{
+    return x >= 1 && x <= 8 && x == (double)(int)x ? (int)x : -1;
+}
+
+static int64_t read_number(tiff_reader *r, uint16_t type)
+{
+    uint32_t a, b;
+    uint64_t bits;
+    float narrow;
+    double wide;
+    switch (type) {
+    case 6: /* a signed byte; a plain one is a text to Pillow */
+        return llava_cursor_u8(&r->c);
+    case 3: /* short, signed short */
+    case 8:
+        return read_u16(r);
+    case 4: /* long, signed long, a directory's offset */
+    case 9:
+    case 13:
+        return read_u32(r);
+    case 5: /* fractions */
+        a = read_u32(r), b = read_u32(r);
+        return orientation_of(b == 0 ? 0 : (double)a / b);
+    case 10:
+        a = read_u32(r), b = read_u32(r);
+        return orientation_of(b == 0 ? 0 : (double)(int32_t)a / (int32_t)b);
+    case 11: /* float, double */
+        a = read_u32(r);
+        memcpy(&narrow, &a, sizeof narrow);
+        return orientation_of((double)narrow);
+    case 12:
+        bits = read_u64(r);
+        memcpy(&wide, &bits, sizeof wide);
+        return orientation_of(wide);
+    case 16: /* 64 bits */
+        bits = read_u64(r);
+        return bits <= 8 ? (int64_t)bits : -1;
+    default:
+        return -1;
+    }
+}
+
+/* The value of the entry whose type and count come next, when it is a number: the first of them if
+ * there are several. -1: another; -2: no value, so that a later entry may count. */
 static int64_t read_value(tiff_reader *r)
 {
     uint16_t type = read_u16(r);
     uint32_t count = read_u32(r);
-    bool is_short = type == 3 || type == 8, is_long = type == 4 || type == 9 || type == 13;
     size_t size = size_of_type(type);
     if (count == 0 || size == 0) {
         return -2;
@@ -68,13 +117,7 @@ static int64_t read_value(tiff_reader *r)
             return -2;
         }
     }
-    if (is_short) {
-        return read_u16(&value);
-    }
-    if (is_long) {
-        return read_u32(&value);
-    }
-    return type == 6 ? llava_cursor_u8(&value.c) : -1;
+    return read_number(&value, type);
 }
 
 int llava_exif_orientation(const uint8_t *bytes, size_t n)

@@ -2,12 +2,13 @@
  *
  *   default   f_j = theta^(-2j/d),  j = 0 .. d/2 - 1
  *   linear    f_j / factor
- *   dynamic   f_j of theta' = theta (factor L / max - (factor - 1))^(d/(d-2)), L the longest
- * context so far, at least max yarn      f_j / factor for slow pairs, f_j for fast ones, a linear
- * ramp between the pairs that turn beta_slow and beta_fast times in the original context longrope
- * f_j / short_factor[j], or / long_factor[j] in a pass beyond the original context llama3    f_j /
- * factor where a turn takes longer than original / low_factor positions, f_j where it is shorter
- * than original / high_factor, smoothed between
+ *   dynamic   f_j of theta' = theta (factor L / max - (factor - 1))^(d/(d-2)),
+ *             L the longest context so far, at least max
+ *   yarn      f_j / factor for slow pairs, f_j for fast ones, a linear ramp between the pairs that
+ *             turn beta_slow and beta_fast times in the original context
+ *   longrope  f_j / short_factor[j], or / long_factor[j] in a pass beyond the original context
+ *   llama3    f_j / factor where a turn takes longer than original / low_factor positions, f_j
+ *             where it is shorter than original / high_factor, smoothed between
  *
  * yarn and longrope also multiply cos and sin by the attention factor. Source: transformers
  * modeling_rope_utils.py; spec 4.2. */

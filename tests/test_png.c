@@ -286,6 +286,54 @@ static void a_raw_profile_is_hexadecimal_behind_three_lines(void **state)
     }
 }
 
+/* One entry of a type whose values stand behind the directory. */
+static int exif_of(const char *type, const char *count, const char *value)
+{
+    char text[26 + 16] = "II*\0\10\0\0\0"
+                         "\1\0"
+                         "\22\1";
+    memcpy(text + 12, type, 2);
+    memcpy(text + 14, count, 4);
+    memcpy(text + 18, "\32\0\0\0", 4);
+    memcpy(text + 26, value, 16);
+    return llava_exif_orientation((const uint8_t *)text, 26 + 16);
+}
+
+/* Pillow looks the value up in a table: a number counts, whatever its type. */
+static void exif_is_a_number_of_any_type(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *count, *value;
+        int orientation;
+    } rows[] = {
+        {"\5\0", "\1\0\0\0", "\14\0\0\0\2\0\0\0\0\0\0\0\0\0\0", 6},
+        {"\5\0", "\1\0\0\0", "\15\0\0\0\2\0\0\0\0\0\0\0\0\0\0", 1}, /* 6.5 */
+        {"\5\0", "\1\0\0\0", "\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 1},  /* 6/0 */
+        {"\5\0", "\2\0\0\0", "\6\0\0\0\1\0\0\0\3\0\0\0\1\0\0", 6},  /* the first of two */
+        {"\12\0", "\1\0\0\0", "\364\377\377\377\376\377\377\377\0\0\0\0\0\0\0", 6},
+        {"\12\0", "\1\0\0\0", "\364\377\377\377\2\0\0\0\0\0\0\0\0\0\0", 1},
+        {"\12\0", "\1\0\0\0", "\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 1},    /* 6/0 */
+        {"\13\0", "\2\0\0\0", "\0\0\20\101\0\0\0\0\0\0\0\0\0\0\0", 1}, /* 9 */
+        {"\13\0", "\2\0\0\0", "\0\0\300\100\0\0\0\0\0\0\0\0\0\0\0", 6},
+        {"\13\0", "\2\0\0\0", "\0\0\320\100\0\0\0\0\0\0\0\0\0\0\0", 1}, /* 6.5 */
+        {"\13\0", "\2\0\0\0", "\0\0\300\177\0\0\0\0\0\0\0\0\0\0\0", 1}, /* NaN */
+        {"\14\0", "\1\0\0\0", "\0\0\0\0\0\0\30\100\0\0\0\0\0\0\0", 6},
+        {"\14\0", "\1\0\0\0", "\0\0\0\0\0\0\360\177\0\0\0\0\0\0\0", 1}, /* infinite */
+        {"\20\0", "\1\0\0\0", "\6\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 6},
+        {"\20\0", "\1\0\0\0", "\6\0\0\0\1\0\0\0\0\0\0\0\0\0\0", 1}, /* 2^32 + 6 */
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        int found = exif_of(rows[i].type, rows[i].count, rows[i].value);
+        if (found != rows[i].orientation) {
+            fail_msg("row %zu: %d, not %d", i, found, rows[i].orientation);
+        }
+    }
+    static const char big[] =
+        "MM\0*\0\0\0\10\0\1\1\22\0\20\0\0\0\1\0\0\0\32\0\0\0\0\0\0\0\0\0\0\0\6";
+    assert_int_equal(llava_exif_orientation((const uint8_t *)big, sizeof big - 1), 6);
+}
+
 static void exif_that_says_nothing_or_nonsense_turns_nothing(void **state)
 {
     (void)state;
@@ -331,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_file_cut_anywhere_is_refused_until_its_data_is_whole),
         cmocka_unit_test(a_file_with_any_byte_changed_gives_a_picture_or_a_message),
         cmocka_unit_test(exif_is_read_in_both_byte_orders_and_types),
+        cmocka_unit_test(exif_is_a_number_of_any_type),
         cmocka_unit_test(exif_that_says_nothing_or_nonsense_turns_nothing),
         cmocka_unit_test(exif_of_every_type),
         cmocka_unit_test(xmp_as_attribute_and_element),

@@ -370,19 +370,31 @@ KINDS = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 2
          (4, 8), (4, 16), (6, 8), (6, 16)]
 
 
+# One value of each type of number that is longer than four bytes or has a point: fractions, float, double, 64 bits.
+LONG_VALUES = {5: lambda o: ("II", 2 * o, 2), 10: lambda o: ("ii", -2 * o, -2), 11: lambda o: ("f", o),
+               12: lambda o: ("d", o), 16: lambda o: ("Q", o)}
+
+
 def tiff(orientation, order="<", kind=3, count=1, extra=0):
     entries = [struct.pack(order + "HHII", 256 + i, 4, 1, 7) for i in range(extra)]
-    value = struct.pack(order + {3: "HH", 4: "I", 1: "BBBB", 8: "hh", 9: "i", 6: "bbbb"}[kind],
-                        *([orientation] + [0] * ({3: 1, 1: 3, 8: 1, 6: 3}.get(kind, 0))))
+    behind = b""
+    if kind in LONG_VALUES:
+        form, *numbers = LONG_VALUES[kind](orientation)
+        value = struct.pack(order + form, *numbers) * max(count, 1)
+        if len(value) > 4:
+            behind, value = value, struct.pack(order + "I", 8 + 2 + 12 * (extra + 1) + 4)
+    else:
+        value = struct.pack(order + {3: "HH", 4: "I", 1: "BBBB", 8: "hh", 9: "i", 6: "bbbb"}[kind],
+                            *([orientation] + [0] * ({3: 1, 1: 3, 8: 1, 6: 3}.get(kind, 0))))
     entries.append(struct.pack(order + "HHI", 274, kind, count) + value)
     return ((b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8) +
-            struct.pack(order + "H", len(entries)) + b"".join(entries) + b"\0\0\0\0")
+            struct.pack(order + "H", len(entries)) + b"".join(entries) + b"\0\0\0\0" + behind)
 
 
 def orientation_chunk(rng):
     """A chunk that asks for a turn, in one of the ways that Pillow reads."""
     o = rng.randint(0, 9)
-    data = tiff(o, rng.choice("<>"), rng.choice([3, 3, 3, 4, 8, 9, 1, 6]), rng.choice([1, 1, 1, 2, 0])
+    data = tiff(o, rng.choice("<>"), rng.choice([3, 3, 3, 4, 8, 9, 1, 6, *LONG_VALUES]), rng.choice([1, 1, 1, 2, 0])
                 if rng.random() < 0.5 else 1, rng.randint(0, 3))
     way = rng.randrange(8)
     if way < 3:
