@@ -330,24 +330,27 @@ static void leave_typed(replaying *r, const char *name)
     }
 }
 
-/* Is the same tap of the layer before wrong beyond doubt? Then most likely the same mistake is in
- * this one, and whether it explains the error shows without the noise (diagnose_findings.c). */
+/* Is the same tap of the layer before wrong, and this one by many times the noise that the last
+ * measured of them has? Then most likely the same mistake is in this one, and whether it explains
+ * the error shows without the noise (diagnose_findings.c). */
 static bool is_like_before(const llava_diagnoser *d, const llava_judged *j)
 {
     enum { BEYOND_DOUBT = 16 };
     const llava_diagnosis *r = &d->result;
     llava_tap_place own, other;
     if (d->all_noise || r->type == LLAVA_F64 || j->local.mismatched > 0 ||
-        !llava_tap_find(j->name, &own)) {
+        !llava_tap_find(j->name, &own) || own.step > 0) {
         return false;
     }
+    bool like = false;
     for (size_t i = r->count - 1; i-- > d->inputs_judged;) {
         const llava_judged *b = &r->taps[i];
-        if (llava_tap_find(b->name, &other) && other.kind == own.kind && other.step == own.step &&
-            other.layer + 1 == own.layer) {
-            return b->wrong && b->local.mismatched == 0 &&
-                   (!b->noise_measured || b->local.rel_l2 > BEYOND_DOUBT * b->noise) &&
-                   j->local.rel_l2 > b->local.rel_l2 / BEYOND_DOUBT;
+        if (!llava_tap_find(b->name, &other) || other.kind != own.kind) {
+            continue;
+        }
+        like |= other.layer + 1 == own.layer && b->wrong;
+        if (!like || b->noise_measured) {
+            return like && b->wrong && j->local.rel_l2 > BEYOND_DOUBT * b->noise;
         }
     }
     return false;
