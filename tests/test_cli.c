@@ -579,6 +579,10 @@ static void version_and_help_are_words_on_standard_output(void **state)
         program_result behind = done(&folder, command);
         assert_string_equal(behind.out, one.out);
         program_free(&behind);
+        snprintf(command, sizeof command, "\"$LLAVA\" %s --json - -h", commands[c]);
+        behind = done(&folder, command);
+        assert_string_equal(behind.out, one.out);
+        program_free(&behind);
         program_free(&one);
     }
     program_free(&v);

@@ -1,6 +1,6 @@
 /* llava-ref: the program. Finds the subcommand, and reports what it returns. */
 #include "ref/number.h"
-#include "tools/command.h"
+#include "tools/help.h"
 #include "tools/interrupt.h"
 #include "tools/words.h"
 
@@ -8,6 +8,7 @@
 #include <float.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +17,35 @@ _Static_assert(FLT_EVAL_METHOD == 0, "float64 operations must be rounded to floa
 static bool asks_for_help(const char *word)
 {
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* Does this option of the command take the next word as its value? */
+static bool takes_value(const llava_option *options, size_t count, const char *word)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(options[i].name, word) == 0) {
+            return options[i].kind != LLAVA_OPTION_FLAG;
+        }
+    }
+    return false;
+}
+
+/* --help among a command's words, where it is no option's value. *help: it is there. */
+static bool find_help(const llava_command *c, int argc, char **argv, bool *help, llava_error *e)
+{
+    llava_option options[LLAVA_OPTIONS_MOST];
+    size_t count;
+    void *targets;
+    *help = false;
+    if (!llava_help_options(c, options, &count, &targets, e)) {
+        return false;
+    }
+    for (int i = 0; i < argc && !*help && strcmp(argv[i], "--") != 0; i++) {
+        *help = asks_for_help(argv[i]);
+        i += takes_value(options, count, argv[i]);
+    }
+    free(targets);
+    return true;
 }
 
 static int start(int argc, char **argv, llava_error *e)
@@ -34,10 +64,11 @@ static int start(int argc, char **argv, llava_error *e)
     if (c == NULL) {
         return LLAVA_CANNOT;
     }
-    if (argc == 3 && asks_for_help(argv[2])) {
-        return llava_command_help.run(1, argv + 1, e);
+    bool help;
+    if (!find_help(c, argc - 2, argv + 2, &help, e)) {
+        return LLAVA_CANNOT;
     }
-    return c->run(argc - 2, argv + 2, e);
+    return help ? llava_command_help.run(1, argv + 1, e) : c->run(argc - 2, argv + 2, e);
 }
 
 /* Where the caller has closed standard input, output or error, the next file opened would take its
