@@ -150,6 +150,18 @@ analyze:
 bits:
 	@bash tests/check_bits.sh
 
+# All but main as one library, for the Python checks that call its functions (tools/c_library.py); prints where it is.
+$(BUILD)/libllava-ref.so: $(TOOLS_O) $(REF_O)
+	@echo "  LINK $@" >&2
+	@$(LINK) -shared -o $@ $^ $(PACKAGE_LIBS) -lm
+
+shared:
+	@$(MAKE) -s BUILD=build-shared CFLAGS='-O2 -fPIC' build-shared/libllava-ref.so >&2
+	@echo build-shared/libllava-ref.so
+
+print-preprocess:
+	@echo $(CC) $(PREPROCESS)
+
 # For check_bits: the libraries, which it fetches for other architectures.
 print-libraries:
 	@echo $(filter %-dev,$(DEBIAN_BUILD))
@@ -255,6 +267,6 @@ help:
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0 LIBDEFLATE=0; different BUILDs stand side by side."
 
-.PHONY: all tests test asan coverage tidy analyze bits fuzz print-libraries deps demo venv golden golden-check book docs-check pictures format install clean help force
+.PHONY: all tests test asan coverage tidy analyze bits fuzz shared print-preprocess print-libraries deps demo venv golden golden-check book docs-check pictures format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d

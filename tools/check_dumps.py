@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Checks the dump reader and writer against NumPy (and safetensors), value by value.
 
-    python3 tools/check_dumps.py [--cases N] [--seed S] [--cc CC] [--large]
+    python3 tools/check_dumps.py [--cases N] [--seed S] [--large]
 
-Builds the dump files into a shared library in a temporary folder and calls it through ctypes.
+Calls the C code as a library (tools/c_library.py).
 * What NumPy writes is read: numpy.save, savez, savez_compressed, a zip on a stream that cannot
   seek, header versions 1 to 3, both byte orders, Fortran order, every type, shapes up to rank 8;
   whole and in random stretches.
@@ -23,7 +23,6 @@ import hashlib
 import io
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import threading
@@ -31,18 +30,13 @@ import zipfile
 
 import numpy as np
 
+import c_library
+from c_library import Error
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SOURCES = ["ref/error.c", "ref/tap.c", "ref/file.c", "ref/number.c", "ref/json.c",
-           "ref/safetensors.c", "tools/array.c", "tools/names.c", "tools/npy.c", "tools/npz.c",
-           "tools/npz_writer.c", "tools/crc.c", "tools/interrupt.c", "tools/output.c", "tools/sha256.c", "tools/hash_sink.c",
-           "tools/dump.c", "tools/dump_writer.c"]
 TYPES = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"]
 TAP_TYPES = {"f64": (0, "<f8"), "f32": (1, "<f4"), "f16": (2, "<f2"), "bf16": (3, "<f4"),
              "i64": (4, "<i8"), "u8": (5, "|u1")}
-
-
-class Error(ctypes.Structure):
-    _fields_ = [("text", ctypes.c_char * 1024)]
 
 
 class Tap(ctypes.Structure):
@@ -64,14 +58,9 @@ class Refused(Exception):
     pass
 
 
-def build(folder, cc):
-    library = pathlib.Path(folder) / "libdump.so"
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libcjson", "zlib"], check=True,
-                           capture_output=True, text=True).stdout.split()
-    subprocess.run([cc, "-shared", "-fPIC", "-O2", "-std=c11", "-ffp-contract=off",
-                    "-D_POSIX_C_SOURCE=200809L", f"-I{ROOT}", "-o", str(library)] +
-                   [str(ROOT / s) for s in SOURCES] + flags, check=True)
-    lib = ctypes.CDLL(str(library))
+def library():
+    lib = c_library.load({"llava_tap": Tap, "llava_array": Array, "llava_dump_entry": Entry},
+                         ["ref/tap.h", "tools/array.h", "tools/dump.h"])
     for name in ("at", "find", "count"):
         f = getattr(lib, f"llava_dump_{name}")
         f.restype = ctypes.c_size_t if name == "count" else ctypes.POINTER(Entry)
@@ -398,14 +387,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cases", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--cc", default="cc")
     parser.add_argument("--large", action="store_true")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     bad = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        lib = build(name, options.cc)
+        lib = library()
         checks = [("headers", lambda: check_headers(lib, rng)),
                   ("reading", lambda: check_reading(lib, folder, rng, options.cases)),
                   ("writing", lambda: check_writing(lib, folder, rng)),

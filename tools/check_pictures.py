@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Checks the picture stage against Pillow, transformers and torch, bit for bit.
 
-    python3 tools/check_pictures.py [--cases N] [--seed S] [--cc CC]
+    python3 tools/check_pictures.py [--cases N] [--seed S]
 
-Builds ref/'s picture files into a shared library in a temporary folder, calls them through ctypes,
-and compares: every resampling filter with Pillow's Image.resize; pixel_values with the image
+Calls the C code as a library (tools/c_library.py) and compares: every resampling filter with Pillow's Image.resize; pixel_values with the image
 processors that transformers loads for the same preprocessor_config.json; torchvision's rounding
 with torch.nn.functional.interpolate on uint8 (the same kernel); PNG and JPEG files of every kind
 with transformers' load_image and with Pillow. Needs Pillow, numpy, torch and transformers.
@@ -19,7 +18,6 @@ import json
 import pathlib
 import random
 import struct
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -28,12 +26,11 @@ import zlib
 import numpy as np
 from PIL import Image
 
+import c_library
 import jpeg_files
+from c_library import Error
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SOURCES = ["error", "file", "elementary", "exif", "json", "png", "jpeg", "picture", "picture_file",
-           "processor_config", "resample"]
-
 
 class Picture(ctypes.Structure):
     _fields_ = [("height", ctypes.c_size_t), ("width", ctypes.c_size_t), ("rgb", ctypes.c_void_p)]
@@ -58,7 +55,7 @@ class Processor(ctypes.Structure):
                  "crop_height", "crop_width")] + \
                [("resample", ctypes.c_int), ("rescale_factor", ctypes.c_double),
                 ("mean", ctypes.c_double * 3), ("std", ctypes.c_double * 3),
-                ("processor_class", ctypes.c_int), ("has_processor", ctypes.c_bool),
+                ("class", ctypes.c_int), ("has_processor", ctypes.c_bool),
                 ("patch_size", ctypes.c_size_t), ("select", ctypes.c_int),
                 ("additional_tokens", ctypes.c_size_t), ("image_token", ctypes.c_char * 128),
                 ("image_break_token", ctypes.c_char * 128), ("image_end_token", ctypes.c_char * 128)]
@@ -80,19 +77,9 @@ class Stages(ctypes.Structure):
                 ("pixel_values", ctypes.c_void_p)]
 
 
-class Error(ctypes.Structure):
-    _fields_ = [("text", ctypes.c_char * 1024)]
-
-
-def build(cc, folder):
-    out = pathlib.Path(folder) / "pictures.so"
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libpng", "zlib", "libcjson",
-                            "libjpeg"],
-                           check=True, capture_output=True, text=True).stdout.split()
-    subprocess.run([cc, "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-ffp-contract=off",
-                    "-shared", "-fPIC", f"-I{ROOT}", "-o", str(out)] +
-                   [str(ROOT / "ref" / f"{name}.c") for name in SOURCES] + flags, check=True)
-    return ctypes.CDLL(str(out))
+STRUCTURES = {"llava_picture": Picture, "llava_plane": Plane, "llava_resampling": Resampling,
+              "llava_processor": Processor, "llava_image_plan": Plan, "llava_image_stages": Stages}
+HEADERS = ["ref/picture.h", "ref/picture_file.h", "ref/plan.h", "ref/config.h", "ref/resample.h"]
 
 
 def array_at(address, shape, kind):
@@ -591,14 +578,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--cc", default="cc")
     parser.add_argument("--only", default="resize,torch,values,png,damaged,jpeg")
     options = parser.parse_args()
     only = options.only.split(",")
     warnings.simplefilter("ignore")
     rng, tally = random.Random(options.seed), Tally()
     with tempfile.TemporaryDirectory() as folder:
-        lib = Library(build(options.cc, folder))
+        lib = Library(c_library.load(STRUCTURES, HEADERS))
         if "resize" in only:
             check_resize(lib, rng, options.cases, tally)
         if "torch" in only:

@@ -5,8 +5,9 @@
     python3 tools/check_tokenizer.py --write-cases    # tests/data/tokenizer, tests/data/chat
     python3 tools/check_tokenizer.py --unicode-tables # ref/unicode_since.h
 
-Needs tokenizers (0.23), transformers (5.23) and jinja2; builds the C sources itself. Exit status 0
-only if every comparison is equal. The random texts come from --seed, so a finding can be replayed.
+Needs tokenizers (0.23), transformers (5.23) and jinja2; calls the C code as a library
+(tools/c_library.py). Exit status 0 only if every comparison is equal. The random texts come from
+--seed, so a finding can be replayed.
 """
 import argparse
 import ctypes
@@ -23,12 +24,11 @@ import unicodedata
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+import c_library
+from c_library import Error
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 META = "\u2581"
-SOURCES = ("error file json unicode nfc bpe byte_level split_pattern added tokenizer "
-           "tokenizer_decode tokenizer_read tokenizer_added prompt chat chat_templates "
-           "chat_render").split()
-
 
 # ---- The C side ----
 
@@ -38,24 +38,8 @@ class Plan(ctypes.Structure):
                 ("no_template", ctypes.c_bool)]
 
 
-class Error(ctypes.Structure):
-    _fields_ = [("text", ctypes.c_char * 1024)]
-
-
 class Refused(Exception):
     pass
-
-
-def build(folder):
-    library = os.path.join(folder, "tokens.so")
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libcjson", "libutf8proc"],
-                           capture_output=True, text=True).stdout.split() or ["-lcjson",
-                                                                              "-lutf8proc"]
-    sources = [os.path.join(ROOT, "ref", name + ".c") for name in SOURCES]
-    subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-O1", "-g", "-D_POSIX_C_SOURCE=200809L",
-                    "-shared", "-fPIC", "-I" + ROOT, *sources, "-o", library, *flags, "-lm"],
-                   check=True)
-    return ctypes.CDLL(library)
 
 
 class CTokenizer:
@@ -93,7 +77,11 @@ class CTokenizer:
         return bool(self.lib.llava_tokenizer_is_special(self.handle, ctypes.c_int64(token)))
 
 
-def prepare(lib):
+def prepare():
+    lib = c_library.load(
+        {"llava_token_plan": Plan, "llava_image_run": ImageRun, "llava_prompt": Prompt, "llava_chat_item": Item,
+         "llava_chat_message": Message, "llava_conversation": Conversation, "llava_bytes": Bytes},
+        ["ref/tokenizer.h", "ref/prompt.h", "ref/chat.h", "ref/nfc.h", "ref/plan.h"])
     for name in ("tokenizer_open", "tokenizer_encode", "tokenizer_decode", "tokenizer_is_special",
                  "chat_recognise", "chat_render", "chat_render_turn", "chat_template", "prompt_encode", "nfc", "is_word"):
         getattr(lib, "llava_" + name).restype = ctypes.c_bool
@@ -840,7 +828,7 @@ def write_chat_cases():
     from transformers.utils.chat_template_utils import _compile_jinja_template
     folder = tempfile.mkdtemp()
     rng, cases, first = random.Random(12), [], {}
-    for text, chat in known_templates(prepare(build(folder))):
+    for text, chat in known_templates(prepare()):
         first.setdefault(chat, text)
     shutil.rmtree(folder)
     for chat, text in sorted(first.items()):
@@ -1171,7 +1159,7 @@ def main():
         return 0
     folder = tempfile.mkdtemp()
     try:
-        lib = prepare(build(folder))
+        lib = prepare()
         wrong = check_classes(lib)
         wrong += check_fuzz(lib, options.fuzz, options.seed)
         wrong += check_pipelines(lib, folder, options.texts, options.seed)
