@@ -1,7 +1,8 @@
 /* Ending in order when a signal ends the program: temporary files go, and a file that shrank while
  * it was mapped gives the line and exit status of any other bad file instead of a bus error.
  *
- * The one piece of the program with state for the whole process: a signal belongs to no one else.
+ * With progress.h the one piece of the program with state for the whole process: a signal belongs
+ * to no one else.
  */
 #ifndef LLAVA_INTERRUPT_H
 #define LLAVA_INTERRUPT_H
