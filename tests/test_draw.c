@@ -90,12 +90,14 @@ static void signs_have_colours_and_zero_is_white(void **state)
     assert_true(below.rgba[2] > below.rgba[0] + 50 && above.rgba[0] > above.rgba[2] + 50);
     assert_true(light(rgb_of(llava_colour_signed(0))) > 240000);
     assert_int_equal(rgb_of(llava_colour_signed((double)NAN)), 0x00ff00);
+    assert_int_equal(rgb_of(llava_colour_signed(2)), rgb_of(above));
 }
 
 static void an_angle_has_the_same_colour_a_turn_later(void **state)
 {
     (void)state;
     assert_int_equal(rgb_of(llava_colour_angle(1, 0)), rgb_of(llava_colour_angle(2, 0)));
+    assert_int_equal(rgb_of(llava_colour_angle(0, 0)), 0x00ff00); /* no direction at all */
     for (int i = 0; i < 8; i++) {
         double a = i * 0.785398, b = (i + 1) * 0.785398;
         uint32_t one = rgb_of(llava_colour_angle(cos(a), sin(a)));
@@ -239,7 +241,79 @@ static void angles_begin_at_nothing(void **state)
     llava_picture_free(&p);
 }
 
+/* Where the port's picture is wrong in colour only: its own picture, and its size of error. */
+static void pixels_are_wrong_where_they_are_wrong(void **state)
+{
+    (void)state;
+    free(said(RUN "--dump blue.npz --set image.channel_order=bgr --taps pixel_values"));
+    must_say("\"$LLAVA\" draw patches right.npz blue.npz --taps pixel_values --png t.png",
+             "1.6e+00   0.0e+00   4.6e+00  (54,56)");
+    llava_picture p = drawn("t.png");
+    assert_int_equal(p.width, 2 * 180 + 12);
+    uint32_t square = rgb_at(&p, 3 * 50, 16 + 3 * 50); /* yellow; with channels exchanged cyan */
+    assert_true((square >> 16) < 64 && (square & 255) > 192);
+    assert_true(light(rgb_at(&p, 192 + 3 * 50, 16 + 3 * 50)) > 150000);
+    assert_true(light(rgb_at(&p, 192 + 3 * 30, 16 + 3 * 30)) < 60000);
+    llava_picture_free(&p);
+}
+
+/* Every family's patches: several pictures in a sequence of the tower or of the text, of one size
+ * or not, with the class row or without. The f32 run is wrong by a rounding, in each patch. */
+static void patches_of_every_family_are_found(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *sample;
+    } cases[] = {{"pixtral", "0"},          {"pixtral", "2"},        {"siglip", "1"},
+                 {"several-pictures", "2"}, {"full-strategy", "0"},  {"interleave", "1"},
+                 {"picture-pixtral", "2"},  {"picture-siglip", "1"}, {"pixtral-12b", "1"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char command[1024];
+        snprintf(command, sizeof command,
+                 "cd \"$GOLDEN/%s\" && d=\"$OLDPWD\" && c=\"--model model --png $d/t.png --sample "
+                 "%s\" && "
+                 "\"$LLAVA\" draw patches true.npz true.npz $c && "
+                 "\"$LLAVA\" draw patches true.npz true.npz $c --taps text.inputs_embeds",
+                 cases[i].name, cases[i].sample);
+        char *out = said(command);
+        assert_non_null(strstr(out, "vision.features"));
+        assert_non_null(strstr(out, "0.0e+00   0.0e+00   0.0e+00  (0,0)"));
+        free(out);
+    }
+    must_say("cd \"$GOLDEN/pixtral\" && \"$LLAVA\" draw angles true.npz --taps 'vision.rope.*' "
+             "--png \"$OLDPWD/t.png\"",
+             "vision.rope.cos");
+}
+
 /* ---- dumps made by hand ---- */
+
+static void a_picture_is_drawn_from_what_there_is(void **state)
+{
+    (void)state;
+    program_write_inputs(&folder, "planes.npz", "pixel_values <f4 [2,3,2,4] 0*48");
+    must_say("\"$LLAVA\" draw picture planes.npz --sample 1 --png t.png", "3 planes of 2 x 4");
+    program_write_inputs(&folder, "bytes.npz",
+                         "image.rgb |u1 [3,5,3] 9*45; image.resized |u1 [2,5,3] 7*30;"
+                         "image.cropped |u1 [2,3,3] 8*18");
+    must_say("\"$LLAVA\" draw picture bytes.npz --png t.png", "image.cropped    2 x 3");
+    llava_picture p = drawn("t.png"); /* cropped is nowhere in resized: no frame */
+    for (size_t i = 0; i < p.width * p.height; i++) {
+        assert_int_not_equal(rgb_at(&p, i % p.width, i / p.width), 0xffffff);
+    }
+    llava_picture_free(&p);
+}
+
+static void long_texts_and_single_taps_are_drawn(void **state)
+{
+    (void)state;
+    program_write_inputs(&folder, "long.npz", "text.norm <f8 [1,800,1] 1*800");
+    program_write_inputs(&folder, "long2.npz", "text.norm <f8 [1,800,1] 1*400 1.001*400");
+    must_say("\"$LLAVA\" draw rows long.npz long2.npz --png t.png", "1.0e-03");
+    must_say("\"$LLAVA\" draw drift long.npz long2.npz --png t.png", "7.1e-04");
+    must_say("\"$LLAVA\" draw drift long.npz long.npz --png t.png", "0.0e+00");
+    program_write_inputs(&folder, "huge.npz", "text.norm <f8 [1,800,1] 1e300*800");
+    must_say("\"$LLAVA\" draw rows long.npz huge.npz --png t.png", "inf");
+}
 
 static void padding_is_left_out_and_nan_is_seen(void **state)
 {
@@ -281,9 +355,38 @@ static void what_cannot_be_drawn_is_refused(void **state)
         &folder, "narrow.npz",
         "pixel_values <f4 [1,3,60,60] 0*10800; input_ids <i8 [2,40] 1*20 510*36 1*24;"
         "text.layers.0.attn.probs <f8 [2,1,1,16] 0*32");
+    program_write_inputs(
+        &folder, "no-picture.npz",
+        "vision.features <f8 [1,36,2] 1*72; input_ids <i8 [1,2] 1 1; image.rgb |u1 [4,4] 1*16;"
+        "text.layers.0.attn.probs <f8 [1,1,2,2] 1*4");
+    program_write_inputs(&folder, "tiny.npz",
+                         "image.rgb |u1 [3,3,3] 1*27; vision.features <f8 [1,1,2] 1*2");
+    program_write_inputs(&folder, "few.npz",
+                         "image.rgb |u1 [60,60,3] 1*10800; input_ids <i8 [1,2] 1 1;"
+                         "text.norm <f8 [1,2,1] 1*2");
+    program_write_inputs(&folder, "unlike.npz",
+                         "image.rgb |u1 [60,60,3] 1*10800; input_ids <i8 [1,40] 1*4 510*36;"
+                         "text.norm <f8 [1,2,1] 1*2");
+    program_write_inputs(&folder, "long-picture.npz", "image.rgb |u1 [1,20000,3] 1*60000");
     static const struct {
         const char *command, *says;
     } refused[] = {
+        {"draw patches no-picture.npz no-picture.npz " DEMO " --png no.png", "picture 0 is needed"},
+        {"draw attention no-picture.npz text.layers.0.attn.probs " DEMO " --png no.png",
+         "picture 0 is needed"},
+        {"draw patches tiny.npz tiny.npz " DEMO " --png no.png", "smaller than a patch"},
+        {"draw patches few.npz few.npz --taps text.norm " DEMO " --png no.png",
+         "too few image tokens for picture 0"},
+        {"draw patches unlike.npz unlike.npz --taps text.norm " DEMO " --png no.png",
+         "input_ids has another shape"},
+        {"draw patches \"$GOLDEN/pixtral/true.npz\" \"$GOLDEN/pixtral/true.npz\" --sample 9 "
+         "--model \"$GOLDEN/pixtral/model\" --png no.png",
+         "picture 9 is needed"},
+        {"draw picture right.npz f32.npz --png no.png", "DUMP is needed"},
+        {"draw angles --png no.png", "DUMP is needed"},
+        {"draw rows right.npz --png no.png", "EXPECTED and ACTUAL"},
+        {"draw patches right.npz --png no.png", "EXPECTED and ACTUAL"},
+        {"draw picture long-picture.npz --png no.png", "the limit is 16384"},
         {"draw attention narrow.npz text.layers.0.attn.probs " DEMO " --png no.png", "16 keys"},
         {"draw", "draw: WHAT is missing"},
         {"draw drifts a.npz b.npz --png no.png", "nothing is called 'drifts' (did you mean drift"},
@@ -345,6 +448,10 @@ int main(void)
         cmocka_unit_test(rows_are_wrong_from_the_first_angle_on),
         cmocka_unit_test(drift_is_what_diff_measures),
         cmocka_unit_test(angles_begin_at_nothing),
+        cmocka_unit_test(pixels_are_wrong_where_they_are_wrong),
+        cmocka_unit_test(patches_of_every_family_are_found),
+        cmocka_unit_test(a_picture_is_drawn_from_what_there_is),
+        cmocka_unit_test(long_texts_and_single_taps_are_drawn),
         cmocka_unit_test(padding_is_left_out_and_nan_is_seen),
         cmocka_unit_test(what_is_odd_is_drawn),
         cmocka_unit_test(what_cannot_be_drawn_is_refused),

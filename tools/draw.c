@@ -150,7 +150,8 @@ static bool draw_kind(llava_drawing *d, size_t kind, const char *png, llava_erro
     if (unmatched != NULL) {
         ok = llava_fail(e, "draw: --taps '%.200s' matches nothing that can be drawn", unmatched);
     }
-    bool whole = fclose(d->table) == 0;
+    /* without memory for the text's last piece fclose is content, and there is no text */
+    bool whole = fclose(d->table) == 0 && table != NULL;
     ok = ok && (whole || llava_fail(e, "draw: out of memory")) &&
          llava_canvas_write(&d->canvas, png, e);
     if (ok) {

@@ -32,6 +32,9 @@ bool llava_draw_angles(llava_drawing *d, llava_error *e)
     }
     bool text = llava_dump_find(dump, "text.rope.cos") != NULL &&
                 llava_drawing_wants(d, "text.rope.cos", "*");
+    if (!text) {
+        llava_drawing_wants(d, "vision.rope.cos", "*"); /* its glob has found what it names */
+    }
     const llava_dump_entry *c =
         llava_drawing_entry(dump, text ? "text.rope.cos" : "vision.rope.cos", e);
     const llava_dump_entry *s =
