@@ -11,6 +11,8 @@
 #include "stage.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* A head of k or v as the right-hand side of a product. */
 static const double *head_rows(const llava_attention_of *a, const double *kv, size_t b, size_t h)
@@ -224,9 +226,67 @@ static bool all_heads(llava_run *r, const llava_attention_of *a, double *context
     return ok;
 }
 
+/* The wanted queries of sample b (llava_run's only), side by side, as an attention of their own. */
+static bool some_queries(llava_run *r, const llava_attention_of *a, size_t b, double *context)
+{
+    const bool *wanted = r->only->wanted + b * a->queries;
+    size_t width = a->heads * a->head_dim, first = b * a->queries, count = 0;
+    size_t before = b * a->kv_rows * a->kv_heads * a->head_dim;
+    for (size_t s = 0; s < a->queries; s++) {
+        count += wanted[s];
+    }
+    llava_scratch_block *mark = llava_scratch_mark(r);
+    double *q = llava_scratch(r, count, width), *out = llava_scratch(r, count, width);
+    double *bias = a->bias == NULL ? NULL : llava_scratch(r, count, a->keys);
+    uint8_t *visible = a->visible == NULL ? NULL : llava_alloc(r->error, count, a->keys);
+    bool ok = q != NULL && out != NULL && (a->bias == NULL || bias != NULL) &&
+              (a->visible == NULL || visible != NULL);
+    for (size_t s = 0, at = 0; ok && s < a->queries; at += wanted[s++]) {
+        if (wanted[s] && visible != NULL) {
+            memcpy(visible + at * a->keys, a->visible + (first + s) * a->keys, a->keys);
+        }
+        if (wanted[s] && bias != NULL) {
+            memcpy(bias + at * a->keys, a->bias + (first + s) * a->keys, a->keys * sizeof *bias);
+        }
+        if (wanted[s]) {
+            memcpy(q + at * width, a->q + (first + s) * width, width * sizeof *q);
+        }
+    }
+    llava_attention_of some = *a;
+    some.batch = 1;
+    some.queries = count;
+    some.q = q;
+    some.k += before;
+    some.v += before;
+    some.visible = visible;
+    some.bias = bias;
+    ok = ok && all_heads(r, &some, out);
+    for (size_t s = 0, at = 0; ok && s < a->queries; at += wanted[s++]) {
+        if (wanted[s]) {
+            memcpy(context + (first + s) * width, out + at * width, width * sizeof *out);
+        }
+    }
+    free(visible);
+    llava_scratch_release(r, mark);
+    return ok;
+}
+
+/* All queries, or, where nobody looks at scores and probabilities, the wanted ones. */
+static bool all_samples(llava_run *r, const llava_attention_of *a, double *context)
+{
+    bool some = r->only != NULL && r->only->count == a->batch * a->queries &&
+                !llava_wanted(r, "%s.layers.%zu.attn.scores", a->name, a->layer) &&
+                !llava_wanted(r, "%s.layers.%zu.attn.probs", a->name, a->layer);
+    bool ok = some || all_heads(r, a, context);
+    for (size_t b = 0; some && ok && b < a->batch; b++) {
+        ok = some_queries(r, a, b, context);
+    }
+    return ok;
+}
+
 bool llava_attention(llava_run *r, const llava_attention_of *a, double *context)
 {
-    bool ok = a->runs != NULL || all_heads(r, a, context);
+    bool ok = a->runs != NULL || all_samples(r, a, context);
     size_t first = 0; /* of a run's positions */
     for (size_t i = 0; ok && i < a->run_count; i++) {
         llava_attention_of run = *a;

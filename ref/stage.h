@@ -24,8 +24,8 @@ typedef struct {
     llava_fast *fast;       /* --path fast: its state; NULL: the plain path */
     llava_error *error;
     llava_scratch_block *scratch;
-    /* While diagnosing: products by name of so many rows are computed for the wanted ones alone, in
-     * the others stays what was there. NULL: for all. */
+    /* While diagnosing: products by name of so many rows, and the attention of so many queries, are
+     * computed for the wanted ones alone, in the others stays what was there. NULL: for all. */
     const llava_some_rows *only;
     size_t chunk; /* positions of the prompt at a time, over a warm cache; 0: all at once. The sink
                      must not change taps of the language model then. */

@@ -1110,7 +1110,9 @@ static void only_wanted_rows_are_computed(void **state)
                 {"text.layers.1.output", 26},
                 {"vision.layers.1.attn.out", 20},
                 {"vision.layers.1.output", 20},
-                {"logits", 26}};
+                {"logits", 26},
+                {"text.layers.1.attn.context", 26},
+                {"vision.layers.1.attn.context", 20}};
     (void)state;
     llava_inputs in = tiny_inputs(2, 13, 41);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
