@@ -570,12 +570,43 @@ static float as_int8(float x, float most)
     return step > 0 ? rintf(x / step) * step : 0;
 }
 
+/* Numbers as files have them, lowest byte first, whatever this machine does. */
+static uint64_t take_bits(const uint8_t *bytes, size_t n)
+{
+    uint64_t bits = 0;
+    for (size_t i = n; i-- > 0;) {
+        bits = bits << 8 | bytes[i];
+    }
+    return bits;
+}
+
+static void put_bits(uint8_t *bytes, size_t n, uint64_t bits)
+{
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] = (uint8_t)(bits >> 8 * i);
+    }
+}
+
+static float take_float(const uint8_t *bytes)
+{
+    uint32_t bits = (uint32_t)take_bits(bytes, 4);
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void put_float(uint8_t *bytes, float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    put_bits(bytes, 4, bits);
+}
+
 static float largest(const uint8_t *bytes, size_t count)
 {
     float most = 0;
     for (size_t i = 0; i < count; i++) {
-        float x;
-        memcpy(&x, bytes + 4 * i, 4);
+        float x = take_float(bytes + 4 * i);
         most = fabsf(x) > most ? fabsf(x) : most;
     }
     return most;
@@ -618,12 +649,11 @@ static void damage_model(bench *b, const char *weight, damage kind)
     size_t rows = (size_t)shape->child->valueint, width = (size_t)shape->child->next->valueint;
     float of_all = largest(bytes + at, rows * width);
     for (size_t r = 0; r < rows; r++) {
-        float row[256], of_row = largest(bytes + at + r * width * 4, width);
-        memcpy(row, bytes + at + r * width * 4, width * 4);
+        uint8_t *row = bytes + at + r * width * 4;
+        float of_row = largest(row, width);
         for (size_t i = 0; i < width; i++) {
-            row[i] = damaged(kind, r, row[i], of_row, of_all);
+            put_float(row + 4 * i, damaged(kind, r, take_float(row + 4 * i), of_row, of_all));
         }
-        memcpy(bytes + at + r * width * 4, row, width * 4);
     }
     support_write(&b->folder, "model.safetensors", bytes, file.size);
     llava_file_unmap(&file);
@@ -828,7 +858,10 @@ static ranking rank_last_logits(bench *b)
     size_t vocab = (file.size - NPY_HEADER) / sizeof(double);
     double *x = malloc(vocab * sizeof *x);
     assert_non_null(x);
-    memcpy(x, (const uint8_t *)file.bytes + NPY_HEADER, vocab * sizeof *x);
+    for (size_t v = 0; v < vocab; v++) {
+        uint64_t bits = take_bits((const uint8_t *)file.bytes + NPY_HEADER + 8 * v, 8);
+        memcpy(&x[v], &bits, sizeof bits);
+    }
     llava_file_unmap(&file);
     ranking r = {.best = llava_argmax(false, x, vocab)};
     x[r.best] = -INFINITY;
@@ -852,7 +885,9 @@ static void diagnose_token(bench *b, const char *more, int64_t token)
     FILE *file = fopen(path, "r+b");
     assert_non_null(file);
     assert_int_equal(fseek(file, NPY_HEADER + 8 * (TOKENS - 1), SEEK_SET), 0);
-    assert_int_equal(fwrite(&token, sizeof token, 1, file), 1);
+    uint8_t bytes[8];
+    put_bits(bytes, sizeof bytes, (uint64_t)token);
+    assert_int_equal(fwrite(bytes, sizeof bytes, 1, file), 1);
     fclose(file);
     snprintf(path, sizeof path, "%s/", folder);
     diagnose(b, "generate", path, "");

@@ -1,7 +1,5 @@
-#include "ref/file.h"
 #include "ref/jpeg.h"
-#include "ref/picture_file.h"
-#include "tests/support.h"
+#include "tests/picture_files.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,27 +12,6 @@
 #include "jpeg_vectors.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define FOLDER       "tests/data/jpeg" /* the tests run in the repository's root */
-
-static void map_jpeg(llava_file *file, const char *kind, const char *name)
-{
-    char path[256];
-    snprintf(path, sizeof path, FOLDER "/%s%s.jpg", kind, name);
-    llava_error e = {""};
-    if (!llava_file_map(file, path, &e)) {
-        fail_msg("%s", e.text);
-    }
-}
-
-static bool read_jpeg(llava_picture *picture, const char *kind, const char *name,
-                      llava_image_plan plan, llava_error *e)
-{
-    llava_file file;
-    map_jpeg(&file, kind, name);
-    bool ok = llava_picture_read(picture, name, file.bytes, file.size, &plan, e);
-    llava_file_unmap(&file);
-    return ok;
-}
 
 static void skip_if_built_without(void)
 {
@@ -48,7 +25,7 @@ static void a_build_without_the_library_says_so(void **state)
     (void)state;
     llava_picture picture;
     llava_error e = {""};
-    bool ok = read_jpeg(&picture, "good-", "444", (llava_image_plan){0}, &e);
+    bool ok = picture_file_read(&picture, "jpg", "good-", "444", (llava_image_plan){0}, &e);
     llava_picture_free(&picture);
     assert_int_equal(ok, llava_jpeg_available());
     assert_string_equal(e.text, ok ? ""
@@ -62,16 +39,8 @@ static void every_kind_of_file_gives_the_bytes_that_transformers_loads(void **st
     skip_if_built_without();
     for (size_t i = 0; i < COUNT(jpeg_vectors); i++) {
         const jpeg_vector *want = &jpeg_vectors[i];
-        llava_error e = {""};
-        llava_picture picture;
-        if (!read_jpeg(&picture, "good-", want->name, (llava_image_plan){0}, &e)) {
-            fail_msg("%s", e.text);
-        }
-        if (picture.height != want->height || picture.width != want->width ||
-            memcmp(picture.rgb, want->rgb, 3 * want->height * want->width) != 0) {
-            fail_msg("%s: other bytes", want->name);
-        }
-        llava_picture_free(&picture);
+        picture_file_is("jpg", "good-", want->name, (llava_image_plan){0}, want->height,
+                        want->width, want->rgb);
     }
 }
 
@@ -95,8 +64,9 @@ static void the_vectors_see_another_decoder(void **state)
     for (size_t i = 0; i < COUNT(cases); i++) {
         llava_error e = {""};
         llava_picture a, b;
-        assert_true(read_jpeg(&a, "good-", cases[i].name, (llava_image_plan){0}, &e));
-        assert_true(read_jpeg(&b, "good-", cases[i].name, cases[i].wrong, &e));
+        assert_true(
+            picture_file_read(&a, "jpg", "good-", cases[i].name, (llava_image_plan){0}, &e));
+        assert_true(picture_file_read(&b, "jpg", "good-", cases[i].name, cases[i].wrong, &e));
         if (a.height == b.height && memcmp(a.rgb, b.rgb, 3 * a.height * a.width) == 0) {
             fail_msg("%s: case %zu is not seen", cases[i].name, i);
         }
@@ -133,19 +103,7 @@ static void every_kind_of_fault_is_refused_with_its_reason(void **state)
     (void)state;
     skip_if_built_without();
     assert_int_equal(COUNT(reasons), COUNT(bad_jpegs));
-    for (size_t i = 0; i < COUNT(bad_jpegs); i++) {
-        llava_error e = {""};
-        llava_picture picture;
-        if (read_jpeg(&picture, "bad-", bad_jpegs[i], (llava_image_plan){0}, &e)) {
-            fail_msg("%s was read", bad_jpegs[i]);
-        }
-        assert_null(picture.rgb);
-        if (strncmp(e.text, bad_jpegs[i], strlen(bad_jpegs[i])) != 0 ||
-            strstr(e.text, support_reason(reasons, COUNT(reasons), bad_jpegs[i])) == NULL ||
-            strpbrk(e.text, "\n\x1b") != NULL) {
-            fail_msg("%s: the message is: %s", bad_jpegs[i], e.text);
-        }
-    }
+    picture_files_are_refused("jpg", bad_jpegs, COUNT(bad_jpegs), reasons);
 }
 
 /* Under the sanitizers this finds reads past the end and leaks. Nothing behind the last bytes of
@@ -158,7 +116,7 @@ static void a_file_cut_anywhere_is_refused_until_its_data_is_whole(void **state)
     static const char *const names[] = {"420", "progressive-420", "restart", "cmyk", "exif-in-two"};
     for (size_t i = 0; i < COUNT(names); i++) {
         llava_file file;
-        map_jpeg(&file, "good-", names[i]);
+        picture_file_map(&file, "jpg", "good-", names[i]);
         bool before = false;
         for (size_t n = 0; n <= file.size; n++) {
             uint8_t *exact = malloc(n + 1); /* its own block, so that an overrun is seen */
@@ -188,7 +146,7 @@ static void a_file_with_any_byte_changed_gives_a_picture_or_a_message(void **sta
     static const uint8_t changes[] = {0x01, 0x20, 0x80, 0xff};
     for (size_t k = 0; k < COUNT(names); k++) {
         llava_file file;
-        map_jpeg(&file, "good-", names[k]);
+        picture_file_map(&file, "jpg", "good-", names[k]);
         uint8_t *bytes = malloc(file.size);
         assert_non_null(bytes);
         for (size_t at = 2; at < file.size; at++) {
@@ -219,7 +177,7 @@ static void the_content_decides_and_not_the_name(void **state)
     assert_false(llava_picture_read(&picture, "a.jpg", text, sizeof text, &plan, &e));
     assert_string_equal(e.text, "a.jpg: neither a PNG nor a JPEG file (at byte 0)");
     llava_file file;
-    map_jpeg(&file, "good-", "444");
+    picture_file_map(&file, "jpg", "good-", "444");
     bool ok = llava_picture_read(&picture, "a.png", file.bytes, file.size, &plan, &e);
     assert_int_equal(ok, llava_jpeg_available());
     llava_picture_free(&picture);

@@ -1,7 +1,5 @@
-#include "ref/file.h"
-#include "ref/picture_file.h"
-#include "tests/support.h"
 #include "ref/exif.h"
+#include "tests/picture_files.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,28 +12,6 @@
 #include "png_vectors.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define FOLDER       "tests/data/png" /* the tests run in the repository's root */
-
-static void map_png(llava_file *file, const char *kind, const char *name)
-{
-    char path[256];
-    snprintf(path, sizeof path, FOLDER "/%s%s.png", kind, name);
-    llava_error e = {""};
-    if (!llava_file_map(file, path, &e)) {
-        fail_msg("%s", e.text);
-    }
-}
-
-static bool read_png(llava_picture *picture, const char *kind, const char *name, llava_alpha alpha,
-                     llava_error *e)
-{
-    llava_file file;
-    map_png(&file, kind, name);
-    llava_image_plan plan = {.alpha = alpha};
-    bool ok = llava_picture_read(picture, name, file.bytes, file.size, &plan, e);
-    llava_file_unmap(&file);
-    return ok;
-}
 
 static void every_kind_of_file_gives_the_bytes_that_transformers_loads(void **state)
 {
@@ -43,17 +19,9 @@ static void every_kind_of_file_gives_the_bytes_that_transformers_loads(void **st
     for (size_t i = 0; i < COUNT(png_vectors); i++) {
         const png_vector *want = &png_vectors[i];
         for (int alpha = LLAVA_ALPHA_DROP; alpha <= LLAVA_ALPHA_BLACK; alpha++) {
-            llava_error e = {""};
-            llava_picture picture;
-            if (!read_png(&picture, "", want->name, (llava_alpha)alpha, &e)) {
-                fail_msg("%s", e.text);
-            }
-            assert_int_equal(picture.height, want->height);
-            assert_int_equal(picture.width, want->width);
-            if (memcmp(picture.rgb, want->rgb[alpha], 3 * want->height * want->width) != 0) {
-                fail_msg("%s, alpha %d: other bytes", want->name, alpha);
-            }
-            llava_picture_free(&picture);
+            llava_image_plan plan = {.alpha = (llava_alpha)alpha};
+            picture_file_is("png", "", want->name, plan, want->height, want->width,
+                            want->rgb[alpha]);
         }
     }
 }
@@ -102,19 +70,7 @@ static void every_kind_of_fault_is_refused_with_its_reason(void **state)
 {
     (void)state;
     assert_int_equal(COUNT(reasons), COUNT(bad_pngs));
-    for (size_t i = 0; i < COUNT(bad_pngs); i++) {
-        llava_error e = {""};
-        llava_picture picture;
-        if (read_png(&picture, "bad-", bad_pngs[i], LLAVA_ALPHA_DROP, &e)) {
-            fail_msg("%s was read", bad_pngs[i]);
-        }
-        assert_null(picture.rgb);
-        if (strncmp(e.text, bad_pngs[i], strlen(bad_pngs[i])) != 0 ||
-            strstr(e.text, support_reason(reasons, COUNT(reasons), bad_pngs[i])) == NULL ||
-            strpbrk(e.text, "\n\x1b") != NULL) {
-            fail_msg("%s: the message is: %s", bad_pngs[i], e.text);
-        }
-    }
+    picture_files_are_refused("png", bad_pngs, COUNT(bad_pngs), reasons);
 }
 
 /* Under the sanitizers this finds reads past the end and leaks. Cut behind the image data the file
@@ -125,7 +81,7 @@ static void a_file_cut_anywhere_is_refused_until_its_data_is_whole(void **state)
     static const char *const names[] = {"rgb8", "interlaced-rgb8", "palette4", "alphas-palette8"};
     for (size_t i = 0; i < COUNT(names); i++) {
         llava_file file;
-        map_png(&file, "good-", names[i]);
+        picture_file_map(&file, "png", "good-", names[i]);
         size_t end_of_data = file.size - 12; /* IEND */
         for (size_t n = 0; n <= file.size; n++) {
             uint8_t *exact = malloc(n + 1); /* its own block, so that an overrun is seen */
@@ -149,7 +105,7 @@ static void a_file_with_any_byte_changed_gives_a_picture_or_a_message(void **sta
     (void)state;
     static const uint8_t changes[] = {0x01, 0x20, 0x80, 0xff};
     llava_file file;
-    map_png(&file, "good-", "exif-raw-profile");
+    picture_file_map(&file, "png", "good-", "exif-raw-profile");
     uint8_t *bytes = malloc(file.size);
     assert_non_null(bytes);
     llava_image_plan right = {0};
