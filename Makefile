@@ -119,7 +119,7 @@ asan:
 coverage:
 	@$(MAKE) -j$(JOBS) COVERAGE=1 BUILD=build-coverage CFLAGS='-O0 -g' all tests
 	@find build-coverage -name '*.gcda' -delete
-	@$(MAKE) COVERAGE=1 BUILD=build-coverage CFLAGS='-O0 -g' test
+	@LLAVA_TESTS=long $(MAKE) COVERAGE=1 BUILD=build-coverage CFLAGS='-O0 -g' test
 	@$(PYTHON) tools/check_faults.py --program build-coverage/llava-ref --most 1
 	@$(PYTHON) tools/check_coverage.py --build build-coverage
 
@@ -250,6 +250,7 @@ help:
 	@echo "make deps             install the Debian packages it needs (or say which)"
 	@echo "make demo             ask the demo model about a picture, show every stage"
 	@echo "make test             all tests, offline; TEST_FORMAT=junit|tap for machines"
+	@echo "                      LLAVA_TESTS=long: the longest sweeps whole, not a sample"
 	@echo "make asan             all tests under the address and undefined-behaviour sanitizers"
 	@echo "make coverage         lines and branches that the tests run, against tests/coverage/gates.tsv"
 	@echo "make tidy             clang-tidy over all C files (.clang-tidy)"

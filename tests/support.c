@@ -47,6 +47,12 @@ void support_folder_remove(const support_folder *folder)
     remove_tree(folder->path);
 }
 
+bool support_long(void)
+{
+    const char *tests = getenv("LLAVA_TESTS");
+    return tests != NULL && strcmp(tests, "long") == 0;
+}
+
 const char *support_path(const support_folder *folder, const char *name)
 {
     static char paths[4][1024];

@@ -29,6 +29,9 @@ void support_write_safetensors(const support_folder *folder, const char *name, c
  */
 double support_random(uint64_t *seed);
 
+/* LLAVA_TESTS=long, as in .ci/run: the longest sweeps run whole; else a sample of each. */
+bool support_long(void);
+
 /* What the rows say of `name` ({name, reason}, count of them); fails where none does. */
 const char *support_reason(const char *const (*rows)[2], size_t count, const char *name);
 

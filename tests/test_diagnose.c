@@ -542,6 +542,9 @@ static void test_two_faults_in_one_span_are_a_pair(void **state)
 static void test_three_faults_in_the_picture_stage(void **state)
 {
     (void)state;
+    if (!support_long()) { /* two at once are above */
+        skip();
+    }
     bench b = open_bench();
     assert_true(dump(&b, "picture-pad", NULL,
                      "--set image.pad_color=black --set image.resize_filter=bilinear --set "
@@ -1146,7 +1149,7 @@ static void test_spared_trials_find_the_same(void **state)
     bench b = open_bench();
     tiny_model model;
     make_rows(&b, &model);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i += support_long() ? 1 : 3) {
         char words_of_run[512];
         snprintf(words_of_run, sizeof words_of_run, "%s%s", rows[i].sparse ? layers : "",
                  rows[i].more);
