@@ -190,6 +190,45 @@ static void an_archive_keeps_the_order_of_the_flow(void **state)
     llava_dump_close(dump);
 }
 
+/* What a reader needs that maps a tensor in place of copying it: the very bytes stand there. */
+static void a_stored_tensor_lies_where_it_is_said_to(void **state)
+{
+    static const char *const dumps[] = {"place.npz", "place/", "deflated.npz"};
+    (void)state;
+    for (size_t d = 0; d < 3; d++) {
+        write_taps(dumps[d], d == 2, NULL);
+        llava_dump *dump = open_dump(dumps[d]);
+        assert_int_equal(llava_dump_is_archive(dump), d != 1);
+        for (size_t i = 0; i < llava_dump_count(dump); i++) {
+            const llava_dump_entry *entry = llava_dump_at(dump, i);
+            char name[64];
+            size_t offset = 0;
+            llava_file file;
+            llava_error e;
+            int64_t *values, there;
+            if (!llava_dump_place(dump, entry, &offset)) {
+                assert_int_equal(d, 2);
+                continue;
+            }
+            assert_true(d < 2);
+            if (strcmp(entry->name, "input_ids") != 0) {
+                continue;
+            }
+            snprintf(name, sizeof name, "%s%s", dumps[d], d == 1 ? "input_ids.npy" : "");
+            assert_true(llava_file_map(&file, path_of(name), &e));
+            assert_true(llava_dump_load_integers(dump, entry, &values, &e));
+            for (size_t k = 0; k < 6; k++) {
+                assert_true(offset + (k + 1) * sizeof there <= file.size);
+                memcpy(&there, file.bytes + offset + k * sizeof there, sizeof there);
+                assert_true(there == values[k] && there == integers[k]);
+            }
+            free(values);
+            llava_file_unmap(&file);
+        }
+        llava_dump_close(dump);
+    }
+}
+
 static void the_description_is_no_tensor(void **state)
 {
     (void)state;
@@ -860,6 +899,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_and_shape_comes_back),
         cmocka_unit_test(an_archive_keeps_the_order_of_the_flow),
+        cmocka_unit_test(a_stored_tensor_lies_where_it_is_said_to),
         cmocka_unit_test(the_description_is_no_tensor),
         cmocka_unit_test(any_stretch_of_a_long_tensor_is_read),
         cmocka_unit_test(fortran_order_and_big_endian_become_c_order),

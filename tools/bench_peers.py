@@ -4,6 +4,7 @@
     python tools/bench_peers.py                       # model and inputs into a temporary folder
     python tools/bench_peers.py --folder DIR          # made there, and used again the next time
     python tools/bench_peers.py --ours fast-bf16 --peers bfloat16-eager,bfloat16-sdpa --rounds 5
+    python tools/bench_peers.py --start               # only: from nothing to the first token
 
 The model is random but has real sizes: LLaVA-1.5's vision tower (CLIP-L/14 at 336 pixels) and a
 Llama of 6 layers, 2048 wide; bfloat16 weights, 1.4 GB; one picture, 608 tokens. Nothing of it is
@@ -16,6 +17,13 @@ torch imports, loading, converting the weights and one pass. *token* is one deco
 of one over the cache, the mean of eight. Peak memory is what /proc tells: RssAnon, the process's
 own memory, and VmHWM, that and the mapped files' pages (which the kernel takes back when it needs
 them).
+
+--start measures what a user waits for: a whole process, from nothing to the first token of an
+answer to a question about a picture file (640 x 480, PNG), in CPU seconds and on the wall. For
+transformers it is the script of its documentation: imports, AutoProcessor, from_pretrained, the
+processor on picture and text, generate(max_new_tokens=1); for llava-ref `run --image --prompt
+--generate 1`. The tokenizer has 32000 entries. Both must give the same token (float64 and float32;
+in bfloat16 it is told).
 """
 
 import argparse
@@ -32,10 +40,52 @@ from pathlib import Path
 PEERS = ["float64-eager", "float64-sdpa", "float32-eager", "float32-sdpa", "bfloat16-eager", "bfloat16-sdpa"]
 OURS = {"plain-f64": "float64", "fast-f32": "float32", "fast-bf16": "bfloat16"}  # and torch's type
 STEPS = 8
+QUESTION = "USER: <image>\nwhat is in the picture? ASSISTANT:"
 IMAGE_TOKEN, PICTURE_ROWS, TEXT_TOKENS = 32000, 576, 32
 
 
 # ---- the model and its inputs --------------------------------------------------------------------
+
+def make_processor(folder):
+    """folder/model's tokenizer and processor files, and folder/picture.png."""
+    import itertools
+    import string
+
+    import numpy as np
+    from PIL import Image
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+    from transformers import LlavaProcessor, PreTrainedTokenizerFast
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    if (folder / "picture.png").exists():
+        return
+    # As Llama's: bytes, then pieces made by merges of two, 32000 in all.
+    letters = string.ascii_lowercase + "\u2581"
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), *letters, *string.ascii_uppercase,
+              *string.digits, *",.?!:-'"]
+    merges = []
+    for length in (2, 3, 4):
+        for word in map("".join, itertools.product(letters, repeat=length)):
+            if len(pieces) < IMAGE_TOKEN and "\u2581" not in word[1:]:
+                merges.append((word[:-1], word[-1]))
+                pieces.append(word)
+    tokenizer = Tokenizer(models.BPE({p: i for i, p in enumerate(pieces)}, merges, unk_token="<unk>",
+                                     fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(),
+                                           decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in ("<unk>", "<s>", "</s>")])
+    tokenizer.add_special_tokens([AddedToken("<image>", special=True, normalized=False)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>",
+                                   extra_special_tokens={"image_token": "<image>"})
+    images = CLIPImageProcessorPil(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336})
+    processor = LlavaProcessor(images, fast, patch_size=14, vision_feature_select_strategy="default",
+                               num_additional_image_tokens=1)
+    processor.save_pretrained(folder / "model")
+    images.save_pretrained(folder / "model")
+    noise = np.random.default_rng(1).integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((640, 480), Image.BICUBIC).save(folder / "picture.png")
+
 
 def make_model(folder):
     """Writes folder/model and folder/inputs.npz, unless they are there."""
@@ -60,6 +110,23 @@ def make_model(folder):
 
 
 # ---- one torch process ---------------------------------------------------------------------------
+
+def start_child(folder, peer):
+    """The script of transformers' documentation, as a process of its own: prints the first token."""
+    import torch
+    from PIL import Image
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+    torch.set_num_threads(1)
+    dtype, attention = peer.split("-")
+    processor = AutoProcessor.from_pretrained(folder / "model")
+    model = LlavaForConditionalGeneration.from_pretrained(
+        folder / "model", dtype=getattr(torch, dtype), attn_implementation=attention)
+    inputs = processor(images=Image.open(folder / "picture.png"), text=QUESTION, return_tensors="pt").to(model.dtype)
+    out = model.generate(**inputs, max_new_tokens=1, do_sample=False)
+    print(json.dumps({"ids": inputs["input_ids"].shape[1],
+                      "text": processor.decode(out[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True)}))
+
 
 def torch_child(folder, peer):
     """Runs in a process of its own; prints one line of JSON."""
@@ -94,10 +161,11 @@ def torch_child(folder, peer):
 # ---- measuring -----------------------------------------------------------------------------------
 
 def measure(command):
-    """One process: its standard output, CPU seconds, and peak RssAnon and VmHWM in MiB."""
+    """One process: its standard output, CPU and wall seconds, and peak RssAnon and VmHWM in MiB."""
     environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", HF_HUB_OFFLINE="1",
                        TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
     with tempfile.TemporaryFile("w+") as out:
+        begun = time.monotonic()
         process = subprocess.Popen(command, stdout=out, env=environment)
         anonymous = 0
         while True:
@@ -115,7 +183,7 @@ def measure(command):
         if process.returncode != 0:
             sys.exit(f"bench_peers: {command[0]} ended with status {process.returncode}")
         out.seek(0)
-        return {"out": out.read(), "cpu": usage.ru_utime + usage.ru_stime,
+        return {"out": out.read(), "cpu": usage.ru_utime + usage.ru_stime, "wall": time.monotonic() - begun,
                 "anonymous": anonymous / 1024, "resident": usage.ru_maxrss / 1024}
 
 
@@ -137,6 +205,19 @@ def measure_peer(peer, folder):
     child = json.loads(result.pop("out").splitlines()[-1])
     result["cpu"] -= child["more"]  # as a process that makes one pass
     result["pass"], result["token"], result["logits"] = child["pass"], child["token"], child["logits"]
+    return result
+
+
+def measure_start(program, name, folder):
+    """A whole process to the first token: ours (plain-f64, ..) or transformers' (float64-eager, ..)."""
+    if name in OURS:
+        path, dtype = name.split("-")
+        result = measure([program, "run", "--path", path, "--dtype", dtype, "--model", str(folder / "model"),
+                          "--image", str(folder / "picture.png"), "--prompt", QUESTION, "--generate", "1"])
+        result["text"] = result.pop("out").rstrip("\n")
+    else:
+        result = measure([sys.executable, __file__, "--child", name, "--start", "--folder", str(folder)])
+        result["text"] = json.loads(result.pop("out").splitlines()[-1])["text"]
     return result
 
 
@@ -202,6 +283,34 @@ def report(rounds, ours, peers):
                 print(row(f"torch {peer.replace('-', ', ')}", theirs, (name, results)))
 
 
+def report_start(rounds, ours, peers):
+    print(f"Machine: {machine()}.\n{versions()}; 1 thread, least of {rounds} rounds; load average at the "
+          f"end {os.getloadavg()[0]:.1f}.\n")
+    print("| start to first token | CPU s | wall s | CPU, times ours | wall, times ours | same token |")
+    print("|---" * 6 + "|")
+    for name, results in ours.items():
+        print(f"| **llava-ref {name.replace('-', ', ')}** | {least(results, 'cpu'):.2f} | "
+              f"{least(results, 'wall'):.2f} | | | |")
+        for peer, theirs in peers.items():
+            if peer.split("-")[0] == OURS[name]:
+                cells = [f"{least(theirs, k):.2f}" for k in ("cpu", "wall")]
+                cells += [f"{least(theirs, k) / least(results, k):.2f}" for k in ("cpu", "wall")]
+                cells.append("yes" if theirs[0]["text"] == results[0]["text"] else "no")
+                print(f"| transformers {peer.replace('-', ', ')} | " + " | ".join(cells) + " |")
+
+
+def run_start(arguments, folder):
+    make_model(folder)
+    make_processor(folder)
+    results = {name: [] for name in (arguments.ours + "," + arguments.peers).split(",") if name}
+    for i in range(arguments.rounds):
+        for name, of in results.items():
+            of.append(measure_start(arguments.program, name, folder))
+            print(f"round {i + 1}: {name} {of[-1]['cpu']:.2f} s", file=sys.stderr)
+    report_start(arguments.rounds, {n: r for n, r in results.items() if n in OURS},
+                 {n: r for n, r in results.items() if n not in OURS})
+
+
 def run(arguments, folder):
     make_model(folder)
     peers = {name: [] for name in arguments.peers.split(",") if name}
@@ -225,6 +334,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ours", default=",".join(OURS), help="of " + ", ".join(OURS) + " (default: all)")
     parser.add_argument("--peers", default=",".join(PEERS), help="of " + ", ".join(PEERS) + " (default: all)")
+    parser.add_argument("--start", action="store_true", help="measure a whole process to the first token")
     parser.add_argument("--child", choices=PEERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     for option, words, known in (("--peers", arguments.peers, PEERS), ("--ours", arguments.ours, OURS)):
@@ -234,13 +344,15 @@ def main():
     if arguments.rounds < 1:
         parser.error("--rounds: at least 1")
     if arguments.child:
-        torch_child(arguments.folder, arguments.child)
-    elif arguments.folder:
+        (start_child if arguments.start else torch_child)(arguments.folder, arguments.child)
+        return
+    measuring = run_start if arguments.start else run
+    if arguments.folder:
         arguments.folder.mkdir(parents=True, exist_ok=True)
-        run(arguments, arguments.folder)
+        measuring(arguments, arguments.folder)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            run(arguments, Path(folder))
+            measuring(arguments, Path(folder))
 
 
 if __name__ == "__main__":

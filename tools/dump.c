@@ -338,6 +338,28 @@ static const uint8_t *mapped_elements(const llava_dump *dump, const item *it)
     return NULL;
 }
 
+bool llava_dump_is_archive(const llava_dump *dump)
+{
+    return dump->kind == ARCHIVE;
+}
+
+bool llava_dump_place(const llava_dump *dump, const llava_dump_entry *entry, size_t *offset)
+{
+    const item *it = (const item *)(const void *)entry;
+    switch (dump->kind) {
+    case ARCHIVE:
+        *offset = (size_t)(it->member->bytes - dump->archive.file.bytes) + it->data;
+        return !it->member->deflated;
+    case FOLDER:
+        *offset = it->data;
+        return true;
+    case SAFETENSORS:
+        *offset = (size_t)(it->bytes - dump->safetensors.file.bytes);
+        return true;
+    }
+    return false;
+}
+
 /* Inflates n bytes from that offset of the current item's elements to out. */
 static bool inflate_elements(llava_dump *dump, size_t offset, size_t n, uint8_t *out,
                              llava_error *e)

@@ -51,6 +51,12 @@ bool llava_dump_load(llava_dump *dump, const llava_dump_entry *entry, double **v
 bool llava_dump_load_integers(llava_dump *dump, const llava_dump_entry *entry, int64_t **values,
                               llava_error *e);
 
+/* Where the tensor's elements begin, from the start of the file (in a folder: of its own); they lie
+ * there as they are and may be mapped. false: deflated. */
+bool llava_dump_place(const llava_dump *dump, const llava_dump_entry *entry, size_t *offset);
+/* One archive? Its members may be stored or deflated. */
+bool llava_dump_is_archive(const llava_dump *dump);
+
 /* Writes "DUMP: TENSOR: what" and returns false. */
 bool llava_dump_fail(const llava_dump *dump, const llava_dump_entry *entry, const char *what,
                      llava_error *e);

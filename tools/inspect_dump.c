@@ -7,6 +7,7 @@
 #include "tools/words.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,13 +56,30 @@ static bool measure(llava_dump *dump, const llava_dump_entry *entry, double befo
     return true;
 }
 
-static void put_head(llava_inspection *of, cJSON *object, const llava_dump_entry *entry)
+static void put_head(llava_inspection *of, cJSON *object, const llava_dump *dump,
+                     const llava_dump_entry *entry)
 {
     char dtype[LLAVA_ARRAY_DTYPE];
+    size_t offset = 0;
+    bool stored = llava_dump_place(dump, entry, &offset);
     llava_array_dtype(&entry->array, dtype);
     llava_inspect_put_text(of, object, "name", entry->name);
     llava_inspect_put_text(of, object, "dtype", dtype);
     llava_inspect_put_shape(of, object, entry->array.rank, entry->array.shape);
+    llava_inspect_put_bool(of, object, "stored", stored);
+    llava_inspect_put_number(of, object, "offset", stored ? (double)offset : NAN);
+    llava_inspect_put_bool(of, object, "fortran_order", entry->array.fortran);
+}
+
+/* "stored at byte 512", or "deflated". */
+static void show_place(llava_inspection *of, const llava_dump *dump, const llava_dump_entry *entry)
+{
+    size_t offset;
+    if (llava_dump_place(dump, entry, &offset)) {
+        fprintf(of->table, "stored at byte %zu\n", offset);
+    } else {
+        fputs("deflated\n", of->table);
+    }
 }
 
 /* ---- all tensors -------------------------------------------------------------------------------
@@ -158,9 +176,15 @@ static bool show_all(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
         show_row(of, entry, &s);
         cJSON *object = llava_inspect_put_item(of, tensors);
         if (object != NULL) {
-            put_head(of, object, entry);
+            put_head(of, object, dump, entry);
             llava_inspect_put_statistics(of, object, &s);
         }
+    }
+    fputs(llava_dump_is_archive(dump) ? "where the elements lie in the archive\n" : "", of->table);
+    for (size_t i = 0; llava_dump_is_archive(dump) && i < llava_dump_count(dump); i++) {
+        fputs("  ", of->table);
+        llava_inspect_cell(of->table, llava_dump_at(dump, i)->name, NAME_WIDTH);
+        show_place(of, dump, llava_dump_at(dump, i));
     }
     return true;
 }
@@ -212,10 +236,12 @@ static bool show_one(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
     llava_inspect_text(of->table, entry->name, LLAVA_INSPECT_COLUMNS);
     fprintf(of->table, "\n  type    %s\n  shape   %s\n", dtype,
             llava_inspect_shape(shape, entry->array.rank, entry->array.shape));
+    fputs("  place   ", of->table);
+    show_place(of, dump, entry);
     llava_inspect_statistics(of->table, &s);
     llava_inspect_put_text(of, of->json, "kind", "tensor");
     if (of->json != NULL) {
-        put_head(of, of->json, entry);
+        put_head(of, of->json, dump, entry);
         llava_inspect_put_statistics(of, of->json, &s);
     }
     cJSON *first = llava_inspect_put_array(of, of->json, "first");
