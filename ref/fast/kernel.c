@@ -14,18 +14,27 @@
 #define UNROLLED _Pragma("GCC unroll 16")
 #endif
 
+#define NAME_OF(name, width) name##_##width
+#define NAME_IN(name, width) NAME_OF(name, width)
+#define NAME(name)           NAME_IN(name, WIDTH)
+#define TEXT_OF(width)       #width
+#define TEXT_IN(width)       TEXT_OF(width)
+#define PANEL                ((size_t)2 * LANES) /* lanes: two vectors */
+#define INLINE               TARGET static inline __attribute__((always_inline))
+#define vec                  NAME(vector)
+#define ints                 NAME(words)
+#define shorts               NAME(halves)
+
 /* Vectors of 4 floats are in every x86-64 and aarch64. Product and sum are two roundings. */
-#define WIDTH     portable
-#define NAME_TEXT "portable"
-#define LANES     4
-#define ROWS      4
+#define WIDTH portable
+#define LANES 4
+#define ROWS  4
 #define TARGET
 #define FMA(a, b, c) ((a) * (b) + (c))
 #include "kernel_block.h"
 
 #if defined(__x86_64__)
 #define WIDTH        avx2
-#define NAME_TEXT    "avx2"
 #define LANES        8
 #define ROWS         4
 #define TARGET       __attribute__((target("avx2,fma")))
@@ -33,7 +42,6 @@
 #include "kernel_block.h"
 
 #define WIDTH        avx512
-#define NAME_TEXT    "avx512"
 #define LANES        16
 #define ROWS         8
 #define TARGET       __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma")))
@@ -41,7 +49,6 @@
 #include "kernel_block.h"
 
 #define WIDTH          avx512bf16
-#define NAME_TEXT      "avx512bf16"
 #define LANES          16
 #define ROWS           8
 #define TARGET         __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,fma")))

@@ -10,6 +10,7 @@
 #define LLAVA_FAST_KERNEL_H
 
 #include "ref/error.h"
+#include "ref/number.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -52,6 +53,9 @@ typedef struct {
     /* x, whose numbers are bfloat16, as LLAVA_FAST_DOT has it. x: [features][lanes]; pairs:
      * [ceil(features / 2)][lanes] */
     void (*pair)(uint32_t *pairs, const float *x, size_t features, size_t lanes);
+    /* n numbers of a float16, float32 or bfloat16 file as float[n], or rounded once as the uint16_t
+     * [n] of bfloat16. For little-endian machines. */
+    void (*convert)(llava_dtype from, const uint8_t *bytes, size_t n, bool bf16, void *to);
 
     /* Along a panel of n features; y may be an input. bf16: results are rounded to bfloat16. */
 

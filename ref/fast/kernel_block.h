@@ -2,18 +2,9 @@
  * where there is one, DOT defined (kernel.c). A panel is two vectors wide. A panel of one lane is
  * taken for two vectors all the same, every so many features side by side; what was summed up in
  * each of them is put together in the end (`joined`). */
-#define NAME_OF(name, width) name##_##width
-#define NAME_IN(name, width) NAME_OF(name, width)
-#define NAME(name)           NAME_IN(name, WIDTH)
-#define INLINE               TARGET static inline __attribute__((always_inline))
-
-typedef float NAME(vec) __attribute__((vector_size(LANES * sizeof(float))));
-typedef uint32_t NAME(ints) __attribute__((vector_size(LANES * sizeof(float))));
-typedef uint16_t NAME(shorts) __attribute__((vector_size(LANES * sizeof(uint16_t))));
-#define vec    NAME(vec)
-#define ints   NAME(ints)
-#define shorts NAME(shorts)
-
+typedef float NAME(vector) __attribute__((vector_size(LANES * sizeof(float))));
+typedef uint32_t NAME(words) __attribute__((vector_size(LANES * sizeof(float))));
+typedef uint16_t NAME(halves) __attribute__((vector_size(LANES * sizeof(uint16_t))));
 INLINE ints NAME(bits)(const void *from)
 {
     ints v;
@@ -66,10 +57,10 @@ INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, const s
     for (size_t r = 0; r < rows; r++) {
         sum[r][0] = sum[r][1] = (vec){0};
     }
-    for (size_t u = 0; u < units; u++, w += 4, x += (size_t)2 * LANES) {
+    for (size_t u = 0; u < units; u++, w += 4, x += PANEL) {
         NAME(advance)(kind, false, rows, vectors, sum, x, w, stride);
         if (kind == LLAVA_FAST_BRAIN) {
-            x += (size_t)2 * LANES;
+            x += PANEL;
             NAME(advance)(kind, true, rows, vectors, sum, x, w, stride);
         }
     }
@@ -92,11 +83,11 @@ INLINE void NAME(tile_all)(const llava_fast_kind kind, const size_t vectors, lla
     size_t o = 0;
     for (; o + ROWS <= outputs; o += ROWS) {
         NAME(tile_of)
-        (kind, ROWS, vectors, y + o * 2 * LANES, x, w.rows + o * w.stride, w.stride, units, add);
+        (kind, ROWS, vectors, y + o * PANEL, x, w.rows + o * w.stride, w.stride, units, add);
     }
     for (; o < outputs; o++) {
         NAME(tile_of)
-        (kind, 1, vectors, y + o * 2 * LANES, x, w.rows + o * w.stride, w.stride, units, add);
+        (kind, 1, vectors, y + o * PANEL, x, w.rows + o * w.stride, w.stride, units, add);
     }
 }
 
@@ -156,15 +147,15 @@ INLINE void NAME(dots_of)(const llava_fast_kind kind, llava_fast_factor w, float
                           size_t units, size_t outputs, bool add)
 {
     const size_t size = kind == LLAVA_FAST_BRAIN ? 2 : 4;
-    size_t n = kind == LLAVA_FAST_BRAIN ? 2 * units : units, whole = n / (2 * LANES) * 2 * LANES;
+    size_t n = kind == LLAVA_FAST_BRAIN ? 2 * units : units, whole = n / PANEL * PANEL;
     for (size_t o = 0; o < outputs; o++) {
         const uint8_t *row = w.rows + o * w.stride;
         vec sum[2] = {{0}};
-        for (size_t i = 0; i < whole; i += 2 * LANES) {
+        for (size_t i = 0; i < whole; i += PANEL) {
             NAME(dot_step)(kind, sum, x + i, row + i * size);
         }
         if (whole < n) {
-            float last_x[2 * LANES] = {0}, last_w[2 * LANES] = {0};
+            float last_x[PANEL] = {0}, last_w[PANEL] = {0};
             memcpy(last_x, x + whole, (n - whole) * sizeof *x);
             memcpy(last_w, row + whole * size, (n - whole) * size);
             NAME(dot_step)(kind, sum, last_x, last_w);
@@ -202,15 +193,19 @@ INLINE vec NAME(load)(const float *x, size_t i, size_t count, float rest)
     return v;
 }
 
-/* Stores them, rounded to bfloat16 (nearest even; NaN stays one) where asked. */
+/* To bfloat16, nearest even; NaN stays one. */
+INLINE vec NAME(rounded)(vec v)
+{
+    /* NOLINTNEXTLINE(misc-redundant-expression): a lane differs from itself where it is NaN */
+    ints bits = (ints)v, nan = (ints)(v != v);
+    ints near = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+    return (vec)((near & ~nan) | (0x7fc00000u & nan));
+}
+
+/* Stores them, rounded to bfloat16 where asked. */
 INLINE void NAME(store)(float *y, size_t i, size_t count, vec v, bool bf16)
 {
-    if (bf16) {
-        /* NOLINTNEXTLINE(misc-redundant-expression): a lane differs from itself where it is NaN */
-        ints bits = (ints)v, nan = (ints)(v != v);
-        ints rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
-        v = (vec)((rounded & ~nan) | (0x7fc00000u & nan));
-    }
+    v = bf16 ? NAME(rounded)(v) : v;
     if (i + LANES <= count) {
         memcpy(y + i, &v, sizeof v);
     } else if (i < count) {
@@ -254,6 +249,39 @@ INLINE vec NAME(exp_of)(vec x)
     p = FMA(p, r, zero + 1.0f);
     ints power = (ints)((__builtin_convertvector(n, wholes) + 127) << 23);
     return (vec)((ints)(p * (vec)power) & ~below);
+}
+
+/* A float16's exponent moves by 112; subnormal ones become what they are by the product. */
+INLINE vec NAME(of_half)(ints half)
+{
+    ints size = (half & 0x7fffu) << 13, special = (ints)(size >= 0x0f800000u);
+    ints finite = (ints)((vec)size * 0x1p112f);
+    return (vec)((special & (size | 0x7f800000u)) | (~special & finite) | (half & 0x8000u) << 16);
+}
+
+TARGET static void NAME(convert)(llava_dtype from, const uint8_t *bytes, size_t n, bool bf16,
+                                 void *to)
+{
+    size_t size = from == LLAVA_F32 ? sizeof(uint32_t) : sizeof(uint16_t);
+    for (size_t i = 0; i < n; i += LANES) {
+        size_t count = n - i < LANES ? n - i : LANES;
+        ints wide = {0};
+        if (from == LLAVA_F32) {
+            memcpy(&wide, bytes + i * size, count * size);
+        } else {
+            shorts narrow = {0};
+            memcpy(&narrow, bytes + i * size, count * size);
+            wide = __builtin_convertvector(narrow, ints);
+        }
+        vec v =
+            from == LLAVA_F16 ? NAME(of_half)(wide) : (vec)(from == LLAVA_F32 ? wide : wide << 16);
+        shorts brain = __builtin_convertvector((ints)NAME(rounded)(v) >> 16, shorts);
+        if (bf16) {
+            memcpy((uint16_t *)to + i, &brain, count * sizeof(uint16_t));
+        } else {
+            memcpy((float *)to + i, &v, count * sizeof(float));
+        }
+    }
 }
 
 TARGET static void NAME(pair)(uint32_t *pairs, const float *x, size_t features, size_t lanes)
@@ -326,7 +354,7 @@ TARGET static void NAME(norm)(float *y, const float *x, const float *weight, con
         scale[i / LANES % 2] += v * v;
     }
     NAME(joined)(scale, lanes);
-    for (size_t lane = 0; lane < 2 * LANES; lane++) {
+    for (size_t lane = 0; lane < PANEL; lane++) {
         double variance = (double)scale[lane / LANES][lane % LANES] / (double)n;
         scale[lane / LANES][lane % LANES] = (float)(1 / sqrt(variance + eps));
     }
@@ -358,7 +386,7 @@ TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, 
     }
     if (lanes == 1) {
         float top = most[0][0];
-        for (size_t i = 1; i < 2 * LANES; i++) {
+        for (size_t i = 1; i < PANEL; i++) {
             float other = most[i / LANES][i % LANES];
             top = other > top ? other : top;
         }
@@ -387,20 +415,21 @@ TARGET static void NAME(times)(float *y, const float *by, size_t n, size_t lanes
 {
     size_t count = n * lanes;
     for (size_t i = 0; i < count; i += LANES) {
-        vec v = NAME(load)(by, i % (2 * LANES), 2 * LANES, 0);
+        vec v = NAME(load)(by, i % PANEL, PANEL, 0);
         NAME(store)(y, i, count, NAME(load)(y, i, count, 0) * v, bf16);
     }
 }
 
 static const llava_fast_kernels NAME(kernels) = {
-    .name = NAME_TEXT,
+    .name = TEXT_IN(WIDTH),
 #ifdef DOT
     .dot = true,
 #endif
-    .lanes = (size_t)2 * LANES,
+    .lanes = PANEL,
     .tile = NAME(tile),
     .dots = NAME(dots),
     .pair = NAME(pair),
+    .convert = NAME(convert),
     .add = NAME(add),
     .gate = NAME(gate),
     .rotate = NAME(rotate),
@@ -409,14 +438,6 @@ static const llava_fast_kernels NAME(kernels) = {
     .times = NAME(times),
 };
 
-#undef vec
-#undef ints
-#undef shorts
-#undef INLINE
-#undef NAME
-#undef NAME_IN
-#undef NAME_OF
-#undef NAME_TEXT
 #undef WIDTH
 #undef LANES
 #undef ROWS

@@ -116,25 +116,36 @@ const float *llava_fast_lay(const llava_fast *f, llava_fast_kind kind, const flo
     return x;
 }
 
-/* Do the file's own bytes hold the units? */
-static bool lies_ready(llava_fast_kind kind, const llava_weight *w, size_t inner)
+/* Is the machine's byte order the files'? */
+static bool little_endian(void)
 {
     const uint16_t one = 1;
     uint8_t first;
     memcpy(&first, &one, 1);
-    bool little = first == 1; /* the machine's byte order is the file's */
-    return little && (kind == LLAVA_FAST_FLOATS ? w->dtype == LLAVA_F32
-                                                : w->dtype == LLAVA_BF16 && inner % 2 == 0);
+    return first == 1;
+}
+
+/* Do the file's own bytes hold the units? */
+static bool lies_ready(llava_fast_kind kind, const llava_weight *w, size_t inner)
+{
+    return little_endian() &&
+           (kind == LLAVA_FAST_FLOATS ? w->dtype == LLAVA_F32
+                                      : w->dtype == LLAVA_BF16 && inner % 2 == 0);
 }
 
 /* Row o, of `inner` numbers, as units, each rounded once. */
-static void convert(llava_fast_kind kind, const llava_weight *w, size_t o, size_t inner,
-                    uint32_t *units)
+static void convert(const llava_fast *f, llava_fast_kind kind, const llava_weight *w, size_t o,
+                    size_t inner, uint32_t *units)
 {
     enum { AT_ONCE = 128 };
     double part[AT_ONCE];
     size_t bytes = llava_dtype_size(w->dtype);
     units[llava_fast_units(kind, inner) - 1] = 0; /* beside an odd last number */
+    if (little_endian() && w->dtype != LLAVA_F64) {
+        f->kernel.convert(w->dtype, w->bytes + o * inner * bytes, inner, kind != LLAVA_FAST_FLOATS,
+                          units);
+        return;
+    }
     for (size_t done = 0; done < inner; done += AT_ONCE) {
         size_t take = inner - done < AT_ONCE ? inner - done : AT_ONCE;
         llava_decode(w->dtype, w->bytes + (o * inner + done) * bytes, take, LLAVA_F64, part);
@@ -151,15 +162,15 @@ static void convert(llava_fast_kind kind, const llava_weight *w, size_t o, size_
 }
 
 /* Rows o .. o + count of W, where they lie or in `block`. */
-static llava_fast_factor weights(llava_fast_kind kind, const llava_weight *w, size_t inner,
-                                 size_t o, size_t count, uint32_t *block)
+static llava_fast_factor weights(const llava_fast *f, llava_fast_kind kind, const llava_weight *w,
+                                 size_t inner, size_t o, size_t count, uint32_t *block)
 {
     size_t units = llava_fast_units(kind, inner), stride = inner * llava_dtype_size(w->dtype);
     if (lies_ready(kind, w, inner)) {
         return (llava_fast_factor){kind, w->bytes + o * stride, stride};
     }
     for (size_t i = 0; i < count; i++) {
-        convert(kind, w, o + i, inner, block + i * units);
+        convert(f, kind, w, o + i, inner, block + i * units);
     }
     return (llava_fast_factor){kind, (const uint8_t *)block, units * sizeof *block};
 }
@@ -187,7 +198,7 @@ bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,
     }
     for (size_t o = 0; o < outputs; o += OUTPUTS) {
         size_t count = outputs - o < OUTPUTS ? outputs - o : OUTPUTS;
-        llava_fast_factor of = weights(kind, w, inner, o, count, block);
+        llava_fast_factor of = weights(f, kind, w, inner, o, count, block);
         for (size_t u = 0; u < units; u += most, of.rows += most * sizeof *block) {
             size_t n = units - u < most ? units - u : most;
             for (size_t t = 0; t < all; t++) {
