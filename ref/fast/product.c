@@ -45,44 +45,46 @@ size_t llava_fast_live(const llava_fast_rows *rows, size_t panel)
     return left < rows->lanes ? left : rows->lanes;
 }
 
-/* One way or the other between x and panel t: COLUMNS features at a time, which fit the first
- * cache. */
-static void transpose(const llava_fast_rows *rows, size_t t, size_t width, double *x,
-                      const double *from_x, float *to, const float *from)
+/* Where panel t's first row begins in x: [batch, length, width]. */
+static size_t panel_start(const llava_fast_rows *rows, size_t t, size_t width)
 {
-    size_t panels = llava_fast_panels(rows), p = t % panels, lanes = rows->lanes;
-    size_t row = t / panels * rows->length + rows->first + p * lanes;
-    for (size_t first = 0; first < width; first += COLUMNS) {
-        size_t end = first + COLUMNS < width ? first + COLUMNS : width;
-        for (size_t lane = 0; lane < llava_fast_live(rows, p); lane++) {
-            size_t at = (row + lane) * width;
-            for (size_t j = first; j < end; j++) {
-                if (x == NULL) {
-                    to[j * lanes + lane] = (float)from_x[at + j];
-                } else {
-                    x[at + j] = (double)from[j * lanes + lane];
-                }
-            }
-        }
-    }
+    size_t panels = llava_fast_panels(rows);
+    return (t / panels * rows->length + rows->first + t % panels * rows->lanes) * width;
 }
 
+/* COLUMNS features at a time: they fit the first cache. */
 float *llava_fast_pack(llava_fast *f, llava_fast_room *room, bool bf16, const llava_fast_rows *rows,
                        size_t width, const double *x, llava_error *e)
 {
-    size_t panels = rows->batch * llava_fast_panels(rows), size = width * rows->lanes;
-    float *to = llava_fast_take(room, panels, size, e);
-    for (size_t t = 0; to != NULL && t < panels; t++) {
-        transpose(rows, t, width, NULL, x, to + t * size, NULL);
-        f->kernel.add(to + t * size, to + t * size, NULL, false, size, 1, bf16);
+    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, size = width * lanes;
+    float *to = llava_fast_take(room, rows->batch * panels, size, e);
+    for (size_t t = 0; to != NULL && t < rows->batch * panels; t++) {
+        const double *from = x + panel_start(rows, t, width);
+        float *panel = to + t * size;
+        for (size_t j = 0; j < width; j += COLUMNS) {
+            for (size_t lane = 0; lane < llava_fast_live(rows, t % panels); lane++) {
+                for (size_t k = j; k < j + COLUMNS && k < width; k++) {
+                    panel[k * lanes + lane] = (float)from[lane * width + k];
+                }
+            }
+        }
+        f->kernel.add(panel, panel, NULL, false, size, 1, bf16);
     }
     return to;
 }
 
 void llava_fast_unpack(const llava_fast_rows *rows, size_t width, const float *panels, double *x)
 {
-    for (size_t t = 0; t < rows->batch * llava_fast_panels(rows); t++) {
-        transpose(rows, t, width, x, NULL, NULL, panels + t * width * rows->lanes);
+    size_t each = llava_fast_panels(rows), lanes = rows->lanes;
+    for (size_t t = 0; t < rows->batch * each; t++, panels += width * lanes) {
+        double *to = x + panel_start(rows, t, width);
+        for (size_t j = 0; j < width; j += COLUMNS) {
+            for (size_t lane = 0; lane < llava_fast_live(rows, t % each); lane++) {
+                for (size_t k = j; k < j + COLUMNS && k < width; k++) {
+                    to[lane * width + k] = (double)panels[k * lanes + lane];
+                }
+            }
+        }
     }
 }
 
