@@ -56,8 +56,8 @@ static bool measure(llava_dump *dump, const llava_dump_entry *entry, double befo
     return true;
 }
 
-static void put_head(llava_inspection *of, cJSON *object, const llava_dump *dump,
-                     const llava_dump_entry *entry)
+static void put_tensor(llava_inspection *of, cJSON *object, const llava_dump *dump,
+                       const llava_dump_entry *entry, const llava_statistics *s)
 {
     char dtype[LLAVA_ARRAY_DTYPE];
     size_t offset = 0;
@@ -66,6 +66,7 @@ static void put_head(llava_inspection *of, cJSON *object, const llava_dump *dump
     llava_inspect_put_text(of, object, "name", entry->name);
     llava_inspect_put_text(of, object, "dtype", dtype);
     llava_inspect_put_shape(of, object, entry->array.rank, entry->array.shape);
+    llava_inspect_put_statistics(of, object, s);
     llava_inspect_put_bool(of, object, "stored", stored);
     llava_inspect_put_number(of, object, "offset", stored ? (double)offset : NAN);
     llava_inspect_put_bool(of, object, "fortran_order", entry->array.fortran);
@@ -176,8 +177,7 @@ static bool show_all(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
         show_row(of, entry, &s);
         cJSON *object = llava_inspect_put_item(of, tensors);
         if (object != NULL) {
-            put_head(of, object, dump, entry);
-            llava_inspect_put_statistics(of, object, &s);
+            put_tensor(of, object, dump, entry, &s);
         }
     }
     fputs(llava_dump_is_archive(dump) ? "where the elements lie in the archive\n" : "", of->table);
@@ -241,8 +241,7 @@ static bool show_one(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
     llava_inspect_statistics(of->table, &s);
     llava_inspect_put_text(of, of->json, "kind", "tensor");
     if (of->json != NULL) {
-        put_head(of, of->json, dump, entry);
-        llava_inspect_put_statistics(of, of->json, &s);
+        put_tensor(of, of->json, dump, entry, &s);
     }
     cJSON *first = llava_inspect_put_array(of, of->json, "first");
     cJSON *last = llava_inspect_put_array(of, of->json, "last");
