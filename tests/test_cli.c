@@ -915,7 +915,8 @@ static void inspect_counts_what_is_not_finite(void **state)
                "\"min\":1,\"max\":3,\"mean\":2,\"std\":0.8164965809277"));
     assert_non_null(strstr(
         r.out,
-        "\"nan\":2,\"inf\":0,\"min\":null,\"max\":null,\"mean\":null,\"std\":null,\"rms\":null}"));
+        "\"nan\":2,\"inf\":0,\"min\":null,\"max\":null,\"mean\":null,\"std\":null,\"rms\":null,"
+        "\"stored\":true,\"offset\":"));
     program_free(&r);
     r = done(&folder, "\"$LLAVA\" inspect x.npz a --json - 2>/dev/null");
     assert_non_null(strstr(r.out, "\"first\":[1,2,null,3,null,null],\"last\":[]}\n"));
