@@ -1,5 +1,6 @@
 /* Products: every block width against the definition, bit for bit; the definition against long
  * double; and the roundings of weights and inputs against plain ones. */
+#include "ref/ops/decode.h"
 #include "ref/ops/tile.h"
 #include "support.h"
 
@@ -570,6 +571,33 @@ static void inputs_of_linear_are_rounded_first(void **state)
     free(weight.memory);
 }
 
+/* Every pattern of 16 bits, and as many float32, by the vectors' way and the definition's. */
+static void every_number_is_widened_to_the_definitions_bits(void **state)
+{
+    enum { N = 65536 };
+    static const llava_dtype stored_types[] = {LLAVA_F16, LLAVA_BF16, LLAVA_F32};
+    double *out = calloc(2 * (size_t)N, sizeof *out), *right = out + N;
+    uint8_t *bytes = calloc(N, sizeof(uint32_t));
+    (void)state;
+    assert_true(out != NULL && bytes != NULL);
+    for (size_t t = 0; t < 3; t++) {
+        for (uint32_t i = 0; i < N; i++) {
+            uint16_t half = (uint16_t)i;
+            uint32_t single = i << 16 | ((i * 40503u) & 0xffffu);
+            memcpy(bytes + i * llava_dtype_size(stored_types[t]),
+                   t < 2 ? (const void *)&half : (const void *)&single,
+                   llava_dtype_size(stored_types[t]));
+        }
+        for (size_t n = N - 5; n <= N; n++) {
+            llava_decode(stored_types[t], bytes, n, LLAVA_F64, right);
+            llava_decode_f64(stored_types[t], bytes, n, out);
+            assert_memory_equal(out, right, n * sizeof *out);
+        }
+    }
+    free(out);
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -584,6 +612,7 @@ int main(void)
         cmocka_unit_test(linear_rounds_once_behind_the_bias),
         cmocka_unit_test(bias_is_added_last),
         cmocka_unit_test(vectors_are_decoded_from_anywhere_and_rounded),
+        cmocka_unit_test(every_number_is_widened_to_the_definitions_bits),
         cmocka_unit_test(weights_are_rounded_as_their_definition_says),
         cmocka_unit_test(tf32_keeps_ten_bits_and_float32s_range),
         cmocka_unit_test(inputs_of_linear_are_rounded_first),

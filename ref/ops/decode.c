@@ -1,6 +1,6 @@
-/* bfloat16 and float32 are widened in vectors; float16, whose exponent moves, and what does
- * not fill a vector go to llava_decode, which is the definition. The bytes of a file are taken as
- * they are, so it is for little-endian machines. */
+/* float16, bfloat16 and float32 are widened in vectors; what does not fill a vector goes to
+ * llava_decode, which is the definition. The bytes of a file are taken as they are, so it is for
+ * little-endian machines. */
 #include "decode.h"
 
 #include <string.h>

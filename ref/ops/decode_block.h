@@ -5,6 +5,7 @@ WIDEN_TARGET static size_t WIDEN_NAME(llava_dtype from, const uint8_t *bytes, si
     typedef uint32_t words __attribute__((vector_size(LANES * sizeof(uint32_t))));
     typedef float floats __attribute__((vector_size(LANES * sizeof(float))));
     typedef double doubles __attribute__((vector_size(LANES * sizeof(double))));
+    typedef uint64_t longs __attribute__((vector_size(LANES * sizeof(uint64_t))));
     size_t done = 0;
     for (; from == LLAVA_BF16 && done + LANES <= n; done += LANES) {
         shorts brain;
@@ -20,6 +21,16 @@ WIDEN_TARGET static size_t WIDEN_NAME(llava_dtype from, const uint8_t *bytes, si
         memcpy(&single, bytes + done * sizeof(float), sizeof single);
         doubles wide = __builtin_convertvector(single, doubles);
         memcpy(out + done, &wide, sizeof wide);
+    }
+    for (; from == LLAVA_F16 && done + LANES <= n; done += LANES) { /* decode_half's steps */
+        shorts half;
+        memcpy(&half, bytes + done * sizeof(uint16_t), sizeof half);
+        longs bits = __builtin_convertvector(half, longs), wide = (bits & 0x7fffu) << 42;
+        doubles subnormal = (doubles)(wide + (UINT64_C(1009) << 52)) - 0x1p-14;
+        longs low = (longs)((bits & 0x7c00u) == 0), high = (longs)((bits & 0x7c00u) == 0x7c00u);
+        longs size = (low & (longs)subnormal) | (~low & (wide + (UINT64_C(1008) << 52)));
+        size = (high & (wide | UINT64_C(2047) << 52)) | (~high & size) | (bits & 0x8000u) << 48;
+        memcpy(out + done, &size, sizeof size);
     }
     return done;
 }
