@@ -112,7 +112,11 @@ test: all tests
 	@echo "make test: $(words $(TESTS)) test programs, none failed"
 
 asan:
+	@$(MAKE) -s SANITIZE=1 BUILD=build-asan check-sanitizers
 	@$(MAKE) SANITIZE=1 BUILD=build-asan test
+
+check-sanitizers:
+	@sh tests/check_sanitizers.sh $(CC) $(SANITIZERS)
 
 # What the tests and the failed calls of tools/check_faults.py run, counted: tests/coverage/gates.tsv says how much
 # it must be. Without optimisation, so that a branch of the text is a branch of the program.
@@ -145,6 +149,10 @@ analyze:
 	    o=$$(mktemp $(BUILD)/analyze.XXXXXX) && $(ANALYSE) $$off -o $$o {}; status=$$?; rm -f $$o; exit $$status' || \
 	    { echo "make analyze: see above"; exit 1; }
 	@echo "make analyze: $(words $(REF_C) $(TOOLS_C) main) files, nothing found"
+
+# All of them under valgrind's memcheck; VALGRIND=quick leaves out those that compute much, and names them.
+valgrind: all tests
+	@bash tests/valgrind.sh $(BUILD) $(JOBS) $(VALGRIND)
 
 # The same bits with every compiler, optimisation level and architecture; minutes.
 bits:
@@ -255,6 +263,7 @@ help:
 	@echo "make coverage         lines and branches that the tests run, against tests/coverage/gates.tsv"
 	@echo "make tidy             clang-tidy over all C files (.clang-tidy)"
 	@echo "make analyze          gcc's -fanalyzer over ref and tools"
+	@echo "make valgrind         all tests under valgrind's memcheck; VALGRIND=quick: most of them"
 	@echo "make bits             the same bits with every compiler and on other architectures (minutes)"
 	@echo "make fuzz             fuzz every reader, SECONDS_EACH=60 each"
 	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"
@@ -268,6 +277,6 @@ help:
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0 LIBDEFLATE=0; different BUILDs stand side by side."
 
-.PHONY: all tests test asan coverage tidy analyze bits fuzz shared print-preprocess print-libraries deps demo venv golden golden-check book docs-check pictures format install clean help force
+.PHONY: all tests test asan check-sanitizers coverage valgrind tidy analyze bits fuzz shared print-preprocess print-libraries deps demo venv golden golden-check book docs-check pictures format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d

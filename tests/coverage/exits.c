@@ -1,9 +1,9 @@
 /* In the build of `make coverage` alone, before the C library (-Wl,--wrap): a process that ends
  * without exit() (a replaying child, a signal's handler) writes down what it ran, too. Below the
  * faults of tests/faults/shim.c the counters are written without faults. */
-#include <unistd.h>
-
 #include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 void __gcov_dump(void);
 void __gcov_reset(void);
@@ -13,11 +13,19 @@ int __real_raise(int number);
 void __wrap__exit(int status) __attribute__((noreturn));
 int __wrap_raise(int number);
 
-static void write_counters(void)
+/* No fault and no limit of the size of files concerns the counters. */
+static void let_counters_be_written(void)
 {
+    const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
     if (llava_faults_end != NULL) {
         llava_faults_end();
     }
+    (void)setrlimit(RLIMIT_FSIZE, &none);
+}
+
+static void write_counters(void)
+{
+    let_counters_be_written();
     __gcov_dump();
     __gcov_reset(); /* or what comes between this and the process's end would not be written */
 }
@@ -36,7 +44,5 @@ int __wrap_raise(int number)
 
 __attribute__((destructor)) static void end(void)
 {
-    if (llava_faults_end != NULL) {
-        llava_faults_end();
-    }
+    let_counters_be_written();
 }
