@@ -98,7 +98,7 @@ def write_table(files, gates):
     rows = []
     for name in sorted(files):
         goal, *now = gates.get(name, (DEFAULT, 0.0, 0.0))
-        got = [min(goal, max(old, math.floor(10 * reached(counts)) / 10)) for old, counts in zip(now, files[name])]
+        got = [min(goal, max(old, math.floor(reached(counts)))) for old, counts in zip(now, files[name])]
         if goal > DEFAULT or min(got) < DEFAULT:
             rows.append("\t".join([name, f"{goal:g}", *(f"{x:g}" for x in got)]))
     TABLE.write_text(HEAD + "\n".join(rows) + "\n")
