@@ -483,7 +483,7 @@ static bool decode_file(decoder *d, const uint8_t *bytes, size_t n)
         png_set_read_fn(d->png, d, take_bytes);
         ok = decode(d);
     } else {
-        llava_fail(d->e, "%s: no memory for libpng", d->layout->name);
+        llava_fail(d->e, "%s: out of memory (libpng)", d->layout->name);
     }
     png_destroy_read_struct(&d->png, &d->info, NULL);
     free(d->row);

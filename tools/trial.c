@@ -177,8 +177,11 @@ bool llava_trial_cause(llava_trial *trial, const llava_span *span, llava_cause *
                          &refused)) {
         return true; /* this decision has nothing to act on in this model */
     }
-    if (!try_input(trial, span, &plan, &choices, cause, &done, e) || done) {
-        return done;
+    if (!try_input(trial, span, &plan, &choices, cause, &done, e)) {
+        return false;
+    }
+    if (done) {
+        return true;
     }
     llava_altered altered;
     bool made, ok = llava_altered_make(&altered, trial, &choices, cause, &made, e);
