@@ -182,7 +182,7 @@ static bool show_all(llava_inspection *of, llava_dump *dump, pieces *p, llava_er
     }
     fputs(llava_dump_is_archive(dump) ? "where the elements lie in the archive\n" : "", of->table);
     for (size_t i = 0; llava_dump_is_archive(dump) && i < llava_dump_count(dump); i++) {
-        fputs("  ", of->table);
+        fputs("    ", of->table);
         llava_inspect_cell(of->table, llava_dump_at(dump, i)->name, NAME_WIDTH);
         show_place(of, dump, llava_dump_at(dump, i));
     }
