@@ -5,6 +5,7 @@
     python tools/bench_peers.py --folder DIR          # made there, and used again the next time
     python tools/bench_peers.py --ours fast-bf16 --peers bfloat16-eager,bfloat16-sdpa --rounds 5
     python tools/bench_peers.py --start               # only: from nothing to the first token
+    python tools/bench_peers.py --peers '' --llama-cpp llama.cpp --library build/bin    # tools/bench_llama_cpp.py
 
 The model is random but has real sizes: LLaVA-1.5's vision tower (CLIP-L/14 at 336 pixels) and a
 Llama of 6 layers, 2048 wide; bfloat16 weights, 1.4 GB; one picture, 608 tokens. Nothing of it is
@@ -37,8 +38,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import bench_llama_cpp
+
 PEERS = ["float64-eager", "float64-sdpa", "float32-eager", "float32-sdpa", "bfloat16-eager", "bfloat16-sdpa"]
 OURS = {"plain-f64": "float64", "fast-f32": "float32", "fast-bf16": "bfloat16"}  # and torch's type
+LLAMA_CPP = {"llama.cpp-float32": "fast-f32", "llama.cpp-bfloat16": "fast-bf16", "llama.cpp-float16": "fast-bf16"}
+STAGES = ("tower", "prefill", "token")
 STEPS = 8
 QUESTION = "USER: <image>\nwhat is in the picture? ASSISTANT:"
 IMAGE_TOKEN, PICTURE_ROWS, TEXT_TOKENS = 32000, 576, 32
@@ -88,7 +93,7 @@ def make_processor(folder):
 
 
 def make_model(folder):
-    """Writes folder/model and folder/inputs.npz, unless they are there."""
+    """Writes folder/model and its inputs (one picture; as many tokens without one), unless they are there."""
     import numpy as np
     import torch
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
@@ -106,6 +111,8 @@ def make_model(folder):
     random = np.random.default_rng(0)
     ids = np.concatenate([[1], np.full(PICTURE_ROWS, IMAGE_TOKEN), random.integers(3, IMAGE_TOKEN, TEXT_TOKENS - 1)])
     pixels = random.normal(size=(1, 3, 336, 336)).astype(np.float32)
+    text_ids = np.concatenate([[1], random.integers(300, IMAGE_TOKEN, PICTURE_ROWS + TEXT_TOKENS - 1)])
+    np.savez(folder / "text.npz", input_ids=text_ids[None].astype(np.int64))
     np.savez(folder / "inputs.npz", input_ids=ids[None].astype(np.int64), pixel_values=pixels)
 
 
@@ -192,12 +199,31 @@ def measure_ours(program, name, folder):
     how = ["--path", path, "--dtype", dtype, "--model", str(folder / "model"), "--inputs", str(folder / "inputs.npz")]
     result = measure([program, "run", *how])
     result["pass"] = result["cpu"]
-    rows = re.findall(r"^\s*(\d+)\s+(\S+)", result.pop("out"), re.MULTILINE)
-    result["top"] = {int(i): float(x) for i, x in rows}
-    bench = measure([program, "bench", *how, "--runs", "1", "--generate", str(STEPS + 1), "--json", "-"])
-    stages = {s["name"]: s["seconds"] for s in json.loads(bench["out"])["stages"]}
-    result["token"] = stages["decode"]
+    result["top"] = top_logits(result.pop("out"))
+    result["token"] = bench_stages(program, [*how, "--runs", "1", "--generate", str(STEPS + 1)])["decode"]
     return result
+
+
+def top_logits(text):
+    """What `run` prints: {id: logit}."""
+    return {int(i): float(x) for i, x in re.findall(r"^\s*(\d+)\s+(\S+)", text, re.MULTILINE)}
+
+
+def bench_stages(program, how):
+    bench = measure([program, "bench", *how, "--json", "-"])
+    return {s["name"]: s["seconds"] for s in json.loads(bench["out"])["stages"]}
+
+
+def measure_stages(program, name, folder):
+    """llava-ref's stages as llama.cpp has them: picture to rows, a prefill of text, a token behind it."""
+    path, dtype = name.split("-")
+    how = ["--path", path, "--dtype", dtype, "--model", str(folder / "model"), "--inputs"]
+    picture = bench_stages(program, [*how, str(folder / "inputs.npz"), "--runs", "2"])
+    text = bench_stages(program, [*how, str(folder / "text.npz"), "--runs", "2"])
+    steps = bench_stages(program, [*how, str(folder / "text.npz"), "--runs", "1", "--generate", str(STEPS + 1)])
+    top = top_logits(measure([program, "run", *how, str(folder / "text.npz")])["out"])
+    return {"tower": picture["vision"] + picture["projector"], "prefill": text["text.prefill"] + text["logits"],
+            "token": steps["decode"], "top": top}
 
 
 def measure_peer(peer, folder):
@@ -311,6 +337,36 @@ def run_start(arguments, folder):
                  {n: r for n, r in results.items() if n not in OURS})
 
 
+def report_llama_cpp(rounds, ours, theirs):
+    print(f"\n{machine()}; 1 thread, least of {rounds} rounds; load average at the end {os.getloadavg()[0]:.1f}.\n")
+    print("| | picture to rows, CPU s | prefill, CPU s | token, CPU s | picture, times ours | prefill, times ours | "
+          "token, times ours | top logits differ |")
+    print("|---" * 8 + "|")
+    for name, results in ours.items():
+        print(f"| **llava-ref {name.replace('-', ', ')}** | " +
+              " | ".join(f"{least(results, stage):.3f}" for stage in STAGES) + " | | | | |")
+    for name, results in theirs.items():
+        base = ours[LLAMA_CPP[name]]
+        cells = [f"{least(results, stage):.3f}" for stage in STAGES]
+        cells += [f"{least(results, stage) / least(base, stage):.2f}" for stage in STAGES]
+        print(f"| {name.replace('-', ', ')} | " + " | ".join(cells) + f" | {difference(base[0], results[0]):.1e} |")
+
+
+def run_llama_cpp(arguments, folder):
+    make_processor(folder)
+    theirs = {name: [] for name in LLAMA_CPP}
+    ours = {name: [] for name in dict.fromkeys(LLAMA_CPP.values())}
+    for i in range(arguments.rounds):
+        for name, results in ours.items():
+            results.append(measure_stages(arguments.program, name, folder))
+        for name, results in theirs.items():
+            measured = measure([sys.executable, __file__, "--child", name, "--folder", str(folder), "--llama-cpp",
+                                str(arguments.llama_cpp), "--library", str(arguments.library)])
+            results.append(json.loads(measured["out"].splitlines()[-1]))
+            print(f"round {i + 1}: {name} {results[-1]['prefill']:.2f} s", file=sys.stderr)
+    report_llama_cpp(arguments.rounds, ours, theirs)
+
+
 def run(arguments, folder):
     make_model(folder)
     peers = {name: [] for name in arguments.peers.split(",") if name}
@@ -324,7 +380,10 @@ def run(arguments, folder):
             results.append(measure_peer(name, folder))
             results[-1]["process"] = results[-1]["cpu"]
             print(f"round {i + 1}: {name} {results[-1]['pass']:.1f} s", file=sys.stderr)
-    report(arguments.rounds, ours, peers)
+    if ours:
+        report(arguments.rounds, ours, peers)
+    if arguments.llama_cpp:
+        run_llama_cpp(arguments, folder)
 
 
 def main():
@@ -335,7 +394,9 @@ def main():
     parser.add_argument("--ours", default=",".join(OURS), help="of " + ", ".join(OURS) + " (default: all)")
     parser.add_argument("--peers", default=",".join(PEERS), help="of " + ", ".join(PEERS) + " (default: all)")
     parser.add_argument("--start", action="store_true", help="measure a whole process to the first token")
-    parser.add_argument("--child", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--llama-cpp", type=Path, metavar="SOURCE", help="llama.cpp's source folder: measured too")
+    parser.add_argument("--library", type=Path, help="the folder of its libllama.so and libmtmd.so")
+    parser.add_argument("--child", choices=[*PEERS, *LLAMA_CPP], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     for option, words, known in (("--peers", arguments.peers, PEERS), ("--ours", arguments.ours, OURS)):
         unknown = [w for w in words.split(",") if w and w not in known]
@@ -343,6 +404,11 @@ def main():
             parser.error(f"{option} {unknown[0]}: not one of {', '.join(known)}")
     if arguments.rounds < 1:
         parser.error("--rounds: at least 1")
+    if (arguments.llama_cpp is None) != (arguments.library is None):
+        parser.error("--llama-cpp and --library go together")
+    if arguments.child in LLAMA_CPP:
+        bench_llama_cpp.child(arguments, STEPS)
+        return
     if arguments.child:
         (start_child if arguments.start else torch_child)(arguments.folder, arguments.child)
         return
