@@ -188,7 +188,7 @@ bool llava_fast_attention(llava_fast *f, bool bf16, const llava_fast_cache *c, s
     panel p = {.f = f, .cache = c, .bf16 = bf16, .keys = keys, .lanes = lanes};
     p.kind = llava_fast_kind_of(f, bf16, bf16);
     p.scale = (float)scale;
-    p.scores = llava_fast_take(&f->scores, 2 * KEYS + even(c->d), lanes, e);
+    p.scores = llava_fast_take(&f->scores, (size_t)2 * KEYS + even(c->d), lanes, e);
     if (p.scores == NULL) {
         return false;
     }
