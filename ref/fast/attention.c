@@ -160,7 +160,8 @@ static void attend(const panel *p, size_t head, const float *q, float *context)
     for (size_t t = 0; t < p->reach; t += KEYS) {
         size_t n = p->reach - t < KEYS ? p->reach - t : KEYS;
         multiply(p, keys + t * even(c->d) * size_of(c), even(c->d), p->scores, q, c->d, n, false);
-        for (size_t lane = 0; t + n > p->hidden && lane < p->live; lane++) {
+        bool some_hidden = p->visible != NULL && t + n > p->hidden;
+        for (size_t lane = 0; some_hidden && lane < p->live; lane++) {
             for (size_t i = 0; i < n; i++) {
                 if (!p->visible[lane * p->keys + t + i]) {
                     p->scores[i * p->lanes + lane] = p->blind[lane] ? 0 : -INFINITY;
