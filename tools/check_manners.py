@@ -146,13 +146,24 @@ def progress_lines(text):
     return [line for line in re.findall(r"\r\x1b\[K([^\r\n]*)(?=\r)", text) if line]
 
 
+def lasting(command, folder, columns):
+    """What the command shows with as many runs as last over three seconds: there is no estimate in the first."""
+    runs, seconds = 100, 0
+    while seconds < 3 and runs <= 1000:
+        began = time.monotonic()
+        text = on_terminal(f"{command} {runs}", folder, columns)
+        seconds = time.monotonic() - began
+        runs *= 3
+    return text
+
+
 def check_progress(folder):
     """Messages of what is otherwise than it should be."""
     picture = "--image golden/demo/pictures/2-red-triangle.png --chat 'What is in the picture?'"
-    long = f"llava-ref bench --model golden/demo/model {picture} --runs 30"
+    bench = f"llava-ref bench --model golden/demo/model {picture} --runs "
     run = f"llava-ref run --model golden/demo/model {picture}"
     for columns in (100, 24):
-        text = on_terminal(long, folder, columns)
+        text = lasting(bench, folder, columns)
         lines = progress_lines(text)
         if len(lines) < 5 or not any(re.match(r"\d+ %, \d+ s left: \w", line) for line in lines):
             yield f"no progress with time left in {columns} columns: {lines}"
@@ -171,7 +182,7 @@ def check_progress(folder):
     text = on_terminal(f"mkfifo pipe; head -c 3000000 pipe >part & {run} --dump pipe", folder)
     if not re.search(r"%[^\r\n]*\r\x1b\[Kllava-ref: pipe: [^\r]*\n$", text):
         yield f"the line is not wiped before an error: {text!r}"
-    yield from check_interrupt(long, folder)
+    yield from check_interrupt(f"{bench} 1000", folder)
     dump = f"{run} --dump port.npz --set vision.act=gelu >answer && llava-ref"
     for command in (f"{dump} diagnose --model golden/demo/model {picture} --dump port.npz", f"{dump} diff port.npz port.npz",
                     f"{dump} inspect port.npz"):  # fmt: skip
