@@ -295,7 +295,8 @@ bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counti
     c->actual = llava_alloc(e, c->rows.width, sizeof(double));
     c->head = llava_alloc(e, c->heads, sizeof(sums));
     c->range = scores ? llava_alloc(e, c->heads, sizeof(extremes)) : NULL;
-    if (c->expected == NULL || c->actual == NULL || c->head == NULL) {
+    if (c->expected == NULL || c->actual == NULL || c->head == NULL ||
+        (scores && c->range == NULL)) {
         free_comparer(c);
         *comparer = NULL;
         return false;
