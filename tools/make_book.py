@@ -139,9 +139,9 @@ class Site:
     def source(self, path):
         """A page with the text of a file, its lines numbered and to be linked to."""
         text = (TREE / path).read_text()
-        lexer = pygments.lexers.get_lexer_for_filename(path, stripnl=False) if "." in path else None
+        lexer = pygments.lexers.find_lexer_class_for_filename(path) or pygments.lexers.TextLexer
         formatter = pygments.formatters.HtmlFormatter(nowrap=True)
-        lines = pygments.highlight(text, lexer or pygments.lexers.TextLexer(), formatter).rstrip("\n").split("\n")
+        lines = pygments.highlight(text, lexer(stripnl=False), formatter).rstrip("\n").split("\n")
         wide = len(str(len(lines)))
         rows = [f'<a class="line" id="L-{n}" href="#L-{n}">{n:{wide}}</a>{line}' for n, line in enumerate(lines, 1)]
         body = '<div class="highlight"><pre>' + "\n".join(rows) + "\n</pre></div>"
