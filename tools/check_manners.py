@@ -59,6 +59,7 @@ class Terminal:
         if self.child == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             os.chdir(folder)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in the background may have it ignored
             os.execvpe(words[0], words, {"TERM": "xterm"} | environment)
 
     def type(self, text):
