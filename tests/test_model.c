@@ -204,20 +204,27 @@ static void a_token_changes_nothing_in_front_of_it(void **state)
 /* ---- the cache ---------------------------------------------------------------------------------
  */
 
+/* Everything, and the logits of all positions or of the last. */
+static llava_goal whole_pass(bool all)
+{
+    return (llava_goal){.vision = true,
+                        .features = true,
+                        .projector = true,
+                        .embed = true,
+                        .merge = true,
+                        .rope = true,
+                        .text = true,
+                        .text_layers = 2,
+                        .norm = true,
+                        .last_logits = !all,
+                        .all_logits = all};
+}
+
 /* Positions from .. to of `in` behind a cache that holds those in front; all their logits. */
 static void pass_on(llava_run *run, const llava_inputs *in, size_t from, size_t to,
                     llava_cache *cache, llava_outputs *out)
 {
-    const llava_goal goal = {.vision = true,
-                             .features = true,
-                             .projector = true,
-                             .embed = true,
-                             .merge = true,
-                             .rope = true,
-                             .text = true,
-                             .text_layers = 2,
-                             .norm = true,
-                             .all_logits = true};
+    const llava_goal goal = whole_pass(true);
     llava_inputs part = *in;
     int64_t positions[64];
     part.length = to - from;
@@ -299,17 +306,7 @@ static void cached_steps_equal_the_longer_pass(void **state)
 static void pass_to(llava_run *run, const llava_inputs *in, bool all, llava_cache *cache,
                     llava_outputs *out)
 {
-    const llava_goal goal = {.vision = true,
-                             .features = true,
-                             .projector = true,
-                             .embed = true,
-                             .merge = true,
-                             .rope = true,
-                             .text = true,
-                             .text_layers = 2,
-                             .norm = true,
-                             .last_logits = !all,
-                             .all_logits = all};
+    const llava_goal goal = whole_pass(all);
     int64_t positions[64];
     llava_positions(run->plan, in, LLAVA_POSITIONS_GENERATE, positions);
     if (!llava_forward(run, &goal, in, positions, cache, out)) {

@@ -147,7 +147,6 @@ class Silent:
     """Stands where the capture has its recorder: nothing is recorded, so the graph runs unwatched."""
 
     error = None
-    callback = None
 
 
 class Timed(Run):
