@@ -238,6 +238,10 @@ docs-check: all $(VENV)/ready
 pictures: all $(VENV)/ready
 	$(VENV)/bin/python tools/check_docs.py --binary $(BUILD)/llava-ref --write
 
+# The tables of measurements (docs/measured), put in anew; docs-check compares them.
+tables: $(VENV)/ready
+	$(VENV)/bin/python tools/check_docs.py --tables --write
+
 format:
 	clang-format -i ref/*.[ch] ref/ops/*.[ch] ref/fast/*.[ch] tools/*.[ch] tests/*.[ch] tests/fuzz/*.[ch] tests/faults/*.c tests/coverage/*.c
 
@@ -270,6 +274,7 @@ help:
 	@echo "make golden-check     the same into a temporary folder, compared with golden/"
 	@echo "make docs-check       run the commands of README and book, compare what they print and draw"
 	@echo "make pictures         draw the book's pictures anew, put in what its commands print"
+	@echo "make tables           put the measurements of docs/measured into the documents"
 	@echo "make book             README, book and documents as a site, $(BUILD)/book/index.html"
 	@echo "make venv             only the pinned Python environment"
 	@echo "make format           clang-format all C files"
@@ -277,6 +282,6 @@ help:
 	@echo "make clean            remove $(BUILD)"
 	@echo "Variables: CC CFLAGS LDFLAGS BUILD SANITIZE=1 JPEG=0 LIBDEFLATE=0; different BUILDs stand side by side."
 
-.PHONY: all tests test asan check-sanitizers coverage valgrind tidy analyze bits fuzz shared print-preprocess print-libraries deps demo venv golden golden-check book docs-check pictures format install clean help force
+.PHONY: all tests test asan check-sanitizers coverage valgrind tidy analyze bits fuzz shared print-preprocess print-libraries deps demo venv golden golden-check book docs-check pictures tables format install clean help force
 .SECONDARY:
 -include $(REF_O:.o=.d) $(TOOLS_O:.o=.d) $(TEST_C:%.c=$(BUILD)/%.d) $(SUPPORT_O:.o=.d) $(BUILD)/tools/main.d

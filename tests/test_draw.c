@@ -5,6 +5,8 @@
 #include "tests/program.h"
 #include "tools/canvas.h"
 
+#include <cjson/cJSON.h>
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -285,6 +287,103 @@ static void patches_of_every_family_are_found(void **state)
              "vision.rope.cos");
 }
 
+/* ---- the same for programs ---- */
+
+/* Runs `draw` with --json, standard output taken by it; the tree, to be deleted. */
+static cJSON *drawn_json(const char *what, char **table)
+{
+    char command[1024];
+    snprintf(command, sizeof command, "\"$LLAVA\" draw %s --png t.png --json -", what);
+    program_result r = program_run(&folder, command);
+    cJSON *json = cJSON_Parse(r.out);
+    if (r.status != 0 || json == NULL) {
+        fail_msg("%s\nexits with %d: %s", command, r.status, r.err);
+    }
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(json, "schema")),
+                        "llava-ref.draw/1");
+    *table = r.err;
+    free(r.out);
+    return json;
+}
+
+static double number_of(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItem(object, key);
+    assert_true(cJSON_IsNumber(item));
+    return item->valuedouble;
+}
+
+static void json_has_the_tables_numbers(void **state)
+{
+    (void)state;
+    char *table, shown[64];
+    cJSON *json =
+        drawn_json("drift right.npz f32.npz pairs.npz --taps 'projector.*,logits'", &table);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "taps")), 4);
+    const cJSON *curve = cJSON_GetArrayItem(cJSON_GetObjectItem(json, "curves"), 1);
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(curve, "dump")), "pairs.npz");
+    const cJSON *errors = cJSON_GetObjectItem(curve, "rel_l2");
+    assert_int_equal(cJSON_GetArraySize(errors), 4);
+    snprintf(shown, sizeof shown, " %.1e\n", cJSON_GetArrayItem(errors, 3)->valuedouble);
+    assert_non_null(strstr(table, shown));
+    cJSON_Delete(json);
+    free(table);
+
+    json = drawn_json("attention right.npz step.1.text.layers.3.attn.probs " DEMO, &table);
+    const cJSON *panel = cJSON_GetArrayItem(cJSON_GetObjectItem(json, "panels"), 0), *row, *patch;
+    double sum = 0;
+    cJSON_ArrayForEach(row, cJSON_GetObjectItem(panel, "patches"))
+    {
+        assert_int_equal(cJSON_GetArraySize(row), 6);
+        cJSON_ArrayForEach(patch, row)
+        {
+            sum += patch->valuedouble;
+        }
+    }
+    assert_true(fabs(sum - number_of(panel, "on_picture")) < 1e-12);
+    assert_true(fabs(number_of(panel, "largest") - 0.497) < 5e-4);
+    assert_int_equal(cJSON_GetArrayItem(cJSON_GetObjectItem(panel, "at"), 0)->valueint, 1);
+    cJSON_Delete(json);
+    free(table);
+}
+
+static void json_says_what_every_kind_draws(void **state)
+{
+    (void)state;
+    char *table;
+    cJSON *json =
+        drawn_json("patches right.npz columns.npz --taps vision.patch_embed " DEMO, &table);
+    const cJSON *panel = cJSON_GetArrayItem(cJSON_GetObjectItem(json, "panels"), 0);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(panel, "patches")), 6);
+    const cJSON *first = cJSON_GetArrayItem(cJSON_GetObjectItem(panel, "patches"), 0);
+    assert_true(cJSON_GetArrayItem(first, 0)->valuedouble == 0); /* on the diagonal */
+    assert_true(cJSON_GetArrayItem(first, 1)->valuedouble > 0);
+    cJSON_Delete(json);
+    free(table);
+
+    program_write_inputs(&folder, "a.npz",
+                         "attention_mask <i8 [1,3] 0 1 1; text.norm <f8 [1,3,2] 1*6");
+    program_write_inputs(&folder, "b.npz", "text.norm <f8 [1,3,2] 9 9 1 1 2 1");
+    json = drawn_json("rows a.npz b.npz", &table);
+    const cJSON *line = cJSON_GetArrayItem(cJSON_GetObjectItem(json, "lines"), 0);
+    const cJSON *rows = cJSON_GetObjectItem(line, "rows");
+    assert_true(cJSON_IsNull(cJSON_GetArrayItem(rows, 0))); /* padding */
+    assert_true(cJSON_GetArrayItem(rows, 1)->valuedouble == 0);
+    assert_true(fabs(number_of(line, "largest") - 0.70710678) < 1e-6 && number_of(line, "at") == 2);
+    cJSON_Delete(json);
+    free(table);
+
+    json = drawn_json("picture right.npz", &table);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "steps")), 3);
+    assert_true(number_of(cJSON_GetObjectItem(json, "pixel_values"), "width") == 60);
+    cJSON_Delete(json);
+    free(table);
+    json = drawn_json("angles right.npz", &table);
+    assert_true(number_of(json, "pairs") == 16 && number_of(json, "positions") == 49);
+    cJSON_Delete(json);
+    free(table);
+}
+
 /* ---- dumps made by hand ---- */
 
 static void a_picture_is_drawn_from_what_there_is(void **state)
@@ -450,6 +549,8 @@ int main(void)
         cmocka_unit_test(angles_begin_at_nothing),
         cmocka_unit_test(pixels_are_wrong_where_they_are_wrong),
         cmocka_unit_test(patches_of_every_family_are_found),
+        cmocka_unit_test(json_has_the_tables_numbers),
+        cmocka_unit_test(json_says_what_every_kind_draws),
         cmocka_unit_test(a_picture_is_drawn_from_what_there_is),
         cmocka_unit_test(long_texts_and_single_taps_are_drawn),
         cmocka_unit_test(padding_is_left_out_and_nan_is_seen),

@@ -28,6 +28,8 @@ static const char *const writers[] = {
     "\"$LLAVA\" inspect f32.npz --json",
     "\"$LLAVA\" inspect f32.npz logits --png",
     "\"$LLAVA\" draw drift true.npz f32.npz --png",
+    "\"$LLAVA\" draw drift true.npz f32.npz --png drawn.png --json",
+    "\"$LLAVA\" help draw --json",
     "\"$LLAVA\" explain logits --json",
     "\"$LLAVA\" bench --model model --inputs inputs.npz --runs 1 --json",
 };

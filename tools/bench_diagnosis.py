@@ -24,7 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_peers import machine, make_model
+from bench_peers import make_model
+from measured import machine
 
 TAPS = "vision.layers.*.output,vision.features,projector.out,text.inputs_embeds,text.layers.*.output,text.norm,logits"
 PORTS = ["float32", "bfloat16", "bfloat16 vision.act=gelu", "bfloat16 projector.act=gelu_tanh",

@@ -5,7 +5,12 @@
     python tools/bench_peers.py --folder DIR          # made there, and used again the next time
     python tools/bench_peers.py --ours fast-bf16 --peers bfloat16-eager,bfloat16-sdpa --rounds 5
     python tools/bench_peers.py --start               # only: from nothing to the first token
+    python tools/bench_peers.py --stages              # only: llava-ref's own stages
     python tools/bench_peers.py --peers '' --llama-cpp llama.cpp --library build/bin    # tools/bench_llama_cpp.py
+
+What it prints is kept, and put into the documents, by
+
+    python tools/measured.py keep peers -- python tools/bench_peers.py && make tables
 
 The model is random but has real sizes: LLaVA-1.5's vision tower (CLIP-L/14 at 336 pixels) and a
 Llama of 6 layers, 2048 wide; bfloat16 weights, 1.4 GB; one picture, 608 tokens. Nothing of it is
@@ -39,6 +44,7 @@ import time
 from pathlib import Path
 
 import bench_llama_cpp
+from measured import machine
 
 PEERS = ["float64-eager", "float64-sdpa", "float32-eager", "float32-sdpa", "bfloat16-eager", "bfloat16-sdpa"]
 OURS = {"plain-f64": "float64", "fast-f32": "float32", "fast-bf16": "bfloat16"}  # and torch's type
@@ -257,20 +263,6 @@ def most(results, key):
 
 # ---- the report ----------------------------------------------------------------------------------
 
-def machine():
-    """The machine in a line or two."""
-    try:
-        info = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        info = ""
-    fields = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*: (.*)$", info, re.MULTILINE))
-    wide = [w for w in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if re.search(rf"\b{w}\b", info)]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    numbers = " ".join(fields.get(k, "?") for k in ("cpu family", "model", "stepping"))
-    return (f"{fields.get('model name', platform.machine())} ({numbers}; {' '.join(wide)}), "
-            f"{os.cpu_count()} CPUs, {memory:.0f} GiB, {platform.system()} {platform.release()}")
-
-
 def versions():
     import torch
     import transformers
@@ -338,7 +330,7 @@ def run_start(arguments, folder):
 
 
 def report_llama_cpp(rounds, ours, theirs):
-    print(f"\n{machine()}; 1 thread, least of {rounds} rounds; load average at the end {os.getloadavg()[0]:.1f}.\n")
+    print(f"\nMachine: {machine()}; 1 thread, least of {rounds} rounds; load average at the end {os.getloadavg()[0]:.1f}.\n")
     print("| | picture to rows, CPU s | prefill, CPU s | token, CPU s | picture, times ours | prefill, times ours | "
           "token, times ours | top logits differ |")
     print("|---" * 8 + "|")
@@ -365,6 +357,31 @@ def run_llama_cpp(arguments, folder):
             results.append(json.loads(measured["out"].splitlines()[-1]))
             print(f"round {i + 1}: {name} {results[-1]['prefill']:.2f} s", file=sys.stderr)
     report_llama_cpp(arguments.rounds, ours, theirs)
+
+
+def report_stages(rounds, of):
+    """of: {ours: [stages of each round]}. CPU seconds and the part of the machine's own peak, both the least and best of rounds."""
+    print(f"Machine: {machine()}; 1 thread, least of {rounds} rounds; load average at the end {os.getloadavg()[0]:.1f}.\n")
+    print("| stage | " + " | ".join(f"{name.replace('-', ' ')}, CPU s | {name.replace('-', ' ')}, of peak" for name in of) + " |")
+    print("|---" * (1 + 2 * len(of)) + "|")
+    for stage in next(iter(of.values()))[0]:
+        cells = []
+        for rounds_of in of.values():
+            parts = [r[stage]["of_peak"] for r in rounds_of]
+            cells += [f"{min(r[stage]['seconds'] for r in rounds_of):.3f}", "-" if None in parts else f"{max(parts):.2f}"]
+        print(f"| `{stage}` | " + " | ".join(cells) + " |")
+
+
+def run_stages(arguments, folder):
+    make_model(folder)
+    of = {name: [] for name in arguments.ours.split(",") if name}
+    for _ in range(arguments.rounds):
+        for name, results in of.items():
+            path, dtype = name.split("-")
+            how = ["--path", path, "--dtype", dtype, "--model", str(folder / "model"), "--inputs", str(folder / "inputs.npz")]
+            bench = measure([arguments.program, "bench", *how, "--runs", "1", "--generate", str(STEPS + 1), "--json", "-"])
+            results.append({stage["name"]: stage for stage in json.loads(bench["out"])["stages"]})
+    report_stages(arguments.rounds, of)
 
 
 def run(arguments, folder):
@@ -394,6 +411,7 @@ def main():
     parser.add_argument("--ours", default=",".join(OURS), help="of " + ", ".join(OURS) + " (default: all)")
     parser.add_argument("--peers", default=",".join(PEERS), help="of " + ", ".join(PEERS) + " (default: all)")
     parser.add_argument("--start", action="store_true", help="measure a whole process to the first token")
+    parser.add_argument("--stages", action="store_true", help="measure the stages of llava-ref's paths, and no peers")
     parser.add_argument("--llama-cpp", type=Path, metavar="SOURCE", help="llama.cpp's source folder: measured too")
     parser.add_argument("--library", type=Path, help="the folder of its libllama.so and libmtmd.so")
     parser.add_argument("--child", choices=[*PEERS, *LLAMA_CPP], help=argparse.SUPPRESS)
@@ -412,7 +430,7 @@ def main():
     if arguments.child:
         (start_child if arguments.start else torch_child)(arguments.folder, arguments.child)
         return
-    measuring = run_start if arguments.start else run
+    measuring = run_start if arguments.start else run_stages if arguments.stages else run
     if arguments.folder:
         arguments.folder.mkdir(parents=True, exist_ok=True)
         measuring(arguments, arguments.folder)

@@ -1,6 +1,7 @@
 """Runs what the documents show, and compares.
 
-    python tools/check_docs.py [FILE.md ...] [--binary build/llava-ref] [--write]
+    python tools/check_docs.py [FILE.md ...] [--binary build/llava-ref] [--write] [--tables]
+    python tools/check_docs.py --unchecked [FILE.md ...]
 
 In a fenced or indented block of a document
 
@@ -13,13 +14,18 @@ In a fenced or indented block of a document
   `...` for what is left out.
 
 A comment `<!-- docs-check`, `$ COMMAND` lines, `-->` behind a paragraph, list or table is not seen by the reader: every
-line that a command prints must stand in that paragraph. `path` of a file in the tree must be one.
+line that a command prints must stand in that paragraph. Behind `<!-- docs-check whole` the paragraph must be what the
+command prints and nothing else: so are the tables of measurements (tools/measured.py). `path` of a file in the tree
+must be one.
 
 A document's blocks run in order in one scratch folder, where `build/llava-ref`, `golden`,
 `tools`, `docs`, `tests` and `ref` are those of the tree. Links to files must lead somewhere. A picture `pictures/NAME.png` must
 be, pixel by pixel, the NAME.png that the document's commands left in that folder. Exits with 1 where anything is
 otherwise than shown; --write puts what a command printed into the document where no `...` is in the way, and the
-pictures beside it.
+pictures beside it: that is right then. --tables looks only at whole paragraphs.
+
+--unchecked runs nothing: it lists the blocks, tables and paragraphs with numbers that nothing of this checks. A number
+of the prose that a checked part of the document shows is none of them, nor one in `code`.
 """
 
 import argparse
@@ -154,17 +160,29 @@ def quote_is_right(block, path):
     return None
 
 
+class Claim(NamedTuple):
+    line: int  # of the paragraph's first line in the document, from 1
+    lines: list  # of the paragraph
+    whole: bool  # it is what the command prints, and nothing else
+    command: str
+
+
 def claims_of(text):
-    """(line, paragraph, command) of each command in a comment behind a paragraph."""
-    for comment in re.finditer(r"\n<!-- docs-check\n(.*?)\n-->", text, flags=re.DOTALL):
+    """Each command in a comment behind a paragraph, other such comments perhaps between them."""
+    for comment in re.finditer(r"\n<!-- docs-check( whole)?\n(.*?)\n-->", text, flags=re.DOTALL):
         before = text[: comment.start()].rstrip("\n")
-        paragraph = " ".join(before[before.rfind("\n\n") + 1 :].split())
-        line = before.count("\n") + 1
-        for command in re.split(r"^\$ ", comment[1], flags=re.MULTILINE)[1:]:
-            yield line, paragraph, command.rstrip("\n")
+        while before.endswith("-->"):
+            before = before[: before.rindex("<!--")].rstrip("\n")
+        start = before.rfind("\n\n") + 2 if "\n\n" in before else 0
+        for command in re.split(r"^\$ ", comment[2], flags=re.MULTILINE)[1:]:
+            lines = before[start:].split("\n")
+            yield Claim(before[:start].count("\n") + 1, lines, bool(comment[1]), command.rstrip("\n"))
 
 
-def claim_is_right(paragraph, status, lines):
+def claim_is_right(claim, status, lines):
+    paragraph = " ".join(" ".join(claim.lines).split())
+    if claim.whole:
+        return status == 0 and lines == claim.lines
     return status == 0 and bool(lines) and all(" ".join(line.split()) in paragraph for line in lines)
 
 
@@ -204,8 +222,8 @@ def check_picture(document, link, folder, write):
     return None
 
 
-def check(document, binary, write=False):
-    """(things checked, things wrong) of one document."""
+def check(document, binary, write=False, tables=False):
+    """(things checked, things wrong) of one document. tables: only paragraphs that are what a command prints."""
     text = document.read_text()
     name = document.relative_to(TREE)
     count, names, wrong, anew = 0, {}, [], []
@@ -216,7 +234,7 @@ def check(document, binary, write=False):
 
     with tempfile.TemporaryDirectory() as folder:
         scratch = Scratch(folder, binary)
-        for block in blocks_of(text):
+        for block in [] if tables else blocks_of(text):
             kind, _, quoted = block.about.partition(" ")
             if kind == "c" and quoted:
                 count += 1
@@ -238,24 +256,63 @@ def check(document, binary, write=False):
                 report(line, f"`{command}` exits with {status} and prints", lines)
                 if not any(line.strip() == ANYTHING for line in shown):
                     anew.append((line - 1, len(shown), [block.indent + line if line else "" for line in lines]))
-        for line, paragraph, command in claims_of(text):
+        for claim in claims_of(text):
+            if tables and not claim.whole:
+                continue
             count += 1
-            status, lines = scratch.run(command)
-            if not claim_is_right(paragraph, status, lines):
-                report(line, f"`{command}` exits with {status} and prints, what the paragraph does not say:", lines)
-        for link in pictures_of(text):
+            status, lines = scratch.run(claim.command)
+            if claim_is_right(claim, status, lines):
+                continue
+            report(claim.line, f"`{claim.command}` exits with {status} and prints, what the paragraph does not say:", lines)
+            if claim.whole and status == 0:
+                anew.append((claim.line - 1, len(claim.lines), lines))
+        for link in [] if tables else pictures_of(text):
             count += 1
             fault = check_picture(document, link, scratch.folder, write)
             if fault:
                 report(1, f"{link} {fault}", [])
-    for link in check_links(document, text):
+    for link in [] if tables else check_links(document, text):
         report(1, f"the link to {link} leads nowhere", [])
     if write:
         lines = text.split("\n")
-        for first, old, new in reversed(anew):
+        for first, old, new in sorted(anew, reverse=True):
             lines[first : first + old] = new
         document.write_text("\n".join(lines))
-    return count, len(wrong)
+    return count, len(wrong) - (len(anew) if write else 0)
+
+
+# What a measurement looks like: 1.5, 2e-14, 12 %, 3 GB, 5 times.
+MEASURED = r"(?<![\w.-])\d[\d ]*\.\d+(?:e[-+]?\d+)?(?![\w.])|(?<![\w.-])\de[-+]?\d+\b|(?<![\w.-])\d[\d ]*(?= (?:%|times\b|[GMk]i?B\b|m?s\b|min\b|seconds?\b|minutes?\b|Gflop|per cent\b))"
+
+
+def unchecked(document):
+    """A line for each block, table and paragraph with numbers that nothing checks."""
+    text, name = document.read_text(), document.relative_to(TREE)
+    lines, seen, found = text.split("\n"), "", []
+    for claim in claims_of(text):
+        seen += " ".join(claim.lines)
+        for i in range(claim.line - 1, claim.line - 1 + len(claim.lines)):
+            lines[i] = ""
+    text = "\n".join(lines)
+    for block in blocks_of(text):
+        kind, _, quoted = block.about.partition(" ")
+        inside = "\n".join(block.lines)
+        if commands_of(block) or inside.startswith(">>> ") or (kind == "c" and quoted):
+            seen += inside
+        elif re.search(MEASURED, inside):
+            found.append((block.line, "block", re.findall(MEASURED, inside)))
+        for i in range(block.line - 1, block.line - 1 + len(block.lines)):
+            lines[i] = ""
+    prose = re.sub(r"<!--.*?-->", lambda m: re.sub(r"[^\n]", " ", m[0]), "\n".join(lines), flags=re.DOTALL)
+    at = 1
+    for paragraph in prose.split("\n\n"):
+        bare = re.sub(r"`[^`]*`|\]\([^)]*\)", lambda m: "\n" * m[0].count("\n"), paragraph)
+        numbers = [n for n in re.findall(MEASURED, bare) if n not in seen]
+        if numbers:
+            found.append((at, "table" if paragraph.lstrip().startswith("|") else "text", numbers))
+        at += paragraph.count("\n") + 2
+    for line, what, numbers in sorted(found):
+        yield f"{name}:{line}: {what}: {', '.join(dict.fromkeys(numbers))}"
 
 
 def unseen(documents):
@@ -272,12 +329,18 @@ def main():
     parser.add_argument("files", nargs="*", type=pathlib.Path, help="default: all of them")
     parser.add_argument("--binary", type=pathlib.Path, default=TREE / "build/llava-ref")
     parser.add_argument("--write", action="store_true", help="put what commands print into the documents")
+    parser.add_argument("--tables", action="store_true", help="only paragraphs that are what a command prints")
+    parser.add_argument("--unchecked", action="store_true", help="list the numbers that nothing checks; runs nothing")
     options = parser.parse_args()
     files = [path.resolve() for path in options.files]
     files = files or [path for name in DOCUMENTS for path in sorted(TREE.glob(name))]
-    counts = [check(document, options.binary.resolve(strict=True), options.write) for document in files]
+    if options.unchecked:
+        print(*(line for document in files for line in unchecked(document)), sep="\n")
+        return 0
+    binary = options.binary.resolve(strict=not options.tables)
+    counts = [check(document, binary, options.write, options.tables) for document in files]
     checked, wrong = (sum(column) for column in zip(*counts))
-    if not options.files:
+    if not options.files and not options.tables:
         wrong += len(unseen(files))
     print(f"{checked} commands, sessions, quotes and pictures in {len(files)} documents, {wrong} not as shown")
     return int(wrong > 0 or checked == 0)

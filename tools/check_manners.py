@@ -186,7 +186,7 @@ def check_progress(folder):
     yield from check_interrupt(f"{bench} 1000", folder)
     dump = f"{run} --dump port.npz --set vision.act=gelu >answer && llava-ref"
     for command in (f"{dump} diagnose --model golden/demo/model {picture} --dump port.npz", f"{dump} diff port.npz port.npz",
-                    f"{dump} inspect port.npz"):  # fmt: skip
+                    f"{dump} inspect port.npz", f"{dump} draw drift port.npz port.npz --png x.png"):  # fmt: skip
         text = on_terminal(command, folder)
         shown_last = text.rsplit(WIPE, 1)[-1]
         if not progress_lines(text.split("answer")[-1]) or re.match(r"\d+ %", shown_last):
@@ -248,6 +248,9 @@ def check_json(binary, folder):
         ("diff", 1, [odd / "right.npz", odd / "nan.npz"]), ("diff", 2, [odd / "hostile.npz", odd / "hostile.npz"]),
         ("diff", 2, [odd / "hostile.npz", odd / "right.npz"]), ("diagnose", 0, [*plain, "--dump", golden / "plain/bf16.npz"]),
         ("diagnose", 2, [*plain, "--dump", odd / "hostile.npz"]), ("bench", 0, [*plain, "--runs", "1"]),
+        ("help", 0, []), ("help", 0, ["draw"]),
+        ("draw", 0, ["drift", golden / "plain/true.npz", golden / "plain/f32.npz", "--png", folder / "drift.png"]),
+        ("draw", 0, ["drift", odd / "right.npz", odd / "nan.npz", "--png", folder / "drift.png"]),
     ]  # fmt: skip
     for name, status, words in commands:
         done = subprocess.run([binary, name, *words, "--json", "-"], capture_output=True)

@@ -4,6 +4,7 @@
 #include "tools/command.h"
 #include "tools/nearest.h"
 #include "tools/options.h"
+#include "tools/progress.h"
 #include "tools/session.h"
 
 #include <stdlib.h>
@@ -21,7 +22,7 @@ static const struct {
 enum { KINDS = sizeof kinds / sizeof kinds[0], MOST_WORDS = 64 };
 
 typedef struct {
-    const char *png, *map, *taps;
+    const char *png, *json, *map, *taps;
     size_t sample, row, head;
     bool row_said, head_said;
     llava_request model; /* --model, --profile, --vision-tower; nothing else of it */
@@ -50,6 +51,13 @@ static size_t list_options(void *self, llava_option *options)
          .word = LLAVA_WORD_OUT,
          .value = "FILE",
          .about = "where the picture goes; - is standard output"},
+        {.name = "--json",
+         .kind = LLAVA_OPTION_TEXT,
+         .target = &o->json,
+         .word = LLAVA_WORD_OUT,
+         .value = "FILE",
+         .about = "the numbers behind the colours for programs, each patch's and row's own too "
+                  "(llava-ref.draw/1); - is standard output"},
         {.name = "--model",
          .kind = LLAVA_OPTION_TEXT,
          .target = &o->model.model,
@@ -136,8 +144,17 @@ static size_t find_kind(const char *word, llava_error *e)
     return KINDS;
 }
 
+static bool start_json(llava_drawing *d, const char *kind)
+{
+    d->json = cJSON_CreateObject();
+    d->lost = d->json == NULL;
+    llava_json_put(&d->lost, d->json, "schema", cJSON_CreateString("llava-ref.draw/1"));
+    llava_json_put(&d->lost, d->json, "what", cJSON_CreateString(kind));
+    return !d->lost;
+}
+
 /* Draws, and only then writes: a failure leaves neither a file nor half a table. */
-static bool draw_kind(llava_drawing *d, size_t kind, const char *png, llava_error *e)
+static bool draw_kind(llava_drawing *d, size_t kind, const draw_options *o, llava_error *e)
 {
     char *table = NULL;
     size_t size;
@@ -145,7 +162,10 @@ static bool draw_kind(llava_drawing *d, size_t kind, const char *png, llava_erro
     if (d->table == NULL) {
         return llava_fail(e, "draw: out of memory");
     }
-    bool ok = kinds[kind].draw(d, e);
+    llava_progress_begin();
+    bool ok = start_json(d, kinds[kind].name) ? kinds[kind].draw(d, e)
+                                              : llava_fail(e, "draw: out of memory (JSON)");
+    llava_progress_end();
     const char *unmatched = ok ? llava_globs_unmatched(&d->taps) : NULL;
     if (unmatched != NULL) {
         ok = llava_fail(e, "draw: --taps '%.200s' matches nothing that can be drawn", unmatched);
@@ -153,11 +173,14 @@ static bool draw_kind(llava_drawing *d, size_t kind, const char *png, llava_erro
     /* without memory for the text's last piece fclose is content, and there is no text */
     bool whole = fclose(d->table) == 0 && table != NULL;
     ok = ok && (whole || llava_fail(e, "draw: out of memory")) &&
-         llava_canvas_write(&d->canvas, png, e);
+         (o->json == NULL || llava_json_write(d->lost ? NULL : d->json, o->json, e)) &&
+         llava_canvas_write(&d->canvas, o->png, e);
     if (ok) {
-        fputs(table, strcmp(png, "-") == 0 ? stderr : stdout);
+        bool taken = strcmp(o->png, "-") == 0 || (o->json != NULL && strcmp(o->json, "-") == 0);
+        fputs(table, taken ? stderr : stdout);
     }
     free(table);
+    cJSON_Delete(d->json);
     llava_canvas_close(&d->canvas);
     return ok;
 }
@@ -182,7 +205,7 @@ static bool draw_words(const draw_options *o, const llava_operands *operands, ll
                        .row = o->row_said ? o->row : SIZE_MAX,
                        .head = o->head_said ? o->head : SIZE_MAX};
     bool ok = (o->taps == NULL || llava_globs_parse(&d.taps, o->taps, e)) &&
-              read_model(&d, &o->model, e) && draw_kind(&d, kind, o->png, e);
+              read_model(&d, &o->model, e) && draw_kind(&d, kind, o, e);
     llava_globs_free(&d.taps);
     return ok;
 }

@@ -6,6 +6,7 @@
 #include "ref/picture.h"
 #include "tools/canvas.h"
 #include "tools/compare.h"
+#include "tools/json_out.h"
 #include "tools/sinks.h"
 
 #include <stdio.h>
@@ -21,6 +22,9 @@ typedef struct {
     llava_plan plan;
     double mean[3], std[3]; /* of pixel_values: the folder's, else CLIP's */
     FILE *table;            /* the numbers that the colours stand for */
+    cJSON *json;            /* the same for programs: each kind's own members */
+    bool lost;              /* of json: there was no memory for some of it */
+    double work, done;      /* of what is read, in units of the kind's own */
     llava_canvas canvas; /* what is drawn; opened by the kind, written and closed by the command */
 } llava_drawing;
 
@@ -36,6 +40,18 @@ const llava_dump_entry *llava_drawing_entry(const llava_dump *dump, const char *
                                             llava_error *e);
 /* The letters of a tap's shape ("N,T,D"), empty for a name that is no tap. */
 const char *llava_drawing_letters(const char *name);
+/* A number of the kind's JSON: under a key, or at an array's end. */
+void llava_drawing_put(llava_drawing *d, cJSON *to, const char *key, double value);
+/* An array of `rows` arrays of `columns` numbers. */
+void llava_drawing_grid(llava_drawing *d, cJSON *to, const char *key, const double *values,
+                        size_t rows, size_t columns);
+/* "at": [row, column] of place i in a grid. */
+void llava_drawing_at(llava_drawing *d, cJSON *to, size_t i, size_t columns);
+/* A list under a key, and a new object at its end. */
+cJSON *llava_drawing_list(llava_drawing *d, const char *key);
+cJSON *llava_drawing_item(llava_drawing *d, cJSON *list, const char *key, const char *name);
+/* Shows that this tensor comes next, `amount` of the work. */
+void llava_drawing_show(llava_drawing *d, const char *name, double amount);
 /* Is it asked for? Without --taps: is it `otherwise`, a pattern of fnmatch? */
 bool llava_drawing_wants(llava_drawing *d, const char *name, const char *otherwise);
 
@@ -45,9 +61,9 @@ typedef struct {
     double *expected, *actual; /* [entry->array.count] */
 } llava_drawing_pair;
 
-/* Refused: not there in both, another shape. */
-bool llava_drawing_load(llava_dump *expected, llava_port *actual, const char *name,
-                        llava_drawing_pair *pair, llava_error *e);
+/* Shown as work of as many elements as it has. Refused: not there in both, another shape. */
+bool llava_drawing_load(llava_drawing *d, llava_dump *expected, llava_port *actual,
+                        const char *name, llava_drawing_pair *pair, llava_error *e);
 void llava_drawing_unload(llava_drawing_pair *pair);
 /* |actual - expected|_2 / |expected|_2 of n values; 0 where both are 0, NaN where one is. */
 double llava_drawing_error(const double *expected, const double *actual, size_t n);

@@ -55,6 +55,9 @@ bool llava_draw_angles(llava_drawing *d, llava_error *e)
     if (ok) {
         fprintf(d->table, "%s: %zu pairs (down), %zu positions (to the right)\n", c->name,
                 width / 2, positions);
+        llava_json_put(&d->lost, d->json, "tap", cJSON_CreateString(c->name));
+        llava_drawing_put(d, d->json, "pairs", (double)(width / 2));
+        llava_drawing_put(d, d->json, "positions", (double)positions);
         ok = paint_angles(d, cosine + first, sine + first, positions, width, e);
     }
     free(cosine);

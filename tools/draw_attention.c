@@ -7,7 +7,7 @@
 
 /* What row d->row, or the family's own choice, pays to each patch: the mean of the heads, or one.
  */
-static bool pay(const llava_drawing *d, llava_dump *dump, const llava_dump_entry *entry,
+static bool pay(llava_drawing *d, llava_dump *dump, const llava_dump_entry *entry,
                 const llava_patches *patches, const size_t *shape, double *paid, llava_error *e)
 {
     const size_t *of = entry->array.shape; /* [samples, heads, queries, keys] */
@@ -24,6 +24,7 @@ static bool pay(const llava_drawing *d, llava_dump *dump, const llava_dump_entry
         return llava_fail(e, "%s: %s has %zu samples, %zu heads, %zu rows, %zu keys",
                           llava_dump_path(dump), entry->name, of[0], of[1], of[2], of[3]);
     }
+    llava_drawing_show(d, entry->name, 1);
     if (!llava_dump_load(dump, entry, &values, e)) {
         return false;
     }
@@ -64,8 +65,8 @@ static bool paint_attention(llava_panels *p, const llava_patches *patches, const
     return light != NULL;
 }
 
-static bool draw_one_attention(const llava_drawing *d, llava_dump *dump, const char *tap,
-                               llava_panels *p, llava_error *e)
+static bool draw_one_attention(llava_drawing *d, llava_dump *dump, const char *tap, llava_panels *p,
+                               cJSON *panels, llava_error *e)
 {
     const llava_dump_entry *entry = llava_drawing_entry(dump, tap, e);
     const char *letters = llava_drawing_letters(tap);
@@ -95,6 +96,11 @@ static bool draw_one_attention(const llava_drawing *d, llava_dump *dump, const c
         }
         fprintf(d->table, "  %5zu  %-36s %14.3f %9.3f  (%zu,%zu)\n", p->count, tap, sum, s.most,
                 s.at / patches.columns, s.at % patches.columns);
+        cJSON *panel = llava_drawing_item(d, panels, "tap", tap);
+        llava_drawing_put(d, panel, "on_picture", sum);
+        llava_drawing_put(d, panel, "largest", s.most);
+        llava_drawing_at(d, panel, s.at, patches.columns);
+        llava_drawing_grid(d, panel, "patches", paid, patches.rows, patches.columns);
         ok = paint_attention(p, &patches, paid, s.most, e);
     }
     free(paid);
@@ -114,6 +120,8 @@ bool llava_draw_attention(llava_drawing *d, llava_error *e)
     if (!llava_dump_open(&dump, d->words[0], e)) {
         return false;
     }
+    cJSON *panels = llava_drawing_list(d, "panels");
+    d->work = (double)(d->count - 1);
     bool ok = llava_drawing_picture(d, dump, false, &picture, e) &&
               llava_panels_open(&p, &picture, d->count, e);
     if (ok) {
@@ -122,7 +130,7 @@ bool llava_draw_attention(llava_drawing *d, llava_error *e)
         fprintf(d->table, "  panel  %-36s on the picture   largest  at patch\n", "tap");
     }
     for (size_t i = 1; ok && i < d->count; i++) {
-        ok = draw_one_attention(d, dump, d->words[i], &p, e);
+        ok = draw_one_attention(d, dump, d->words[i], &p, panels, e);
     }
     llava_picture_free(&picture);
     llava_dump_close(dump);

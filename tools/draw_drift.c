@@ -22,6 +22,7 @@ static bool choose_taps(drift *r, llava_error *e)
         if (entry->array.kind == 'f' && entry->array.count > 0 &&
             llava_drawing_wants(r->d, entry->name, "*")) {
             r->tap[r->taps++] = entry->name;
+            r->d->work += (double)entry->array.count * (double)r->curves;
         }
     }
     return r->tap != NULL && (r->taps > 0 || llava_fail(e, "%s: no tap of numbers to draw",
@@ -39,7 +40,7 @@ static bool add_curve(drift *r, size_t curve, llava_error *e)
     for (size_t i = 0; ok && i < r->taps; i++) {
         llava_drawing_pair pair;
         llava_comparison c;
-        ok = llava_drawing_load(r->expected, port, r->tap[i], &pair, e);
+        ok = llava_drawing_load(r->d, r->expected, port, r->tap[i], &pair, e);
         if (ok) {
             const llava_array *array = &pair.entry->array;
             ok = llava_compare(&r->counting, r->tap[i], array->rank, array->shape, pair.expected,
@@ -67,6 +68,22 @@ static void print_drift(const drift *r)
     fputs("\n", r->d->table);
     for (size_t c = 0; c < r->curves; c++) {
         fprintf(r->d->table, "curve %zu: %s\n", c + 1, r->d->words[c + 1]);
+    }
+}
+
+static void put_drift(const drift *r)
+{
+    llava_drawing *d = r->d;
+    cJSON *taps = llava_drawing_list(d, "taps"), *curves = llava_drawing_list(d, "curves");
+    for (size_t i = 0; i < r->taps; i++) {
+        llava_json_put(&d->lost, taps, NULL, cJSON_CreateString(r->tap[i]));
+    }
+    for (size_t c = 0; c < r->curves; c++) {
+        cJSON *curve = llava_drawing_item(d, curves, "dump", d->words[c + 1]);
+        cJSON *errors = llava_json_put(&d->lost, curve, "rel_l2", cJSON_CreateArray());
+        for (size_t i = 0; i < r->taps; i++) {
+            llava_drawing_put(d, errors, NULL, r->error[c * r->taps + i]);
+        }
     }
 }
 
@@ -169,6 +186,7 @@ bool llava_draw_drift(llava_drawing *d, llava_error *e)
     }
     if (ok) {
         print_drift(&r);
+        put_drift(&r);
         ok = paint_drift(&r, e);
     }
     free(r.error);

@@ -6,9 +6,8 @@
 #include <string.h>
 
 /* Of pixel_values: |actual - expected| of each pixel over its channels, and ACTUAL's picture. */
-static bool paint_pixel_errors(const llava_drawing *d, const llava_drawing_pair *pair,
-                               llava_panels *p, const char *number, llava_extent *s,
-                               size_t *columns, llava_error *e)
+static bool paint_pixel_errors(llava_drawing *d, const llava_drawing_pair *pair, llava_panels *p,
+                               const char *number, llava_extent *s, size_t *columns, llava_error *e)
 {
     size_t height = pair->entry->array.shape[2], width = pair->entry->array.shape[3], x, y;
     size_t plane = height * width, first = d->sample * 3 * plane;
@@ -38,9 +37,9 @@ static bool paint_pixel_errors(const llava_drawing *d, const llava_drawing_pair 
 }
 
 /* Of rows: the relative L2 error of each patch's. */
-static bool paint_row_errors(const llava_drawing *d, llava_dump *dump,
-                             const llava_drawing_pair *pair, llava_panels *p, const char *number,
-                             llava_extent *s, size_t *columns, llava_error *e)
+static bool paint_row_errors(llava_drawing *d, llava_dump *dump, const llava_drawing_pair *pair,
+                             llava_panels *p, const char *number, llava_extent *s, size_t *columns,
+                             cJSON *panel, llava_error *e)
 {
     const llava_array *array = &pair->entry->array;
     size_t rows = array->shape[0] * array->shape[1], width = array->count / rows, x, y;
@@ -61,14 +60,15 @@ static bool paint_row_errors(const llava_drawing *d, llava_dump *dump,
         llava_panels_next(p, number, &x, &y);
         llava_paint_values(p->canvas, error, patches.rows, patches.columns, patches.size * p->zoom,
                            x, y, s->most);
+        llava_drawing_grid(d, panel, "patches", error, patches.rows, patches.columns);
     }
     free(error);
     llava_patches_free(&patches);
     return error != NULL;
 }
 
-static bool draw_one_error(const llava_drawing *d, llava_dump *dump, size_t i, const char *tap,
-                           llava_panels *p, llava_error *e)
+static bool draw_one_error(llava_drawing *d, llava_dump *dump, size_t i, const char *tap,
+                           llava_panels *p, cJSON *panels, llava_error *e)
 {
     llava_port *port;
     llava_drawing_pair pair;
@@ -80,15 +80,20 @@ static bool draw_one_error(const llava_drawing *d, llava_dump *dump, size_t i, c
     if (!llava_port_open_beside(&port, d->words[i], d->map, plan, dump, e)) {
         return false;
     }
-    bool ok = llava_drawing_load(dump, port, tap, &pair, e);
+    bool ok = llava_drawing_load(d, dump, port, tap, &pair, e);
     if (ok) {
         snprintf(number, sizeof number, "%zu", i);
+        cJSON *panel = llava_drawing_item(d, panels, "dump", d->words[i]);
         ok = pixels ? paint_pixel_errors(d, &pair, p, number, &s, &columns, e)
-                    : paint_row_errors(d, dump, &pair, p, number, &s, &columns, e);
+                    : paint_row_errors(d, dump, &pair, p, number, &s, &columns, panel, e);
         if (ok) {
-            fprintf(d->table, "  %5zu  %-36s %9.1e %9.1e %9.1e  (%zu,%zu)\n", i, d->words[i],
-                    llava_drawing_error(pair.expected, pair.actual, pair.entry->array.count),
+            double error = llava_drawing_error(pair.expected, pair.actual, pair.entry->array.count);
+            fprintf(d->table, "  %5zu  %-36s %9.1e %9.1e %9.1e  (%zu,%zu)\n", i, d->words[i], error,
                     s.least, s.most, s.at / columns, s.at % columns);
+            llava_drawing_put(d, panel, "rel_l2", error);
+            llava_drawing_put(d, panel, "least", s.least);
+            llava_drawing_put(d, panel, "largest", s.most);
+            llava_drawing_at(d, panel, s.at, columns);
         }
         llava_drawing_unload(&pair);
     }
@@ -149,11 +154,14 @@ bool llava_draw_patches(llava_drawing *d, llava_error *e)
     bool ok = tap != NULL && llava_drawing_picture(d, dump, pixels, &picture, e) &&
               llava_panels_open(&p, &picture, (d->count - 1) * (pixels ? 2 : 1), e);
     if (ok) {
+        llava_json_put(&d->lost, d->json, "tap", cJSON_CreateString(tap));
+        d->work = (double)(d->count - 1) * (double)llava_dump_find(dump, tap)->array.count;
         fprintf(d->table, "%s\n  panel  %-36s %9s %9s %9s  at %s\n", tap, "dump", "rel L2", "least",
                 "largest", pixels ? "pixel" : "patch");
     }
+    cJSON *panels = llava_drawing_list(d, "panels");
     for (size_t i = 1; ok && i < d->count; i++) {
-        ok = draw_one_error(d, dump, i, tap, &p, e);
+        ok = draw_one_error(d, dump, i, tap, &p, panels, e);
     }
     llava_picture_free(&picture);
     llava_dump_close(dump);

@@ -12,24 +12,41 @@ typedef struct {
     llava_dump *expected;
     llava_port *actual;
     llava_counting counting;
-    size_t columns;     /* rows of a sample; 0: no tap yet */
-    size_t lines, room; /* taps */
-    double *error;      /* [lines, columns]; negative: does not count */
+    size_t columns;                /* rows of a sample; 0: no tap yet */
+    size_t lines;                  /* taps */
+    const llava_dump_entry **line; /* [lines] */
+    double *error;                 /* [lines, columns]; negative: does not count */
+    cJSON *json;                   /* a list, an object for each line */
 } row_errors;
 
-/* Rows of one sample's tensor against each other. */
-static bool add_line(row_errors *r, const llava_dump_entry *entry, llava_error *e)
+static void put_line(row_errors *r, const char *tap, const double *line, double least, double most,
+                     size_t at)
 {
+    llava_drawing *d = r->d;
+    cJSON *object = llava_drawing_item(d, r->json, "tap", tap);
+    llava_drawing_put(d, object, "least", least);
+    llava_drawing_put(d, object, "largest", most);
+    llava_drawing_put(d, object, "at", (double)at);
+    cJSON *rows = llava_json_put(&d->lost, object, "rows", cJSON_CreateArray());
+    for (size_t i = 0; i < r->columns; i++) {
+        llava_drawing_put(d, rows, NULL, line[i] < 0 ? (double)NAN : line[i]);
+    }
+}
+
+/* Rows of one sample's tensor against each other. */
+static bool add_line(row_errors *r, size_t at_line, llava_error *e)
+{
+    const llava_dump_entry *entry = r->line[at_line];
     const llava_array *array = &entry->array;
     llava_drawing_pair pair;
-    if (!llava_drawing_load(r->expected, r->actual, entry->name, &pair, e)) {
+    if (!llava_drawing_load(r->d, r->expected, r->actual, entry->name, &pair, e)) {
         return false;
     }
     size_t per = array->count / (array->shape[0] * array->shape[1]);
     size_t per_row = per / array->shape[array->rank - 1]; /* heads of q */
     llava_row_counting counts =
         llava_count_rows(&r->counting, entry->name, array->rank, array->shape);
-    double *line = r->error + r->lines * r->columns, least = HUGE_VAL, most = 0;
+    double *line = r->error + at_line * r->columns, least = HUGE_VAL, most = 0;
     size_t at = 0;
     for (size_t i = 0; i < r->columns; i++) {
         size_t row = r->d->sample * r->columns + i;
@@ -44,17 +61,19 @@ static bool add_line(row_errors *r, const llava_dump_entry *entry, llava_error *
             at = i;
         }
     }
-    r->lines++;
-    fprintf(r->d->table, "  %4zu  %-36s %9.1e %9.1e  %zu\n", r->lines, entry->name, least, most,
+    fprintf(r->d->table, "  %4zu  %-36s %9.1e %9.1e  %zu\n", at_line + 1, entry->name, least, most,
             at);
+    put_line(r, entry->name, line, least, most, at);
     llava_drawing_unload(&pair);
     return true;
 }
 
-static bool collect_lines(row_errors *r, llava_error *e)
+/* The taps with a row for each token that both dumps have. */
+static bool choose_lines(row_errors *r, llava_error *e)
 {
-    r->room = llava_dump_count(r->expected);
-    for (size_t i = 0; i < r->room; i++) {
+    size_t count = llava_dump_count(r->expected);
+    r->line = llava_alloc(e, count, sizeof *r->line);
+    for (size_t i = 0; r->line != NULL && i < count; i++) {
         const llava_dump_entry *entry = llava_dump_at(r->expected, i);
         const char *letters = llava_drawing_letters(entry->name);
         bool rows = strncmp(letters, "B,S,", 4) == 0 || strncmp(letters, "N,T,", 4) == 0;
@@ -68,17 +87,25 @@ static bool collect_lines(row_errors *r, llava_error *e)
             return llava_fail(e, "%s: %s has no sample %zu", llava_dump_path(r->expected),
                               entry->name, r->d->sample);
         }
-        if (r->columns == 0) {
-            r->columns = entry->array.shape[1];
-            r->error = llava_alloc(e, r->room * r->columns, sizeof *r->error);
-            fprintf(r->d->table, "  line  %-36s %9s %9s  at row\n", "tap", "least", "largest");
-        }
-        if (r->error == NULL || !add_line(r, entry, e)) {
-            return false;
-        }
+        r->columns = entry->array.shape[1];
+        r->d->work += (double)entry->array.count;
+        r->line[r->lines++] = entry;
     }
-    return r->lines > 0 || llava_fail(e, "%s: no tap with a row for each token is in both dumps",
-                                      llava_dump_path(r->expected));
+    return r->line != NULL &&
+           (r->lines > 0 || llava_fail(e, "%s: no tap with a row for each token is in both dumps",
+                                       llava_dump_path(r->expected)));
+}
+
+static bool collect_lines(row_errors *r, llava_error *e)
+{
+    r->error = llava_alloc(e, r->lines * r->columns, sizeof *r->error);
+    r->json = llava_drawing_list(r->d, "lines");
+    fprintf(r->d->table, "  line  %-36s %9s %9s  at row\n", "tap", "least", "largest");
+    bool ok = r->error != NULL;
+    for (size_t i = 0; ok && i < r->lines; i++) {
+        ok = add_line(r, i, e);
+    }
+    return ok;
 }
 
 /* The colours' meaning, from 1e-7 to 1. */
@@ -140,9 +167,10 @@ bool llava_draw_rows(llava_drawing *d, llava_error *e)
     bool ok = llava_dump_open(&r.expected, d->words[0], e) &&
               llava_port_open_beside(&r.actual, d->words[1], d->map, d->has_plan ? &d->plan : NULL,
                                      r.expected, e) &&
-              llava_drawing_mask(&r.counting, r.expected, e) && collect_lines(&r, e) &&
-              paint_lines(&r, e);
+              llava_drawing_mask(&r.counting, r.expected, e) && choose_lines(&r, e) &&
+              collect_lines(&r, e) && paint_lines(&r, e);
     free(r.error);
+    free(r.line);
     llava_counting_free(&r.counting);
     llava_port_close(r.actual);
     llava_dump_close(r.expected);

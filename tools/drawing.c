@@ -2,6 +2,7 @@
 #include "tools/draw.h"
 
 #include "ref/elementary.h"
+#include "tools/progress.h"
 
 #include <fnmatch.h>
 #include <math.h>
@@ -25,13 +26,55 @@ const char *llava_drawing_letters(const char *name)
     return llava_tap_find(name, &place) ? kinds[place.kind].shape : "";
 }
 
+void llava_drawing_put(llava_drawing *d, cJSON *to, const char *key, double value)
+{
+    llava_json_put(&d->lost, to, key, cJSON_CreateNumber(value)); /* NaN is printed as null */
+}
+
+void llava_drawing_grid(llava_drawing *d, cJSON *to, const char *key, const double *values,
+                        size_t rows, size_t columns)
+{
+    cJSON *grid = llava_json_put(&d->lost, to, key, cJSON_CreateArray());
+    for (size_t i = 0; i < rows && !d->lost; i++) {
+        cJSON *row = llava_json_put(&d->lost, grid, NULL, cJSON_CreateArray());
+        for (size_t j = 0; j < columns; j++) {
+            llava_drawing_put(d, row, NULL, values[i * columns + j]);
+        }
+    }
+}
+
+void llava_drawing_at(llava_drawing *d, cJSON *to, size_t i, size_t columns)
+{
+    cJSON *at = llava_json_put(&d->lost, to, "at", cJSON_CreateArray());
+    llava_drawing_put(d, at, NULL, (double)(i / columns));
+    llava_drawing_put(d, at, NULL, (double)(i % columns));
+}
+
+cJSON *llava_drawing_list(llava_drawing *d, const char *key)
+{
+    return llava_json_put(&d->lost, d->json, key, cJSON_CreateArray());
+}
+
+cJSON *llava_drawing_item(llava_drawing *d, cJSON *list, const char *key, const char *name)
+{
+    cJSON *item = llava_json_put(&d->lost, list, NULL, cJSON_CreateObject());
+    llava_json_put(&d->lost, item, key, cJSON_CreateString(name));
+    return item;
+}
+
+void llava_drawing_show(llava_drawing *d, const char *name, double amount)
+{
+    llava_progress_show(d->work > 0 ? d->done / d->work : -1, NULL, name);
+    d->done += amount;
+}
+
 bool llava_drawing_wants(llava_drawing *d, const char *name, const char *otherwise)
 {
     return d->taps.count > 0 ? llava_globs_match(&d->taps, name) : fnmatch(otherwise, name, 0) == 0;
 }
 
-bool llava_drawing_load(llava_dump *expected, llava_port *actual, const char *name,
-                        llava_drawing_pair *pair, llava_error *e)
+bool llava_drawing_load(llava_drawing *d, llava_dump *expected, llava_port *actual,
+                        const char *name, llava_drawing_pair *pair, llava_error *e)
 {
     *pair = (llava_drawing_pair){.entry = llava_drawing_entry(expected, name, e)};
     const llava_port_tensor *tensor = llava_port_find(actual, name);
@@ -49,6 +92,7 @@ bool llava_drawing_load(llava_dump *expected, llava_port *actual, const char *na
         return llava_fail(e, "%s: %s has another shape than in %s, or no elements",
                           llava_port_path(actual), name, llava_dump_path(expected));
     }
+    llava_drawing_show(d, name, (double)pair->entry->array.count);
     if (llava_dump_load(expected, pair->entry, &pair->expected, e) &&
         llava_port_load(actual, tensor, &pair->actual, e)) {
         return true;

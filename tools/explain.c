@@ -373,37 +373,25 @@ static bool known(const char *word)
 /* ---- for machines
  * -------------------------------------------------------------------------------- */
 
-/* An array of strings that ends with NULL. */
-static bool add_words(cJSON *object, const char *key, const char *const *words)
+static void put_tap(bool *lost, cJSON *list, const llava_tap_kind *kind)
 {
-    cJSON *list = cJSON_AddArrayToObject(object, key);
-    bool ok = list != NULL;
-    for (size_t i = 0; ok && words[i] != NULL; i++) {
-        ok = cJSON_AddItemToArray(list, cJSON_CreateString(words[i]));
-    }
-    return ok;
+    cJSON *o = llava_json_put(lost, list, NULL, cJSON_CreateObject());
+    llava_json_text(lost, o, "name", kind->name);
+    llava_json_text(lost, o, "shape", kind->shape);
+    llava_json_text(lost, o, "from", kind->from);
+    llava_json_text(lost, o, "formula", kind->formula);
+    llava_json_text(lost, o, "source", kind->source);
 }
 
-static bool add_tap(cJSON *list, const llava_tap_kind *kind)
+static void put_decision(bool *lost, cJSON *list, const llava_decision *d)
 {
-    cJSON *o = cJSON_CreateObject();
-    return o != NULL && cJSON_AddItemToArray(list, o) &&
-           cJSON_AddStringToObject(o, "name", kind->name) != NULL &&
-           cJSON_AddStringToObject(o, "shape", kind->shape) != NULL &&
-           cJSON_AddStringToObject(o, "from", kind->from) != NULL &&
-           cJSON_AddStringToObject(o, "formula", kind->formula) != NULL &&
-           cJSON_AddStringToObject(o, "source", kind->source) != NULL;
-}
-
-static bool add_decision(cJSON *list, const llava_decision *d)
-{
-    cJSON *o = cJSON_CreateObject();
-    return o != NULL && cJSON_AddItemToArray(list, o) &&
-           cJSON_AddStringToObject(o, "name", d->name) != NULL &&
-           add_words(o, "values", d->values) && add_words(o, "acts", d->acts) &&
-           cJSON_AddStringToObject(o, "what", d->what) != NULL &&
-           cJSON_AddStringToObject(o, "source", d->source) != NULL &&
-           cJSON_AddStringToObject(o, "ports", d->ports) != NULL;
+    cJSON *o = llava_json_put(lost, list, NULL, cJSON_CreateObject());
+    llava_json_text(lost, o, "name", d->name);
+    llava_json_words(lost, o, "values", d->values);
+    llava_json_words(lost, o, "acts", d->acts);
+    llava_json_text(lost, o, "what", d->what);
+    llava_json_text(lost, o, "source", d->source);
+    llava_json_text(lost, o, "ports", d->ports);
 }
 
 /* Everything, or what is called `word`. */
@@ -412,18 +400,21 @@ static bool explain_json(const char *word, const char *path, llava_error *e)
     const llava_tap_kind *kinds;
     size_t count = llava_tap_kinds(&kinds);
     cJSON *root = cJSON_CreateObject();
-    const cJSON *schema = cJSON_AddStringToObject(root, "schema", "llava-ref.explain/1");
-    cJSON *taps = cJSON_AddArrayToObject(root, "taps");
-    cJSON *decisions = cJSON_AddArrayToObject(root, "decisions");
-    bool ok = schema != NULL && taps != NULL && decisions != NULL;
-    for (size_t k = 0; ok && k < count; k++) {
-        ok = (word != NULL && !is_kind(&kinds[k], word)) || add_tap(taps, &kinds[k]);
+    bool lost = root == NULL;
+    llava_json_text(&lost, root, "schema", "llava-ref.explain/1");
+    cJSON *taps = llava_json_put(&lost, root, "taps", cJSON_CreateArray());
+    cJSON *decisions = llava_json_put(&lost, root, "decisions", cJSON_CreateArray());
+    for (size_t k = 0; k < count; k++) {
+        if (word == NULL || is_kind(&kinds[k], word)) {
+            put_tap(&lost, taps, &kinds[k]);
+        }
     }
-    for (size_t i = 0; ok && i < LLAVA_DECISION_COUNT; i++) {
-        bool asked = word == NULL || strcmp(decision(i)->name, word) == 0;
-        ok = !asked || add_decision(decisions, decision(i));
+    for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
+        if (word == NULL || strcmp(decision(i)->name, word) == 0) {
+            put_decision(&lost, decisions, decision(i));
+        }
     }
-    ok = ok ? llava_json_write(root, path, e) : llava_fail(e, "out of memory (JSON)");
+    bool ok = llava_json_write(lost ? NULL : root, path, e);
     cJSON_Delete(root);
     return ok;
 }

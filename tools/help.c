@@ -178,10 +178,93 @@ bool llava_help_print(FILE *to, const llava_command *command, llava_error *e)
     return true;
 }
 
+/* ---- help for programs --------------------------------------------------------------------------
+ */
+
+/* An object {"name", "about"} at the list's end. */
+static cJSON *put_term(bool *lost, cJSON *list, const char *name, const char *about)
+{
+    cJSON *term = llava_json_put(lost, list, NULL, cJSON_CreateObject());
+    llava_json_text(lost, term, "name", name);
+    llava_json_text(lost, term, "about", about);
+    return term;
+}
+
+static void put_terms(bool *lost, cJSON *to, const char *key, const llava_term *terms)
+{
+    cJSON *list = llava_json_put(lost, to, key, cJSON_CreateArray());
+    for (; terms->name != NULL; terms++) {
+        put_term(lost, list, terms->name, terms->about);
+    }
+}
+
+static void put_option(bool *lost, cJSON *list, const llava_option *o)
+{
+    char value[128];
+    llava_option_value(o, value, sizeof value);
+    cJSON *option = put_term(lost, list, o->name, o->about);
+    llava_json_text(lost, option, "value", o->kind == LLAVA_OPTION_FLAG ? NULL : value);
+    if (o->choices != NULL) {
+        llava_json_words(lost, option, "choices", o->choices);
+    }
+}
+
+static bool put_command(bool *lost, cJSON *commands, const llava_command *c, llava_error *e)
+{
+    llava_option options[LLAVA_OPTIONS_MOST];
+    size_t count;
+    void *targets;
+    if (!llava_help_options(c, options, &count, &targets, e)) {
+        return false;
+    }
+    cJSON *command = put_term(lost, commands, c->name, c->about);
+    llava_json_words(lost, command, "synopsis", c->synopsis);
+    cJSON *list = llava_json_put(lost, command, "operands", cJSON_CreateArray());
+    for (const llava_operand *o = c->operands; o != NULL && o->name != NULL; o++) {
+        put_term(lost, list, o->name, o->about);
+    }
+    list = llava_json_put(lost, command, "options", cJSON_CreateArray());
+    for (size_t i = 0; i < count; i++) {
+        put_option(lost, list, &options[i]);
+    }
+    free(targets);
+    llava_json_text(lost, command, "details", c->details);
+    llava_json_text(lost, command, "status", c->status);
+    list = llava_json_put(lost, command, "examples", cJSON_CreateArray());
+    for (const llava_example *x = c->examples; x->command != NULL; x++) {
+        cJSON *example = llava_json_put(lost, list, NULL, cJSON_CreateObject());
+        llava_json_text(lost, example, "command", x->command);
+        llava_json_put(lost, example, "status", cJSON_CreateNumber(x->status));
+    }
+    return true;
+}
+
+/* All commands, or one. */
+static bool help_json(const llava_command *only, const char *path, llava_error *e)
+{
+    cJSON *json = cJSON_CreateObject();
+    bool lost = json == NULL, ok = true;
+    llava_json_text(&lost, json, "schema", "llava-ref.help/1");
+    cJSON *commands = llava_json_put(&lost, json, "commands", cJSON_CreateArray());
+    for (size_t i = 0; ok && llava_commands[i] != NULL; i++) {
+        ok = (only != NULL && only != llava_commands[i]) ||
+             put_command(&lost, commands, llava_commands[i], e);
+    }
+    if (only == NULL) {
+        put_terms(&lost, json, "statuses", llava_help_statuses);
+        put_terms(&lost, json, "files", llava_help_files);
+        put_terms(&lost, json, "environment", llava_help_environment);
+    }
+    ok = ok && llava_json_write(lost ? NULL : json, path, e);
+    cJSON_Delete(json);
+    return ok;
+}
+
 /* ---- the command help ---------------------------------------------------------------------------
  */
 
 typedef struct {
+    const char *json;
     bool man;
     size_t shell; /* 0: none */
     bool shell_given;
@@ -202,12 +285,20 @@ static size_t list_help_options(void *self, llava_option *options)
                                 .said = &o->shell_given,
                                 .about = "what the shell is to offer behind each word: a script "
                                          "for it"};
-    return 2;
+    options[2] = (llava_option){.name = "--json",
+                                .kind = LLAVA_OPTION_TEXT,
+                                .target = &o->json,
+                                .alone = "-",
+                                .word = LLAVA_WORD_OUT,
+                                .value = "FILE",
+                                .about = "the same for programs (llava-ref.help/1), instead; - is "
+                                         "standard output, and may be left out"};
+    return 3;
 }
 
 static bool help_checked(const help_options *o, const char *word, llava_error *e)
 {
-    return o->man + o->shell_given + (word != NULL) <= 1 ||
+    return o->man + o->shell_given + (word != NULL || o->json != NULL) <= 1 ||
            llava_fail(e, "help: one of COMMAND, --man and --completion at a time");
 }
 
@@ -233,10 +324,12 @@ static int help(int argc, char **argv, llava_error *e)
     if (word != NULL && c == NULL) {
         return LLAVA_CANNOT;
     }
-    return llava_help_print(stdout, c, e) ? LLAVA_DONE : LLAVA_CANNOT;
+    bool ok = o.json != NULL ? help_json(c, o.json, e) : llava_help_print(stdout, c, e);
+    return ok ? LLAVA_DONE : LLAVA_CANNOT;
 }
 
-static const char *const help_synopsis[] = {"[COMMAND]", "--man | --completion bash|zsh", NULL};
+static const char *const help_synopsis[] = {"[COMMAND] [--json FILE]",
+                                            "--man | --completion bash|zsh", NULL};
 
 static const llava_operand help_operands[] = {
     {"COMMAND", "explain this one", LLAVA_WORD_COMMAND},
@@ -278,10 +371,11 @@ static size_t list_version_options(void *self, llava_option *options)
 static bool version_json(const char *path, llava_error *e)
 {
     cJSON *json = cJSON_CreateObject();
-    bool ok = cJSON_AddStringToObject(json, "schema", "llava-ref.version/1") != NULL &&
-              cJSON_AddStringToObject(json, "version", LLAVA_VERSION) != NULL &&
-              cJSON_AddStringToObject(json, "contract", LLAVA_CONTRACT) != NULL;
-    ok = llava_json_write(ok ? json : NULL, path, e);
+    bool lost = json == NULL;
+    llava_json_text(&lost, json, "schema", "llava-ref.version/1");
+    llava_json_text(&lost, json, "version", LLAVA_VERSION);
+    llava_json_text(&lost, json, "contract", LLAVA_CONTRACT);
+    bool ok = llava_json_write(lost ? NULL : json, path, e);
     cJSON_Delete(json);
     return ok;
 }

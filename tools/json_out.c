@@ -6,6 +6,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+cJSON *llava_json_put(bool *lost, cJSON *to, const char *key, cJSON *item)
+{
+    bool ok = to != NULL && item != NULL &&
+              (key == NULL ? cJSON_AddItemToArray(to, item) : cJSON_AddItemToObject(to, key, item));
+    if (!ok) {
+        cJSON_Delete(item);
+        *lost = true;
+        return NULL;
+    }
+    return item;
+}
+
+void llava_json_text(bool *lost, cJSON *to, const char *key, const char *text)
+{
+    llava_json_put(lost, to, key, text == NULL ? cJSON_CreateNull() : cJSON_CreateString(text));
+}
+
+void llava_json_words(bool *lost, cJSON *to, const char *key, const char *const *words)
+{
+    cJSON *list = llava_json_put(lost, to, key, cJSON_CreateArray());
+    for (; *words != NULL; words++) {
+        llava_json_text(lost, list, NULL, *words);
+    }
+}
+
 /* Within printed JSON such characters stand in strings only, where an escape may take their place.
  */
 static bool write_escaped(llava_output *output, const char *text, llava_error *e)

@@ -155,7 +155,11 @@ static bool outputs_differ(const llava_option *options, size_t count, llava_erro
         const char *mine = output_of(&options[i]);
         for (size_t j = 0; mine != NULL && j < i; j++) {
             const char *other = output_of(&options[j]);
-            if (other != NULL && strcmp(other, mine) == 0) {
+            bool same = false;
+            if (other != NULL && !llava_output_same(other, mine, &same, e)) {
+                return false;
+            }
+            if (same) {
                 return llava_fail(e, "%s and %s: both would be %s", options[j].name,
                                   options[i].name,
                                   strcmp(mine, "-") == 0 ? "standard output" : mine);

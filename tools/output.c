@@ -203,6 +203,50 @@ bool llava_output_possible(const char *path, llava_error *e)
     return true;
 }
 
+/* What an output's name stands for: a file, or else a name in a folder. */
+typedef struct {
+    bool known; /* neither is there: it can't be written anyway */
+    dev_t device;
+    ino_t node;
+    char *name; /* in that folder; NULL: the file is there */
+} place;
+
+static bool place_of(const char *path, place *p, llava_error *e)
+{
+    struct stat status;
+    bool out = strcmp(path, "-") == 0, ok = true;
+    *p = (place){0};
+    p->known = out ? fstat(STDOUT_FILENO, &status) == 0 : stat(path, &status) == 0;
+    if (!out && !p->known) {
+        char *target = target_of(path, false, e);
+        char *parent = target == NULL ? NULL : parent_of(target, e);
+        const char *slash = target == NULL ? NULL : strrchr(target, '/');
+        const char *name = slash == NULL ? target : slash + 1;
+        p->name = parent == NULL ? NULL : llava_text(e, name, strlen(name));
+        ok = p->name != NULL;
+        p->known = ok && stat(parent, &status) == 0;
+        free(target);
+        free(parent);
+    }
+    if (p->known) {
+        p->device = status.st_dev;
+        p->node = status.st_ino;
+    }
+    return ok;
+}
+
+bool llava_output_same(const char *one, const char *other, bool *same, llava_error *e)
+{
+    place a, b = {0};
+    bool ok = place_of(one, &a, e) && place_of(other, &b, e);
+    bool together = a.known && b.known && a.device == b.device && a.node == b.node;
+    bool named = a.name != NULL && b.name != NULL && strcmp(a.name, b.name) == 0;
+    *same = strcmp(one, other) == 0 || (together && (named || (a.name == NULL && b.name == NULL)));
+    free(a.name);
+    free(b.name);
+    return ok;
+}
+
 static bool write_all(llava_output *output, const uint8_t *bytes, size_t n, llava_error *e)
 {
     while (n > 0) {

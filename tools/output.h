@@ -24,6 +24,9 @@ bool llava_output_possible(const char *path, llava_error *e);
 /* llava_output_open for a file within a folder in the making: messages call it `name`. */
 bool llava_output_open_as(llava_output **output, const char *path, const char *name,
                           llava_error *e);
+/* Would both be written to one file, under whatever names ("x" and "./x", links, "-" and what
+ * standard output is)? Where neither is there yet: one name in one folder. */
+bool llava_output_same(const char *one, const char *other, bool *same, llava_error *e);
 bool llava_output_write(llava_output *output, const void *bytes, size_t n, llava_error *e);
 bool llava_output_print(llava_output *output, llava_error *e, const char *format, ...)
     LLAVA_PRINTF(3, 4);

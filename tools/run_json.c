@@ -10,22 +10,9 @@
 
 struct llava_run_json {
     char *path;
-    bool all, out_of_memory;
+    bool all, lost;
     cJSON *root, *stages, *samples, *top; /* top: of the sample that was begun last */
 };
-
-/* Puts an item under a key, or at an array's end (key NULL), and returns it. */
-static cJSON *put(llava_run_json *j, cJSON *to, const char *key, cJSON *item)
-{
-    bool ok = to != NULL && item != NULL &&
-              (key == NULL ? cJSON_AddItemToArray(to, item) : cJSON_AddItemToObject(to, key, item));
-    if (!ok) {
-        cJSON_Delete(item);
-        j->out_of_memory = true;
-        return NULL;
-    }
-    return item;
-}
 
 bool llava_run_json_open(llava_run_json **json, const char *path, cJSON *meta, bool all,
                          llava_error *e)
@@ -38,14 +25,14 @@ bool llava_run_json_open(llava_run_json **json, const char *path, cJSON *meta, b
     }
     j->all = all;
     j->root = cJSON_CreateObject();
-    put(j, j->root, "schema", cJSON_CreateString("llava-ref.run/1"));
+    llava_json_put(&j->lost, j->root, "schema", cJSON_CreateString("llava-ref.run/1"));
     for (cJSON *item; meta != NULL && meta->child != NULL;) {
         item = cJSON_DetachItemViaPointer(meta, meta->child);
-        put(j, j->root, item->string, item);
+        llava_json_put(&j->lost, j->root, item->string, item);
     }
     cJSON_Delete(meta);
-    j->stages = put(j, j->root, "stages", cJSON_CreateArray());
-    j->samples = put(j, j->root, "samples", cJSON_CreateArray());
+    j->stages = llava_json_put(&j->lost, j->root, "stages", cJSON_CreateArray());
+    j->samples = llava_json_put(&j->lost, j->root, "samples", cJSON_CreateArray());
     *json = j;
     return true;
 }
@@ -74,14 +61,14 @@ static bool take(void *self, const llava_tap *tap, llava_error *e)
     (void)e;
     llava_array_dtype(&array, dtype);
     llava_tap_sha256(tap, digest);
-    cJSON *stage = put(j, j->stages, NULL, cJSON_CreateObject());
-    put(j, stage, "name", cJSON_CreateString(tap->name));
-    put(j, stage, "dtype", cJSON_CreateString(dtype));
-    cJSON *shape = put(j, stage, "shape", cJSON_CreateArray());
+    cJSON *stage = llava_json_put(&j->lost, j->stages, NULL, cJSON_CreateObject());
+    llava_json_put(&j->lost, stage, "name", cJSON_CreateString(tap->name));
+    llava_json_put(&j->lost, stage, "dtype", cJSON_CreateString(dtype));
+    cJSON *shape = llava_json_put(&j->lost, stage, "shape", cJSON_CreateArray());
     for (int i = 0; i < array.rank; i++) {
-        put(j, shape, NULL, cJSON_CreateNumber((double)array.shape[i]));
+        llava_json_put(&j->lost, shape, NULL, cJSON_CreateNumber((double)array.shape[i]));
     }
-    put(j, stage, "sha256", cJSON_CreateString(digest));
+    llava_json_put(&j->lost, stage, "sha256", cJSON_CreateString(digest));
     return true;
 }
 
@@ -95,7 +82,8 @@ llava_sink llava_run_json_sink(llava_run_json *json)
 
 void llava_run_json_loss(llava_run_json *j, double loss)
 {
-    put(j, j->root, "loss", cJSON_CreateNumber(loss)); /* NaN is printed as null */
+    llava_json_put(&j->lost, j->root, "loss",
+                   cJSON_CreateNumber(loss)); /* NaN is printed as null */
 }
 
 /* A text may hold NUL, which cJSON's strings can't: it stands there as U+FFFD. */
@@ -119,26 +107,27 @@ static cJSON *text_of(const char *text, size_t n)
 void llava_run_json_answer(llava_run_json *j, const char *text, size_t n, const int64_t *ids,
                            size_t count)
 {
-    cJSON *sample = put(j, j->samples, NULL, cJSON_CreateObject());
-    put(j, sample, "answer", text == NULL ? cJSON_CreateNull() : text_of(text, n));
-    cJSON *list = put(j, sample, "generated_ids", cJSON_CreateArray());
+    cJSON *sample = llava_json_put(&j->lost, j->samples, NULL, cJSON_CreateObject());
+    llava_json_put(&j->lost, sample, "answer",
+                   text == NULL ? cJSON_CreateNull() : text_of(text, n));
+    cJSON *list = llava_json_put(&j->lost, sample, "generated_ids", cJSON_CreateArray());
     for (size_t i = 0; i < count; i++) {
-        put(j, list, NULL, cJSON_CreateNumber((double)ids[i]));
+        llava_json_put(&j->lost, list, NULL, cJSON_CreateNumber((double)ids[i]));
     }
 }
 
 void llava_run_json_sample(llava_run_json *j)
 {
-    cJSON *sample = put(j, j->samples, NULL, cJSON_CreateObject());
-    j->top = put(j, sample, "top", cJSON_CreateArray());
+    cJSON *sample = llava_json_put(&j->lost, j->samples, NULL, cJSON_CreateObject());
+    j->top = llava_json_put(&j->lost, sample, "top", cJSON_CreateArray());
 }
 
 void llava_run_json_logit(llava_run_json *j, size_t id, double logit, const char *text)
 {
-    cJSON *one = put(j, j->top, NULL, cJSON_CreateObject());
-    put(j, one, "id", cJSON_CreateNumber((double)id));
-    put(j, one, "logit", cJSON_CreateNumber(logit));
-    put(j, one, "text", text == NULL ? cJSON_CreateNull() : cJSON_CreateString(text));
+    cJSON *one = llava_json_put(&j->lost, j->top, NULL, cJSON_CreateObject());
+    llava_json_put(&j->lost, one, "id", cJSON_CreateNumber((double)id));
+    llava_json_put(&j->lost, one, "logit", cJSON_CreateNumber(logit));
+    llava_json_text(&j->lost, one, "text", text);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------
@@ -155,7 +144,7 @@ void llava_run_json_abort(llava_run_json *j)
 
 bool llava_run_json_commit(llava_run_json *j, llava_error *e)
 {
-    bool ok = llava_json_write(j->out_of_memory ? NULL : j->root, j->path, e);
+    bool ok = llava_json_write(j->lost ? NULL : j->root, j->path, e);
     llava_run_json_abort(j);
     return ok;
 }

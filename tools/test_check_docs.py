@@ -33,6 +33,10 @@ SAMPLES = (  # (what it is, its text, how many faults)
     ("a number of the paragraph before", "There are 12.\n\nApples.\n\n<!-- docs-check\n$ echo 12\n-->\n", 1),
     ("a number from a command that fails", "There are 12.\n\n<!-- docs-check\n$ echo 12; false\n-->\n", 1),
     ("a number from nothing", "There are 12.\n\n<!-- docs-check\n$ true\n-->\n", 1),
+    ("a table that a command prints", "| a |\n|---|\n| 1 |\n\n<!-- docs-check whole\n$ printf '| a |\\n|---|\\n| 1 |\\n'\n-->\n", 0),
+    ("a row that no command prints", "| a |\n|---|\n| 1 |\n| 2 |\n\n<!-- docs-check whole\n$ printf '| a |\\n|---|\\n| 1 |\\n'\n-->\n", 1),
+    ("a table and a number in it", "| 12 |\n\n<!-- docs-check whole\n$ echo '| 12 |'\n-->\n<!-- docs-check\n$ echo 12\n-->\n", 0),
+    ("a table and no such number", "| 12 |\n\n<!-- docs-check whole\n$ echo '| 12 |'\n-->\n<!-- docs-check\n$ echo 13\n-->\n", 1),
     ("a file that is there, and one that is not", "See `ref/vision.c` and `ref/visions.c`.\n", 1),
     ("a picture", "    $ cp golden/demo/pictures/2-red-triangle.png x.png\n\n![x](pictures/x.png)\n", 0),
     ("another picture", "    $ cp golden/demo/pictures/3-purple-circle.png x.png\n\n![x](pictures/x.png)\n", 1),
@@ -40,6 +44,21 @@ SAMPLES = (  # (what it is, its text, how many faults)
     ("a picture that is not there", "    $ touch y.png\n\n![y](pictures/y.png)\n", 2),
     ("two faults", "    $ echo b\n    a\n    $ echo b\n    a\n", 2),
 )  # fmt: skip
+
+WRITTEN = (  # (a document, what --write makes of it, with --tables)
+    ("Text.\n\n    $ echo a; echo; echo b\n    $ echo c\n    d\n\nMore.\n",
+     "Text.\n\n    $ echo a; echo; echo b\n    a\n\n    b\n    $ echo c\n    c\n\nMore.\n", False),
+    ("    $ echo a\n    b\n\n| 1 |\n| 2 |\n\n<!-- docs-check whole\n$ echo '| 3 |'\n-->\n",
+     "    $ echo a\n    b\n\n| 3 |\n\n<!-- docs-check whole\n$ echo '| 3 |'\n-->\n", True),
+    ("| 1 |\n\n<!-- docs-check whole\n$ echo '| 3 |'; false\n-->\n", "| 1 |\n\n<!-- docs-check whole\n$ echo '| 3 |'; false\n-->\n", True),
+)  # fmt: skip
+
+UNCHECKED = (  # (a document, the numbers that nothing in it checks)
+    ("It takes 1.5 s, or 12 %, `2.5` or 3.\n", ["1.5, 12"]),
+    ("It takes 1.5 s.\n\n    $ echo 1.5\n    1.5\n", []),
+    ("It takes 1.5 s.\n\n<!-- docs-check\n$ echo 1.5\n-->\n", []),
+    ("| 1.5 |\n\n    2.5\n", ["1.5", "2.5"]),
+)
 
 
 def main():
@@ -56,12 +75,19 @@ def main():
             if found != faults or checked == 0 and not faults:
                 wrong += 1
                 print(f"{name}: {found} faults found, {faults} there", said.getvalue(), sep="\n")
-        document.write_text("Text.\n\n    $ echo a; echo; echo b\n    $ echo c\n    d\n\nMore.\n")
-        with contextlib.redirect_stdout(said):
-            check_docs.check(document, binary, write=True)
-        if document.read_text() != "Text.\n\n    $ echo a; echo; echo b\n    a\n\n    b\n    $ echo c\n    c\n\nMore.\n":
-            wrong += 1
-            print("--write writes", document.read_text(), sep="\n")
+        for old, new, tables in WRITTEN:
+            document.write_text(old)
+            with contextlib.redirect_stdout(said):
+                check_docs.check(document, binary, write=True, tables=tables)
+            if document.read_text() != new:
+                wrong += 1
+                print("--write writes", document.read_text(), sep="\n")
+        for text, numbers in UNCHECKED:
+            document.write_text(text)
+            found = [line.rsplit(": ", 1)[-1] for line in check_docs.unchecked(document)]
+            if found != numbers:
+                wrong += 1
+                print("--unchecked finds", found, "in", text, sep="\n")
     print(f"{len(SAMPLES)} documents, {wrong} judged wrongly")
     return int(wrong > 0)
 
