@@ -42,6 +42,7 @@ const llava_dump_entry *llava_drawing_entry(const llava_dump *dump, const char *
 const char *llava_drawing_letters(const char *name);
 /* A number of the kind's JSON: under a key, or at an array's end. */
 void llava_drawing_put(llava_drawing *d, cJSON *to, const char *key, double value);
+void llava_drawing_count(llava_drawing *d, cJSON *to, const char *key, size_t value);
 /* An array of `rows` arrays of `columns` numbers. */
 void llava_drawing_grid(llava_drawing *d, cJSON *to, const char *key, const double *values,
                         size_t rows, size_t columns);

@@ -56,8 +56,8 @@ bool llava_draw_angles(llava_drawing *d, llava_error *e)
         fprintf(d->table, "%s: %zu pairs (down), %zu positions (to the right)\n", c->name,
                 width / 2, positions);
         llava_json_put(&d->lost, d->json, "tap", cJSON_CreateString(c->name));
-        llava_drawing_put(d, d->json, "pairs", (double)(width / 2));
-        llava_drawing_put(d, d->json, "positions", (double)positions);
+        llava_drawing_count(d, d->json, "pairs", width / 2);
+        llava_drawing_count(d, d->json, "positions", positions);
         ok = paint_angles(d, cosine + first, sine + first, positions, width, e);
     }
     free(cosine);

@@ -103,8 +103,8 @@ static bool load_sequence(sequence *s, llava_drawing *d, llava_dump *dump, llava
         fprintf(d->table, "  %-16s %zu x %zu\n", entry->name, entry->array.shape[0],
                 entry->array.shape[1]);
         cJSON *step = llava_drawing_item(d, steps, "name", entry->name);
-        llava_drawing_put(d, step, "height", (double)entry->array.shape[0]);
-        llava_drawing_put(d, step, "width", (double)entry->array.shape[1]);
+        llava_drawing_count(d, step, "height", entry->array.shape[0]);
+        llava_drawing_count(d, step, "width", entry->array.shape[1]);
     }
     const llava_dump_entry *entry = llava_drawing_planes(dump, d->sample);
     if (entry == NULL) {
@@ -137,8 +137,8 @@ static bool paint_sequence(const sequence *s, llava_drawing *d, llava_error *e)
         fprintf(d->table, "  %-16s 3 planes of %zu x %zu, colours from %.2f (blue) to %.2f (red)\n",
                 "pixel_values", s->height, s->width, -most, most);
         cJSON *pixels = llava_json_put(&d->lost, d->json, "pixel_values", cJSON_CreateObject());
-        llava_drawing_put(d, pixels, "height", (double)s->height);
-        llava_drawing_put(d, pixels, "width", (double)s->width);
+        llava_drawing_count(d, pixels, "height", s->height);
+        llava_drawing_count(d, pixels, "width", s->width);
         llava_drawing_put(d, pixels, "largest", most);
     }
     if (!llava_canvas_open(&d->canvas, wide, tall, e)) {

@@ -26,7 +26,7 @@ static void put_line(row_errors *r, const char *tap, const double *line, double 
     cJSON *object = llava_drawing_item(d, r->json, "tap", tap);
     llava_drawing_put(d, object, "least", least);
     llava_drawing_put(d, object, "largest", most);
-    llava_drawing_put(d, object, "at", (double)at);
+    llava_drawing_count(d, object, "at", at);
     cJSON *rows = llava_json_put(&d->lost, object, "rows", cJSON_CreateArray());
     for (size_t i = 0; i < r->columns; i++) {
         llava_drawing_put(d, rows, NULL, line[i] < 0 ? (double)NAN : line[i]);
@@ -72,7 +72,7 @@ static bool add_line(row_errors *r, size_t at_line, llava_error *e)
 static bool choose_lines(row_errors *r, llava_error *e)
 {
     size_t count = llava_dump_count(r->expected);
-    r->line = llava_alloc(e, count, sizeof *r->line);
+    r->line = llava_alloc(e, count, sizeof(void *));
     for (size_t i = 0; r->line != NULL && i < count; i++) {
         const llava_dump_entry *entry = llava_dump_at(r->expected, i);
         const char *letters = llava_drawing_letters(entry->name);

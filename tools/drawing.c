@@ -31,6 +31,11 @@ void llava_drawing_put(llava_drawing *d, cJSON *to, const char *key, double valu
     llava_json_put(&d->lost, to, key, cJSON_CreateNumber(value)); /* NaN is printed as null */
 }
 
+void llava_drawing_count(llava_drawing *d, cJSON *to, const char *key, size_t value)
+{
+    llava_drawing_put(d, to, key, (double)value);
+}
+
 void llava_drawing_grid(llava_drawing *d, cJSON *to, const char *key, const double *values,
                         size_t rows, size_t columns)
 {
@@ -46,8 +51,8 @@ void llava_drawing_grid(llava_drawing *d, cJSON *to, const char *key, const doub
 void llava_drawing_at(llava_drawing *d, cJSON *to, size_t i, size_t columns)
 {
     cJSON *at = llava_json_put(&d->lost, to, "at", cJSON_CreateArray());
-    llava_drawing_put(d, at, NULL, (double)(i / columns));
-    llava_drawing_put(d, at, NULL, (double)(i % columns));
+    llava_drawing_count(d, at, NULL, i / columns);
+    llava_drawing_count(d, at, NULL, i % columns);
 }
 
 cJSON *llava_drawing_list(llava_drawing *d, const char *key)
