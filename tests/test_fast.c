@@ -32,13 +32,9 @@ static double bf16(double x)
 static void for_each_width(void (*each)(const llava_fast_kernels *kernel))
 {
     size_t count = 0;
-    for (const char *const *name = llava_fast_widths(); *name != NULL; name++) {
-        llava_fast_kernels kernel;
-        llava_error e;
-        if (llava_fast_machine_has(*name)) {
-            assert_true(llava_fast_choose(&kernel, *name, llava_fast_machine_has, &e));
-            assert_string_equal(kernel.name, *name);
-            each(&kernel);
+    for (const llava_fast_kernels *const *width = llava_fast_widths; *width != NULL; width++) {
+        if (llava_fast_machine_has(*width)) {
+            each(*width);
             count++;
         }
     }
@@ -48,14 +44,14 @@ static void for_each_width(void (*each)(const llava_fast_kernels *kernel))
 /* ---- the two kernels of products ----------------------------------------------------------------
  */
 
-enum { MOST_UNITS = 70, MOST_OUTPUTS = 11, GAP = 3 };
+enum { MOST_NUMBERS = 140, MOST_OUTPUTS = 11, GAP = 3 };
 
 /* A product's factors as numbers, and as the kernels want them. */
 typedef struct {
-    size_t lanes, outputs, units, per_unit;
-    double x[LLAVA_FAST_LANES][2 * MOST_UNITS], w[MOST_OUTPUTS][2 * MOST_UNITS];
-    float laid_x[LLAVA_FAST_LANES * 2 * MOST_UNITS];
-    uint32_t laid_w[MOST_OUTPUTS * (MOST_UNITS + GAP)]; /* rows lie apart */
+    size_t lanes, outputs, n;
+    double x[LLAVA_FAST_LANES][MOST_NUMBERS], w[MOST_OUTPUTS][MOST_NUMBERS];
+    float laid_x[LLAVA_FAST_LANES * MOST_NUMBERS];
+    uint32_t laid_w[MOST_OUTPUTS * (MOST_NUMBERS + GAP)]; /* rows lie apart */
 } factors;
 
 static uint32_t pair(double low, double high)
@@ -63,37 +59,31 @@ static uint32_t pair(double low, double high)
     return llava_encode_bf16(low) | (uint32_t)llava_encode_bf16(high) << 16;
 }
 
-static uint32_t single(double x)
-{
-    float narrow = (float)x;
-    uint32_t bits;
-    memcpy(&bits, &narrow, sizeof bits);
-    return bits;
-}
-
 static void make_factors(factors *f, llava_fast_kind kind)
 {
-    uint64_t seed = 31 * f->lanes + f->units;
-    f->per_unit = kind == LLAVA_FAST_FLOATS ? 1 : 2;
-    for (size_t k = 0; k < f->units * f->per_unit; k++) {
+    bool pairs = kind == LLAVA_FAST_PAIRS, w_bf16 = kind != LLAVA_FAST_FLOATS;
+    uint64_t seed = 31 * f->lanes + f->n;
+    for (size_t k = 0; k < f->n; k++) {
         for (size_t r = 0; r < f->lanes; r++) {
             double x = support_random(&seed);
-            f->x[r][k] = kind == LLAVA_FAST_DOT ? bf16(x) : (double)(float)x;
+            f->x[r][k] = pairs ? bf16(x) : (double)(float)x;
             f->laid_x[k * f->lanes + r] = (float)f->x[r][k];
         }
         for (size_t o = 0; o < f->outputs; o++) {
             double w = support_random(&seed);
-            f->w[o][k] = kind == LLAVA_FAST_FLOATS ? (double)(float)w : bf16(w);
+            size_t at = o * (f->n + GAP) + k;
+            f->w[o][k] = w_bf16 ? bf16(w) : (double)(float)w;
+            if (w_bf16) {
+                ((uint16_t *)f->laid_w)[at] = llava_encode_bf16(w);
+            } else {
+                ((float *)f->laid_w)[at] = (float)w;
+            }
         }
     }
-    for (size_t u = 0; u < f->units; u++) {
-        for (size_t o = 0; o < f->outputs; o++) {
-            f->laid_w[o * (f->units + GAP) + u] = kind == LLAVA_FAST_FLOATS
-                                                      ? single(f->w[o][u])
-                                                      : pair(f->w[o][2 * u], f->w[o][2 * u + 1]);
-        }
-        for (size_t r = 0; kind == LLAVA_FAST_DOT && r < f->lanes; r++) {
-            uint32_t bits = pair(f->x[r][2 * u], f->x[r][2 * u + 1]);
+    for (size_t u = 0; pairs && u < (f->n + 1) / 2; u++) {
+        for (size_t r = 0; r < f->lanes; r++) {
+            double next = 2 * u + 1 < f->n ? f->x[r][2 * u + 1] : 0;
+            uint32_t bits = pair(f->x[r][2 * u], next);
             memcpy(&f->laid_x[u * f->lanes + r], &bits, sizeof bits);
         }
     }
@@ -107,7 +97,7 @@ static double error_of(const factors *f, const float *y, size_t live, double bef
     for (size_t i = 0; i < f->outputs * live; i++) {
         size_t r = i % live, o = i / live, k = 0;
         double sum = before, size = fabs(before);
-        for (; k < f->units * f->per_unit; k++) {
+        for (; k < f->n; k++) {
             sum += f->x[r][k] * f->w[o][k];
             size += fabs(f->x[r][k] * f->w[o][k]);
         }
@@ -120,37 +110,39 @@ static double error_of(const factors *f, const float *y, size_t live, double bef
 
 /* The matrix kernel on `live` of the panel's lanes; lanes 1: the row kernel. */
 static void product_of(const llava_fast_kernels *kernel, llava_fast_kind kind, size_t lanes,
-                       size_t live, size_t outputs, size_t units, bool add)
+                       size_t live, size_t outputs, size_t n, bool add)
 {
     factors *f = calloc(1, sizeof *f);
     float y[(MOST_OUTPUTS + 2) * LLAVA_FAST_LANES], *of = y + lanes;
+    size_t units = kind == LLAVA_FAST_PAIRS ? (n + 1) / 2 : n;
+    size_t stride = (n + GAP) * (kind == LLAVA_FAST_FLOATS ? 4 : 2);
     assert_non_null(f);
     f->lanes = lanes;
     f->outputs = outputs;
-    f->units = units;
+    f->n = n;
     make_factors(f, kind);
     for (size_t i = 0; i < (outputs + 2) * lanes; i++) {
         bool inside = i / lanes > 0 && i / lanes <= outputs;
         y[i] = inside ? 0.75f : rogue;
     }
-    llava_fast_factor w = {kind, (const uint8_t *)f->laid_w, (units + GAP) * sizeof(uint32_t)};
+    llava_fast_factor w = {kind, (const uint8_t *)f->laid_w, stride};
     if (lanes == 1) {
-        kernel->dots(w, of, f->laid_x, units, outputs, add);
+        kernel->dots(w, of, f->laid_x, n, outputs, add);
     } else {
         kernel->tile(w, of, f->laid_x, units, outputs, live, add);
     }
     double error = error_of(f, of, live, add ? 0.75 : 0);
     if (!(error <= 1)) {
-        fail_msg("%s, kind %d, %zu lanes, %zu outputs, %zu units: %.2g times the bound",
-                 kernel->name, (int)kind, lanes, outputs, units, error);
+        fail_msg("%s, kind %d, %zu lanes, %zu outputs, %zu numbers: %.2g times the bound",
+                 kernel->name, (int)kind, lanes, outputs, n, error);
     }
     for (size_t i = 0; i < lanes; i++) {
         assert_true(y[i] == rogue && of[outputs * lanes + i] == rogue);
     }
     /* the bound sees a last product that is left out, and a row in another's place */
-    f->units -= units > 1 ? 1 : 0;
-    assert_true(units == 1 || error_of(f, of, live, add ? 0.75 : 0) > 1);
-    f->units = units;
+    f->n -= n > 1 ? 1 : 0;
+    assert_true(n == 1 || error_of(f, of, live, add ? 0.75 : 0) > 1);
+    f->n = n;
     memcpy(f->w[0], f->w[outputs - 1], sizeof f->w[0]);
     assert_true(outputs == 1 || error_of(f, of, live, add ? 0.75 : 0) > 1);
     free(f);
@@ -158,16 +150,17 @@ static void product_of(const llava_fast_kernels *kernel, llava_fast_kind kind, s
 
 static void products_of(const llava_fast_kernels *kernel)
 {
-    static const size_t units[] = {1, 2, 3, 7, 16, 33, MOST_UNITS};
+    static const size_t numbers[] = {1, 2, 3, 14, 33, 64, MOST_NUMBERS};
     static const size_t outputs[] = {1, 4, 8, MOST_OUTPUTS};
     const size_t lives[] = {1, kernel->lanes / 2, kernel->lanes / 2 + 1, kernel->lanes};
     assert_true(kernel->lanes <= LLAVA_FAST_LANES);
     for (int kind = 0; kind < (kernel->dot ? 3 : 2); kind++) {
         for (size_t i = 0; i < 7 * 4 * 4; i++) {
-            size_t u = i % 7, o = i / 7 % 4, l = i / 28;
-            product_of(kernel, (llava_fast_kind)kind, kernel->lanes, lives[l], outputs[o], units[u],
-                       u % 2 > 0);
-            product_of(kernel, (llava_fast_kind)kind, 1, 1, outputs[o], units[u], u % 2 > 0);
+            size_t n = numbers[i % 7], o = outputs[i / 7 % 4], live = lives[i / 28];
+            if (kind != LLAVA_FAST_WIDEN) {
+                product_of(kernel, (llava_fast_kind)kind, kernel->lanes, live, o, n, i % 2 > 0);
+            }
+            product_of(kernel, (llava_fast_kind)kind, 1, 1, o, n, i % 2 > 0);
         }
     }
 }
@@ -207,30 +200,38 @@ static void numbers_of_bfloat16_are_paired(void **unused)
     for_each_width(pairs_of);
 }
 
-/* Every float16 and bfloat16, and float32 around them, against the definition; NaN stays one. */
+/* Every float16 and bfloat16, and float32 and float64 around them, against the definition; NaN
+ * stays one. */
 static void weights_of(const llava_fast_kernels *kernel)
 {
     enum { N = 65536 };
-    static uint8_t bytes[N * sizeof(float)];
-    static double right[N];
+    static double bytes[N], right[N];
     static float wide[N];
     static uint16_t narrow[N];
-    static const llava_dtype types[] = {LLAVA_F16, LLAVA_BF16, LLAVA_F32};
-    for (size_t t = 0; t < 3; t++) {
+    static const llava_dtype types[] = {LLAVA_F16, LLAVA_BF16, LLAVA_F32, LLAVA_F64};
+    for (size_t t = 0; t < 4; t++) {
         for (uint32_t i = 0; i < N; i++) {
             uint32_t single = i << 16 | (i * 40503u & 0xffffu);
             uint16_t half = (uint16_t)i;
-            memcpy(bytes + i * (t < 2 ? 2 : 4), t < 2 ? (void *)&half : (void *)&single,
-                   t < 2 ? 2 : 4);
+            float number;
+            memcpy(&number, &single, sizeof number);
+            double exact = (double)number * (1 + 0x1p-30 * (double)(i % 7));
+            memcpy((uint8_t *)bytes + i * llava_dtype_size(types[t]),
+                   t < 2    ? (void *)&half
+                   : t == 2 ? (void *)&single
+                            : (void *)&exact,
+                   llava_dtype_size(types[t]));
         }
-        llava_decode(types[t], bytes, N, LLAVA_F64, right);
+        llava_decode(types[t], (uint8_t *)bytes, N, LLAVA_F64, right);
         for (size_t n = N - 33; n <= N; n += 11) {
-            kernel->convert(types[t], bytes, n, false, wide);
-            kernel->convert(types[t], bytes, n, true, narrow);
+            kernel->convert(types[t], (uint8_t *)bytes, n, false, wide);
+            kernel->convert(types[t], (uint8_t *)bytes, n, true, narrow);
             for (size_t i = 0; i < n; i++) {
-                bool same = memcmp(&(double){(double)wide[i]}, &right[i], sizeof right[i]) == 0;
-                assert_true(isnan(right[i]) ? isnan(wide[i]) : same);
-                assert_int_equal(narrow[i], isnan(right[i]) ? 0x7fc0 : llava_encode_bf16(right[i]));
+                float single = (float)right[i];
+                assert_true(isnan(right[i]) ? isnan(wide[i])
+                                            : memcmp(&wide[i], &single, sizeof single) == 0);
+                assert_int_equal(narrow[i],
+                                 isnan(right[i]) ? 0x7fc0 : llava_encode_bf16((double)single));
             }
         }
     }
@@ -592,12 +593,12 @@ static void score_widths(const tiny_model *model, const llava_inputs *in, size_t
     for (int type = 0; type < 2; type++) {
         how.storage = type == 0 ? LLAVA_F32 : LLAVA_BF16;
         run_honest(model, in, how, m);
-        const char *const *widths = llava_fast_widths();
-        for (size_t w = 0; widths[w] != NULL; w++) {
+        for (size_t w = 0; llava_fast_widths[w] != NULL; w++) {
             llava_error e;
-            if (llava_fast_machine_has(widths[w])) {
-                assert_true(w < MOST_WIDTHS && llava_fast_open(&how.fast, widths[w], &e));
-                assert_string_equal(llava_fast_width(how.fast), widths[w]);
+            if (llava_fast_machine_has(llava_fast_widths[w])) {
+                const char *name = llava_fast_widths[w]->name;
+                assert_true(w < MOST_WIDTHS && llava_fast_open(&how.fast, name, &e));
+                assert_string_equal(how.fast->kernel.name, name);
                 add_run(model, in, how, m, &sums[type][w]);
                 llava_fast_close(how.fast);
             }
@@ -627,10 +628,9 @@ static void models_of_any_shape_are_as_good_as_an_honest_ports(void **unused)
         llava_inputs_free(&in);
         tiny_close(&model);
     }
-    const char *const *widths = llava_fast_widths();
-    for (size_t w = 0; widths[w] != NULL; w++) {
-        for (int type = 0; type < 2 && llava_fast_machine_has(widths[w]); type++) {
-            is_honest(&sums[type][w], widths[w]);
+    for (size_t w = 0; llava_fast_widths[w] != NULL; w++) {
+        for (int type = 0; type < 2 && llava_fast_machine_has(llava_fast_widths[w]); type++) {
+            is_honest(&sums[type][w], llava_fast_widths[w]->name);
         }
     }
     assert_true(sums[0][0].taps > 0); /* the first width is every machine's */
@@ -648,10 +648,10 @@ static void short_tile(llava_fast_factor w, float *y, const float *x, size_t uni
     healthy.tile(w, y, x, units > 1 ? units - 1 : units, outputs, live, add);
 }
 
-static void short_dots(llava_fast_factor w, float *y, const float *x, size_t units, size_t outputs,
+static void short_dots(llava_fast_factor w, float *y, const float *x, size_t n, size_t outputs,
                        bool add)
 {
-    healthy.dots(w, y, x, units > 1 ? units - 1 : units, outputs, add);
+    healthy.dots(w, y, x, n > 1 ? n - 1 : n, outputs, add);
 }
 
 /* Every product's result a thousandth too large: within bfloat16's noise, not within float32's. */
@@ -842,10 +842,10 @@ static void every_width_passes_beside_transformers(void **unused)
     llava_error e;
     char out[300];
     snprintf(out, sizeof out, "%s", support_path(&folder, "out.npz"));
-    for (const char *const *width = llava_fast_widths(); *width != NULL; width++) {
+    for (const llava_fast_kernels *const *width = llava_fast_widths; *width != NULL; width++) {
         for (int type = 0; type < 2 && llava_fast_machine_has(*width); type++) {
             char *dtype = type == 0 ? "f32" : "bf16";
-            setenv("LLAVA_FAST_WIDTH", *width, 1);
+            setenv("LLAVA_FAST_WIDTH", (*width)->name, 1);
             assert_int_equal(run_fast(&folder, "golden/plain", dtype, out, &e), LLAVA_DONE);
             unsetenv("LLAVA_FAST_WIDTH");
             judge(&folder, "golden/plain", dtype, out);
@@ -855,7 +855,7 @@ static void every_width_passes_beside_transformers(void **unused)
                                    NULL};
             int status = command(&folder, &llava_command_diagnose, words, &e);
             if (status != LLAVA_DONE) {
-                fail_msg("%s, %s: diagnose ends with %d %s", *width, dtype, status, e.text);
+                fail_msg("%s, %s: diagnose ends with %d %s", (*width)->name, dtype, status, e.text);
             }
         }
     }
@@ -865,9 +865,9 @@ static void every_width_passes_beside_transformers(void **unused)
 /* ---- what is refused ----------------------------------------------------------------------------
  */
 
-static bool has_nothing(const char *name)
+static bool has_nothing(const llava_fast_kernels *width)
 {
-    (void)name;
+    (void)width;
     return false;
 }
 
@@ -876,11 +876,16 @@ static void a_width_that_is_not_there_is_refused(void **unused)
     (void)unused;
     llava_fast_kernels kernel;
     llava_error e;
-    assert_false(llava_fast_choose(&kernel, "avx512", has_nothing, &e));
-    support_says(&e, "width avx512: this processor has not the instructions");
+    for (size_t w = 0; llava_fast_widths[w] != NULL; w++) {
+        assert_false(llava_fast_choose(&kernel, llava_fast_widths[w]->name, has_nothing, &e));
+        assert_non_null(strstr(e.text, llava_fast_widths[w]->name));
+        support_says(&e, ": this processor has not the instructions");
+    }
+    assert_false(llava_fast_choose(&kernel, NULL, has_nothing, &e));
     assert_false(llava_fast_choose(&kernel, "sse9", llava_fast_machine_has, &e));
     support_says(&e, "width sse9: not one of portable, avx2, avx512, avx512bf16");
     assert_true(llava_fast_choose(&kernel, "portable", llava_fast_machine_has, &e));
+    assert_string_equal(kernel.name, "portable");
     assert_true(llava_fast_choose(&kernel, NULL, llava_fast_machine_has, &e));
 }
 

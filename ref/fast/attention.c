@@ -3,11 +3,13 @@
  * has come (an online softmax). The score matrix is never there.
  *
  *   s = q k^T    m = max(m, s)    p = exp(scale (s - m))    context = p v / sum p
- */
+ *
+ * Keys and values are kept as the rows of weights of these two products, in blocks of as many
+ * positions, [blocks][batch][kv_heads]: keys [KEYS][even d], values [even d][KEYS]. They are
+ * bfloat16 where the matrix kernel multiplies such, else float32. */
 #include "parts.h"
 
 #include <float.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,188 +23,160 @@ static size_t even(size_t n)
     return n + n % 2;
 }
 
-static size_t size_of(const llava_fast_cache *c)
+static bool is_narrow(const llava_fast *f, const llava_fast_heads *of)
 {
-    return c->bf16 ? sizeof(uint16_t) : sizeof(float);
+    return of->bf16 && f->kernel.dot;
 }
 
-void llava_fast_cache_free(llava_fast_cache *c)
+/* Bytes of n numbers; of a block of keys, or of values. */
+static size_t size_of(bool narrow, size_t n)
 {
-    free(c->keys.at);
-    free(c->values.at);
-    c->keys = c->values = (llava_fast_room){0};
-    c->capacity = 0;
+    return n * (narrow ? sizeof(uint16_t) : sizeof(float));
 }
 
-bool llava_fast_cache_reserve(llava_fast_cache *c, size_t used, size_t length, llava_error *e)
-{
-    if (length <= c->capacity) {
-        return true;
-    }
-    llava_fast_cache wider = *c;
-    size_t heads = c->batch * c->heads, size = size_of(c), d = even(c->d);
-    wider.capacity = even(length < 2 * c->capacity ? 2 * c->capacity : length);
-    wider.keys = wider.values = (llava_fast_room){0};
-    if (length > SIZE_MAX / 4 ||
-        llava_fast_take(&wider.keys, heads * d, wider.capacity, e) == NULL ||
-        llava_fast_take(&wider.values, heads * d, wider.capacity, e) == NULL) {
-        llava_fast_cache_free(&wider);
-        return false;
-    }
-    for (size_t i = 0; used > 0 && i < heads; i++) {
-        memcpy((uint8_t *)wider.keys.at + i * wider.capacity * d * size,
-               (uint8_t *)c->keys.at + i * c->capacity * d * size, used * d * size);
-    }
-    for (size_t i = 0; used > 0 && i < heads * c->d; i++) {
-        memcpy((uint8_t *)wider.values.at + i * wider.capacity * size,
-               (uint8_t *)c->values.at + i * c->capacity * size, used * size);
-    }
-    llava_fast_cache_free(c);
-    *c = wider;
-    return true;
-}
-
-/* x, which is a bfloat16 where the cache has those. */
-static inline void put(const llava_fast_cache *c, void *base, size_t i, float x)
+/* The i-th number there becomes x, which is a bfloat16 where narrow. */
+static inline void put(bool narrow, uint8_t *at, size_t i, float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
-    if (c->bf16) {
-        ((uint16_t *)base)[i] = (uint16_t)(bits >> 16);
-    } else {
-        ((float *)base)[i] = x;
-    }
+    uint16_t high = (uint16_t)(bits >> 16);
+    memcpy(at + size_of(narrow, i), narrow ? (void *)&high : (void *)&bits, size_of(narrow, 1));
 }
 
-void llava_fast_cache_store(llava_fast_cache *c, size_t used, const float *k, const float *v,
-                            const llava_fast_rows *rows)
+bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t past,
+                     const llava_fast_rows *rows, const float *k, const float *v, llava_error *e)
 {
-    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, d = c->d;
-    for (size_t i = 0; i < c->batch * panels * c->heads; i++) {
-        size_t p = i / c->heads % panels, at = used + p * lanes, live = llava_fast_live(rows, p);
-        size_t head = i / c->heads / panels * c->heads + i % c->heads;
-        const float *key = k + i * d * lanes, *value = v + i * d * lanes;
-        for (size_t lane = 0; lane < live; lane++) {
-            for (size_t j = 0; j < d; j++) {
-                put(c, c->keys.at, (head * c->capacity + at + lane) * even(d) + j,
-                    key[j * lanes + lane]);
-            }
+    bool narrow = is_narrow(f, of);
+    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, d = of->d;
+    size_t half = size_of(narrow, KEYS * even(d)), heads = rows->batch * of->kv_heads;
+    size_t blocks = (past + rows->length + KEYS - 1) / KEYS, bytes;
+    if (!llava_mul(blocks, 2 * half * heads, &bytes)) {
+        return llava_fail(e, "out of memory (keys and values of %zu positions)", past);
+    }
+    if (bytes > of->cache->bytes) {
+        void *more = llava_realloc(e, of->cache->at, bytes, 1);
+        if (more == NULL) {
+            return false;
         }
-        for (size_t j = 0; j < d; j++) {
-            for (size_t lane = 0; lane < live; lane++) {
-                put(c, c->values.at, (head * d + j) * c->capacity + at + lane,
-                    value[j * lanes + lane]);
+        *of->cache = (llava_fast_room){more, bytes};
+    }
+    for (size_t i = 0; i < rows->batch * panels * of->kv_heads;
+         i++, k += d * lanes, v += d * lanes) {
+        size_t p = i / of->kv_heads % panels;
+        size_t head = i / of->kv_heads / panels * of->kv_heads + i % of->kv_heads;
+        for (size_t lane = 0; lane < llava_fast_live(rows, p); lane++) {
+            size_t t = past + p * lanes + lane;
+            uint8_t *keys = (uint8_t *)of->cache->at + (t / KEYS * heads + head) * 2 * half;
+            if (t % KEYS == 0) {
+                memset(keys, 0, 2 * half); /* what is not there multiplies zeros, and is finite */
+            }
+            for (size_t j = 0; j < d; j++) {
+                put(narrow, keys, t % KEYS * even(d) + j, k[j * lanes + lane]);
+                put(narrow, keys + half, j * KEYS + t % KEYS, v[j * lanes + lane]);
             }
         }
     }
+    return true;
 }
 
 /* ---- a panel of queries -------------------------------------------------------------------------
  */
 
 typedef struct {
-    llava_fast *f;
-    const llava_fast_cache *cache;
-    bool bf16;
-    llava_fast_kind kind;
-    float scale;
-    size_t keys, lanes, live;
-    const uint8_t *visible;       /* [live, keys], NULL: all */
-    bool blind[LLAVA_FAST_LANES]; /* sees no key */
-    size_t hidden, reach; /* no key before `hidden` is hidden, none from `reach` on is seen */
-    float *q, *scores, *weights; /* factors laid out, and the scores of a block */
+    const llava_fast_kernels *kernel;
+    const llava_fast_heads *of;
+    bool narrow;
+    size_t lanes, live, reach; /* no key from `reach` on is seen */
+    float *mask; /* [reach][lanes], added to the scores: -FLT_MAX swallows one. NULL: nothing */
+    float *scores, *pairs;
 } panel;
 
-static void look(panel *p)
+/* What the live lanes see, visible: [live, keys]. -FLT_MAX for every key, where a query sees none,
+ * gives them all the same weight. */
+static void look(panel *p, const uint8_t *visible, size_t keys)
 {
-    p->hidden = p->visible == NULL ? p->keys : 0;
-    p->reach = p->visible == NULL ? p->keys : 0;
-    for (size_t lane = 0; p->visible != NULL && lane < p->live; lane++) {
-        const uint8_t *sees = p->visible + lane * p->keys;
-        size_t end = p->keys;
-        while (end > 0 && !sees[end - 1]) {
-            end--;
+    p->reach = 0;
+    for (size_t lane = 0; lane < p->live; lane++, visible += keys) {
+        size_t end = 0;
+        for (size_t t = 0; t < keys; t++) {
+            p->mask[t * p->lanes + lane] = visible[t] ? 0 : -FLT_MAX;
+            end = visible[t] ? t + 1 : end;
         }
-        p->blind[lane] = end == 0;
-        end = end == 0 ? p->keys : end;
-        const uint8_t *gap = memchr(sees, 0, p->keys);
-        size_t from = gap == NULL ? p->keys : (size_t)(gap - sees);
-        p->hidden = lane == 0 || from < p->hidden ? from : p->hidden;
+        end = end == 0 ? keys : end;
         p->reach = end > p->reach ? end : p->reach;
     }
 }
 
-/* y (+)= w x: the matrix kernel, or the row kernel for a panel of one lane. */
+/* y (+)= w x: the matrix kernel, or the row kernel for a panel of one lane. w: [outputs][stride] */
 static void multiply(const panel *p, const uint8_t *w, size_t stride, float *y, const float *x,
                      size_t inner, size_t outputs, bool add)
 {
-    llava_fast_factor of = {p->kind, w, stride * size_of(p->cache)};
-    size_t units = llava_fast_units(p->kind, inner);
+    llava_fast_factor of = {p->narrow ? LLAVA_FAST_PAIRS : LLAVA_FAST_FLOATS, w,
+                            size_of(p->narrow, stride)};
+    size_t units = inner;
+    if (p->narrow) {
+        p->kernel->pair((uint32_t *)(void *)p->pairs, x, inner, p->lanes);
+        units = even(inner) / 2;
+        x = p->pairs;
+    }
     if (p->lanes == 1) {
-        p->f->kernel.dots(of, y, x, units, outputs, add);
+        p->kernel->dots(of, y, x, inner, outputs, add);
     } else {
-        p->f->kernel.tile(of, y, x, units, outputs, p->live, add);
+        p->kernel->tile(of, y, x, units, outputs, p->live, add);
     }
 }
 
-/* One query head with its key/value head. q, context: [d][lanes] */
-static void attend(const panel *p, size_t head, const float *q, float *context)
+/* One query head. q, context: [d][lanes]; keys: its first block; the next is `step` bytes behind */
+static void attend(const panel *p, const uint8_t *keys, size_t step, const float *q, float *context)
 {
-    const llava_fast_cache *c = p->cache;
-    const llava_fast_kernels *kernel = &p->f->kernel;
-    const uint8_t *keys = (uint8_t *)c->keys.at + head * c->capacity * even(c->d) * size_of(c);
-    const uint8_t *values = (uint8_t *)c->values.at + head * c->d * c->capacity * size_of(c);
+    const llava_fast_kernels *kernel = p->kernel;
+    size_t d = p->of->d, half = size_of(p->narrow, KEYS * even(d));
     llava_fast_softmax soft = {.sum = {0}};
     for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
         soft.most[i] = -FLT_MAX;
     }
-    q = llava_fast_lay(p->f, p->kind, q, c->d, p->lanes, p->q);
-    for (size_t t = 0; t < p->reach; t += KEYS) {
+    for (size_t t = 0; t < p->reach; t += KEYS, keys += step) {
         size_t n = p->reach - t < KEYS ? p->reach - t : KEYS;
-        multiply(p, keys + t * even(c->d) * size_of(c), even(c->d), p->scores, q, c->d, n, false);
-        bool some_hidden = p->visible != NULL && t + n > p->hidden;
-        for (size_t lane = 0; some_hidden && lane < p->live; lane++) {
-            for (size_t i = 0; i < n; i++) {
-                if (!p->visible[lane * p->keys + t + i]) {
-                    p->scores[i * p->lanes + lane] = p->blind[lane] ? 0 : -INFINITY;
-                }
-            }
+        multiply(p, keys, even(d), p->scores, q, d, n, false);
+        if (p->mask != NULL) {
+            kernel->add(p->scores, p->scores, p->mask + t * p->lanes, true, n, p->lanes, false);
         }
-        kernel->softmax(&soft, p->scores, p->scale, n, p->lanes, p->bf16);
+        kernel->softmax(&soft, p->scores, (float)p->of->scale, n, p->lanes, p->of->bf16);
         if (t > 0) {
-            kernel->times(context, soft.factor, c->d, p->lanes, false);
+            kernel->times(context, soft.factor, d, p->lanes, false);
         }
-        const float *x = llava_fast_lay(p->f, p->kind, p->scores, n, p->lanes, p->weights);
-        multiply(p, values + t * size_of(c), c->capacity, context, x, n, c->d, t > 0);
+        multiply(p, keys + half, KEYS, context, p->scores, n, d, t > 0);
     }
     for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
         soft.sum[i] = 1 / soft.sum[i];
     }
-    kernel->times(context, soft.sum, c->d, p->lanes, p->bf16);
+    kernel->times(context, soft.sum, d, p->lanes, p->of->bf16);
 }
 
-bool llava_fast_attention(llava_fast *f, bool bf16, const llava_fast_cache *c, size_t keys,
-                          const llava_fast_rows *rows, size_t heads, double scale,
-                          const uint8_t *visible, const float *q, float *context, llava_error *e)
+bool llava_fast_attention(llava_fast *f, const llava_fast_heads *of, size_t keys,
+                          const llava_fast_rows *rows, const float *q, float *context,
+                          llava_error *e)
 {
-    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, group = heads / c->heads;
-    panel p = {.f = f, .cache = c, .bf16 = bf16, .keys = keys, .lanes = lanes};
-    p.kind = llava_fast_kind_of(f, bf16, bf16);
-    p.scale = (float)scale;
-    p.scores = llava_fast_take(&f->scores, (size_t)2 * KEYS + even(c->d), lanes, e);
+    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, d = of->d;
+    size_t masked = of->visible == NULL ? 0 : keys;
+    panel p = {&f->kernel, of, is_narrow(f, of), lanes, 0, keys, NULL, NULL, NULL};
+    size_t half = size_of(p.narrow, KEYS * even(d)), all = rows->batch * of->kv_heads;
+    p.scores = llava_fast_take(&f->scores, (size_t)2 * KEYS + even(d) + masked, lanes, e);
     if (p.scores == NULL) {
         return false;
     }
-    p.weights = p.scores + KEYS * lanes;
-    p.q = p.weights + KEYS * lanes;
-    for (size_t t = 0; t < c->batch * panels; t++) {
+    p.pairs = p.scores + KEYS * lanes;
+    p.mask = masked == 0 ? NULL : p.pairs + (KEYS + even(d)) * lanes;
+    for (size_t t = 0; t < rows->batch * panels; t++) {
         size_t row = t / panels * rows->length + rows->first + t % panels * lanes;
         p.live = llava_fast_live(rows, t % panels);
-        p.visible = visible == NULL ? NULL : visible + row * keys;
-        look(&p);
-        for (size_t h = 0; h < heads; h++) {
-            size_t at = (t * heads + h) * c->d * lanes;
-            attend(&p, t / panels * c->heads + h / group, q + at, context + at);
+        if (masked > 0) {
+            look(&p, of->visible + row * keys, keys);
+        }
+        for (size_t h = 0; h < of->heads; h++, q += d * lanes, context += d * lanes) {
+            size_t head = t / panels * of->kv_heads + h / (of->heads / of->kv_heads);
+            const uint8_t *first = (const uint8_t *)of->cache->at + head * 2 * half;
+            attend(&p, first, all * 2 * half, q, context);
         }
     }
     return true;

@@ -15,6 +15,10 @@ enum { NAME = 160 };
 
 bool llava_fast_check(const llava_plan *plan, llava_error *e)
 {
+    const uint16_t one = 1;
+    if (memcmp(&one, "\1", 1) != 0) { /* LCOV_EXCL_BR_LINE */
+        return llava_fail(e, "--path fast: a big-endian machine: only the plain path runs there");
+    }
     for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
         const llava_decision *d = llava_decision_at((llava_decision_id)i);
         if (plan->choices.value[i] != 0) {
@@ -55,11 +59,6 @@ bool llava_fast_open(llava_fast **fast, const char *width, llava_error *e)
     return true;
 }
 
-const char *llava_fast_width(const llava_fast *f)
-{
-    return f->kernel.name;
-}
-
 void llava_fast_close(llava_fast *f)
 {
     if (f == NULL) {
@@ -71,7 +70,7 @@ void llava_fast_close(llava_fast *f)
         free(rooms[i]->at);
     }
     for (size_t i = 0; i < f->layers; i++) {
-        llava_fast_cache_free(&f->caches[i]);
+        free(f->caches[i].at);
     }
     free(f->caches);
     free(f);
@@ -98,9 +97,11 @@ static bool is_bf16(const llava_run *r)
     return r->plan->numerics.storage == LLAVA_BF16;
 }
 
-static llava_fast_rows rows_of(const llava_run *r, size_t batch, size_t length)
+/* The last `count` of `length` rows of each sample. */
+static llava_fast_rows last_rows(const llava_run *r, size_t batch, size_t length, size_t count)
 {
-    return (llava_fast_rows){batch, 0, length, length <= FEW ? 1 : r->fast->kernel.lanes};
+    size_t lanes = count <= FEW ? 1 : r->fast->kernel.lanes;
+    return (llava_fast_rows){batch, length - count, length, lanes};
 }
 
 /* Panels of all samples. */
@@ -149,7 +150,7 @@ bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, si
                        size_t outputs, bool biased, const char *name)
 {
     llava_fast *f = r->fast;
-    llava_fast_rows all = rows_of(r, 1, rows);
+    llava_fast_rows all = last_rows(r, 1, rows, rows);
     float *in = llava_fast_pack(f, &f->a, is_bf16(r), &all, inner, x, r->error);
     float *out = llava_fast_take(&f->wide, count_of(&all) * all.lanes, outputs, r->error);
     if (in == NULL || out == NULL || !linear(r, out, in, &all, inner, outputs, biased, name)) {
@@ -191,14 +192,13 @@ static void activate(const llava_run *r, llava_act act, float *y, const float *x
 typedef struct {
     const char *name, *weights; /* of the taps; of the weights, with the layer's number in it */
     const char *norm1, *out, *norm2, *first, *up, *last; /* parts of the weights' names */
-    size_t layer, past,
-        needed; /* cached positions; the last rows of a sample that count after it */
-    size_t hidden, heads, kv_heads, d, intermediate;
     bool norm_bias, qkv_bias, out_bias, mlp_bias;
-    double eps, scale;
+    size_t layer, hidden, intermediate;
+    double eps;
     llava_act act;
-    const llava_fast_pass *pass; /* NULL: the tower, no rotation, no mask */
-    llava_fast_rows rows;
+    llava_fast_heads heads;
+    const llava_fast_pass *pass; /* NULL: the tower, no rotation, no mask, no past */
+    llava_fast_rows rows;        /* that are computed */
 } block;
 
 static void announce(const llava_run *r, const block *b, const char *tap)
@@ -213,7 +213,8 @@ static const char *part_name(const block *b, char name[NAME], const char *part)
     return name;
 }
 
-static bool norm(llava_run *r, const block *b, const char *part, float *y, const float *x)
+/* a = norm(h) */
+static bool norm(llava_run *r, const block *b, const char *part, float *a, const float *h)
 {
     llava_fast *f = r->fast;
     char name[NAME];
@@ -224,7 +225,7 @@ static bool norm(llava_run *r, const block *b, const char *part, float *y, const
         return false;
     }
     for (size_t t = 0, size = b->hidden * b->rows.lanes; t < count_of(&b->rows); t++) {
-        f->kernel.norm(y + t * size, x + t * size, weight, bias, b->eps, b->hidden, b->rows.lanes,
+        f->kernel.norm(a + t * size, h + t * size, weight, bias, b->eps, b->hidden, b->rows.lanes,
                        is_bf16(r));
     }
     return true;
@@ -242,12 +243,12 @@ static bool rotate(llava_run *r, const block *b, float *x, size_t heads)
 {
     llava_fast *f = r->fast;
     const llava_fast_rows *rows = &b->rows;
-    size_t size = b->d * rows->lanes;
+    size_t d = b->heads.d, size = d * rows->lanes;
     if (b->pass == NULL) {
         return true;
     }
-    float *cosine = llava_fast_pack(f, &f->cosine, false, rows, b->d, b->pass->cosine, r->error);
-    float *sine = llava_fast_pack(f, &f->sine, false, rows, b->d, b->pass->sine, r->error);
+    float *cosine = llava_fast_pack(f, &f->cosine, false, rows, d, b->pass->cosine, r->error);
+    float *sine = llava_fast_pack(f, &f->sine, false, rows, d, b->pass->sine, r->error);
     for (size_t i = 0; cosine != NULL && sine != NULL && i < count_of(rows) * heads; i++) {
         f->kernel.rotate(x + i * size, cosine + i / heads * size, sine + i / heads * size, size / 2,
                          is_bf16(r));
@@ -255,46 +256,29 @@ static bool rotate(llava_run *r, const block *b, float *x, size_t heads)
     return cosine != NULL && sine != NULL;
 }
 
-/* Leaves only the panels of x with rows that count from here on. */
-static void keep_needed(const block *b, size_t first, float *x, size_t width)
+/* Keys and values of all rows, from a = norm1(h). wide: room for both */
+static bool keep(llava_run *r, const block *b, size_t past, const float *a, float *wide)
 {
-    llava_fast_rows kept = b->rows;
-    kept.first = first;
-    size_t size = width * kept.lanes, panels = llava_fast_panels(&b->rows);
-    size_t fewer = llava_fast_panels(&kept);
-    for (size_t s = 0; fewer < panels && s < kept.batch; s++) {
-        memmove(x + s * fewer * size, x + ((s + 1) * panels - fewer) * size,
-                fewer * size * sizeof *x);
-    }
+    size_t width = b->heads.kv_heads * b->heads.d;
+    float *v = wide + count_of(&b->rows) * b->rows.lanes * width;
+    return part(r, b, "self_attn.k_proj", wide, a, b->hidden, width, b->qkv_bias) &&
+           part(r, b, "self_attn.v_proj", v, a, b->hidden, width, b->qkv_bias) &&
+           rotate(r, b, wide, b->heads.kv_heads) &&
+           llava_fast_keep(r->fast, &b->heads, past, &b->rows, wide, v, r->error);
 }
 
-/* out = W_o attention(W_q a, W_k a, W_v a); a is lost. h, a and b's rows are cut down to what
- * counts. wide: room for q, k, v, and then out. */
-static bool attend(llava_run *r, block *b, llava_fast_cache *cache, float *h, float *a, float *wide)
+/* wide = W_o attention(W_q a, keys and values); a is lost. */
+static bool attend(llava_run *r, const block *b, size_t past, float *a, float *wide)
 {
-    size_t q_width = b->heads * b->d, kv_width = b->kv_heads * b->d;
-    size_t rows = count_of(&b->rows) * b->rows.lanes, length = b->rows.length;
-    float *q = wide, *k = q + rows * q_width, *v = k + rows * kv_width;
-    bool ok = part(r, b, "self_attn.k_proj", k, a, b->hidden, kv_width, b->qkv_bias) &&
-              part(r, b, "self_attn.v_proj", v, a, b->hidden, kv_width, b->qkv_bias) &&
-              rotate(r, b, k, b->kv_heads) &&
-              llava_fast_cache_reserve(cache, b->past, b->past + length, r->error);
-    if (ok) {
-        llava_fast_cache_store(cache, b->past, k, v, &b->rows);
-        size_t first = (length - b->needed) / b->rows.lanes * b->rows.lanes;
-        keep_needed(b, first, h, b->hidden);
-        keep_needed(b, first, a, b->hidden);
-        b->rows.first = first;
-    }
-    ok = ok && part(r, b, "self_attn.q_proj", q, a, b->hidden, q_width, b->qkv_bias);
+    size_t width = b->heads.heads * b->heads.d;
+    bool ok = part(r, b, "self_attn.q_proj", wide, a, b->hidden, width, b->qkv_bias);
     announce(r, b, "attn.v");
-    ok = ok && rotate(r, b, q, b->heads);
+    ok = ok && rotate(r, b, wide, b->heads.heads);
     announce(r, b, "attn.k_rope");
-    ok = ok &&
-         llava_fast_attention(r->fast, is_bf16(r), cache, b->past + length, &b->rows, b->heads,
-                              b->scale, b->pass == NULL ? NULL : b->pass->visible, q, a, r->error);
+    ok = ok && llava_fast_attention(r->fast, &b->heads, past + b->rows.length, &b->rows, wide, a,
+                                    r->error);
     announce(r, b, "attn.context");
-    ok = ok && part(r, b, b->out, wide, a, q_width, b->hidden, b->out_bias);
+    ok = ok && part(r, b, b->out, wide, a, width, b->hidden, b->out_bias);
     announce(r, b, "attn.out");
     return ok;
 }
@@ -323,40 +307,55 @@ static void add(const llava_run *r, const block *b, float *h, const float *x)
     r->fast->kernel.add(h, h, x, true, count, 1, is_bf16(r));
 }
 
-/* x: [B, S, H] */
-static bool layer(llava_run *r, block *b, llava_fast_cache *cache, double *x)
+/* h = x in panels, a = norm1(h) */
+static bool begin(llava_run *r, const block *b, const double *x, float *a)
 {
     llava_fast *f = r->fast;
-    size_t rows = count_of(&b->rows) * b->rows.lanes, q_width = b->heads * b->d;
-    size_t attention = q_width + 2 * b->kv_heads * b->d, inner = 2 * b->intermediate;
-    size_t widest = attention > inner ? attention : inner;
     float *h = llava_fast_pack(f, &f->h, is_bf16(r), &b->rows, b->hidden, x, r->error);
-    float *a = llava_fast_take(&f->a, rows, b->hidden > q_width ? b->hidden : q_width, r->error);
-    float *wide =
-        llava_fast_take(&f->wide, rows, widest > b->hidden ? widest : b->hidden, r->error);
-    bool ok = h != NULL && a != NULL && wide != NULL && norm(r, b, b->norm1, a, h);
-    announce(r, b, "norm1");
-    ok = ok && attend(r, b, cache, h, a, wide);
-    if (ok) {
-        add(r, b, h, wide);
+    return h != NULL && norm(r, b, b->norm1, a, h);
+}
+
+/* x: [B, S, H], of which the last `needed` positions of each sample become the layer's output. */
+static bool layer(llava_run *r, block *b, size_t needed, double *x)
+{
+    llava_fast *f = r->fast;
+    const llava_fast_heads *of = &b->heads;
+    size_t length = b->rows.length, past = b->pass == NULL ? 0 : b->pass->past;
+    size_t rows = count_of(&b->rows) * b->rows.lanes, q_width = of->heads * of->d;
+    size_t widths[] = {b->hidden, q_width, 2 * of->kv_heads * of->d, 2 * b->intermediate}, most = 0;
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        most = widths[i] > most ? widths[i] : most;
     }
-    ok = ok && norm(r, b, b->norm2, a, h);
+    float *a = llava_fast_take(&f->a, rows, b->hidden > q_width ? b->hidden : q_width, r->error);
+    float *wide = llava_fast_take(&f->wide, rows, most, r->error);
+    bool ok = a != NULL && wide != NULL && begin(r, b, x, a);
+    announce(r, b, "norm1");
+    ok = ok && keep(r, b, past, a, wide);
+    if (ok && needed < length) {
+        b->rows = last_rows(r, b->rows.batch, length, needed);
+        ok = begin(r, b, x, a);
+    }
+    ok = ok && attend(r, b, past, a, wide);
+    if (ok) {
+        add(r, b, f->h.at, wide);
+    }
+    ok = ok && norm(r, b, b->norm2, a, f->h.at);
     announce(r, b, "norm2");
     ok = ok && mlp(r, b, a, wide);
     if (ok) {
-        add(r, b, h, a);
-        llava_fast_unpack(&b->rows, b->hidden, h, x);
+        add(r, b, f->h.at, a);
+        llava_fast_unpack(&b->rows, b->hidden, f->h.at, x);
     }
-    return ok && llava_put(r, x, (llava_shape){3, {b->rows.batch, b->rows.length, b->hidden}},
+    return ok && llava_put(r, x, (llava_shape){3, {b->rows.batch, length, b->hidden}},
                            "%s.layers.%zu.output", b->name, b->layer);
 }
 
-/* The cache number `at`, emptied where this block has no past. */
-static llava_fast_cache *cache_of(llava_run *r, const block *b, size_t at)
+/* The room for keys and values number `at`. */
+static llava_fast_room *cache_at(llava_run *r, size_t at)
 {
     llava_fast *f = r->fast;
     if (at >= f->layers) {
-        llava_fast_cache *more = llava_realloc(r->error, f->caches, at + 1, sizeof *more);
+        llava_fast_room *more = llava_realloc(r->error, f->caches, at + 1, sizeof *more);
         if (more == NULL) {
             return NULL;
         }
@@ -364,18 +363,13 @@ static llava_fast_cache *cache_of(llava_run *r, const block *b, size_t at)
         f->caches = more;
         f->layers = at + 1;
     }
-    llava_fast_cache *c = &f->caches[at];
-    bool same = c->batch == b->rows.batch && c->heads == b->kv_heads && c->d == b->d;
-    if (b->past == 0 && !(same && c->bf16 == is_bf16(r))) {
-        llava_fast_cache_free(c);
-        *c = (llava_fast_cache){b->rows.batch, b->kv_heads, b->d, 0, is_bf16(r), {0}, {0}};
-    }
-    return c;
+    return &f->caches[at];
 }
 
 bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t rows, double *h)
 {
     const llava_vision_plan *v = &r->plan->vision;
+    llava_fast_room *cache = cache_at(r, 0);
     block b = {.name = "vision",
                .weights = "vision_tower.vision_model.encoder.layers.%zu",
                .norm1 = "layer_norm1",
@@ -383,28 +377,25 @@ bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t row
                .norm2 = "layer_norm2",
                .first = "mlp.fc1",
                .last = "mlp.fc2",
-               .layer = i,
-               .needed = rows,
-               .hidden = v->hidden,
-               .heads = v->heads,
-               .kv_heads = v->heads,
-               .d = v->head_dim,
-               .intermediate = v->intermediate,
                .norm_bias = true,
                .qkv_bias = true,
                .out_bias = true,
                .mlp_bias = true,
+               .layer = i,
+               .hidden = v->hidden,
+               .intermediate = v->intermediate,
                .eps = v->norm_eps,
-               .scale = v->attn_scale,
                .act = v->act,
-               .rows = rows_of(r, pictures, rows)};
-    llava_fast_cache *cache = cache_of(r, &b, 0);
-    return cache != NULL && layer(r, &b, cache, h);
+               .heads = {v->heads, v->heads, v->head_dim, is_bf16(r), v->attn_scale, NULL, cache},
+               .rows = last_rows(r, pictures, rows, rows)};
+    return cache != NULL && layer(r, &b, rows, h);
 }
 
 bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, double *x)
 {
     const llava_text_plan *t = &r->plan->text;
+    /* a pass without a future needs one layer's keys and values at a time */
+    llava_fast_room *cache = cache_at(r, pass->keep ? i : 0);
     block b = {.name = "text",
                .weights = "language_model.model.layers.%zu",
                .norm1 = "input_layernorm",
@@ -413,23 +404,17 @@ bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, 
                .first = "mlp.gate_proj",
                .up = "mlp.up_proj",
                .last = "mlp.down_proj",
-               .layer = i,
-               .past = pass->past,
-               .needed = i + 1 < t->layers ? pass->length : pass->needed,
-               .hidden = t->hidden,
-               .heads = t->heads,
-               .kv_heads = t->kv_heads,
-               .d = t->head_dim,
-               .intermediate = t->intermediate,
                .qkv_bias = t->qkv_bias,
                .out_bias = t->out_bias,
                .mlp_bias = t->mlp_bias,
+               .layer = i,
+               .hidden = t->hidden,
+               .intermediate = t->intermediate,
                .eps = t->norm_eps,
-               .scale = t->attn_scale,
                .act = t->act,
+               .heads = {t->heads, t->kv_heads, t->head_dim, is_bf16(r), t->attn_scale,
+                         pass->visible, cache},
                .pass = pass,
-               .rows = rows_of(r, pass->batch, pass->length)};
-    /* a pass without a future needs one layer's keys and values at a time */
-    llava_fast_cache *cache = cache_of(r, &b, pass->keep ? i : 0);
-    return cache != NULL && layer(r, &b, cache, x);
+               .rows = last_rows(r, pass->batch, pass->length, pass->length)};
+    return cache != NULL && layer(r, &b, i + 1 < t->layers ? pass->length : pass->needed, x);
 }

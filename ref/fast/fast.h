@@ -17,7 +17,6 @@ bool llava_fast_check(const llava_plan *plan, llava_error *e);
  * "avx512bf16"; NULL: the widest that this machine has. */
 bool llava_fast_open(llava_fast **fast, const char *width, llava_error *e);
 void llava_fast_close(llava_fast *fast);
-const char *llava_fast_width(const llava_fast *fast);
 
 /* Does the fast path hand out this tap? */
 bool llava_fast_has_tap(const char *name);

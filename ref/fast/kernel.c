@@ -57,60 +57,50 @@
 #include "kernel_block.h"
 #endif
 
-const char *const *llava_fast_widths(void)
-{
-    static const char *const names[] = {"portable", "avx2", "avx512", "avx512bf16", NULL};
-    return names;
-}
+const llava_fast_kernels *const llava_fast_widths[] = {
+    &kernels_portable,
+#if defined(__x86_64__)
+    &kernels_avx2,
+    &kernels_avx512,
+    &kernels_avx512bf16,
+#endif
+    NULL,
+};
 
-bool llava_fast_machine_has(const char *name)
+bool llava_fast_machine_has(const llava_fast_kernels *width)
 {
-    if (strcmp(name, "portable") == 0) {
-        return true;
-    }
 #if defined(__x86_64__)
     __builtin_cpu_init();
     /* LCOV_EXCL_BR_START: the other branch is another processor's */
     bool narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     bool wide = narrow && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    bool dot = wide && __builtin_cpu_supports("avx512bf16");
     /* LCOV_EXCL_BR_STOP */
-    if (strcmp(name, "avx2") == 0) {
-        return narrow;
-    }
-    if (strcmp(name, "avx512") == 0) {
-        return wide;
-    }
-    return wide && __builtin_cpu_supports("avx512bf16");
+    return width == &kernels_portable || (width == &kernels_avx2 && narrow) ||
+           (width == &kernels_avx512 && wide) || (width == &kernels_avx512bf16 && dot);
 #else
-    return false;
+    return width == &kernels_portable;
 #endif
 }
 
-bool llava_fast_choose(llava_fast_kernels *kernels, const char *name, bool (*has)(const char *name),
-                       llava_error *e)
+bool llava_fast_choose(llava_fast_kernels *kernels, const char *name,
+                       bool (*has)(const llava_fast_kernels *width), llava_error *e)
 {
-    static const llava_fast_kernels *const all[] = {
-        &kernels_portable,
-#if defined(__x86_64__)
-        &kernels_avx2,
-        &kernels_avx512,
-        &kernels_avx512bf16,
-#endif
-    };
-    const char *const *known = llava_fast_widths();
-    for (size_t i = sizeof all / sizeof all[0]; i-- > 0;) {
-        if (has(all[i]->name) && (name == NULL || strcmp(name, all[i]->name) == 0)) {
-            *kernels = *all[i];
-            return true;
+    bool known = false, found = false;
+    for (size_t i = 0; llava_fast_widths[i] != NULL; i++) {
+        bool meant = name == NULL || strcmp(name, llava_fast_widths[i]->name) == 0;
+        known = known || meant;
+        if (meant && has(llava_fast_widths[i])) {
+            *kernels = *llava_fast_widths[i];
+            found = true;
         }
     }
-    for (size_t i = 0; name != NULL && known[i] != NULL; i++) {
-        if (strcmp(name, known[i]) == 0) {
-            return llava_fail(
-                e, "the fast path's width %s: this processor has not the instructions", name);
-        }
+    if (!known) {
+        return llava_fail(
+            e, "the fast path's width %s: not one of portable, avx2, avx512, avx512bf16", name);
     }
-    return llava_fail(e, "the fast path's width %s: not one of portable, avx2, avx512, avx512bf16",
-                      name == NULL ? "" : name);
+    return found ||
+           llava_fail(e, "the fast path's width %s: this processor has not the instructions",
+                      name == NULL ? "portable" : name);
 }

@@ -15,11 +15,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the two factors of a product are. A unit is 32 bits of each row of weights. */
+/* What the two factors of a product are. */
 typedef enum {
-    LLAVA_FAST_FLOATS, /* w: a float32; x: a float32 */
-    LLAVA_FAST_BRAIN,  /* w: two bfloat16, the lower k first; x: two float32 */
-    LLAVA_FAST_DOT,    /* w and x: two bfloat16 each. Only where the width has it */
+    LLAVA_FAST_FLOATS, /* float32 both */
+    LLAVA_FAST_WIDEN,  /* w: bfloat16, x: float32. Only the row kernel */
+    LLAVA_FAST_PAIRS,  /* bfloat16 both, in pairs, the lower k first. Only where the width has it */
 } llava_fast_kind;
 
 /* Rows of weights, `stride` bytes apart. */
@@ -39,22 +39,21 @@ typedef struct {
 
 typedef struct {
     const char *name; /* "portable", "avx2", "avx512", "avx512bf16" */
-    bool dot;         /* has LLAVA_FAST_DOT */
+    bool dot;         /* has LLAVA_FAST_PAIRS */
     size_t lanes;     /* of a panel: two vectors */
 
     /* The matrix kernel: y[o][lane] = sum over u of w[o][u] x[u][lane], or that added to y where
-     * `add`; each sum in the order of u. live: lanes that count, the others may be left alone.
-     * x: [units][lanes], twice the rows for LLAVA_FAST_BRAIN; y: [outputs][lanes] */
+     * `add`; each sum in the order of u. A unit is 32 bits: a float32, or a pair. live: lanes that
+     * count, the others may be left alone. x: [units][lanes]; y: [outputs][lanes] */
     void (*tile)(llava_fast_factor w, float *y, const float *x, size_t units, size_t outputs,
                  size_t live, bool add);
-    /* The row kernel: the same for a panel of one lane. */
-    void (*dots)(llava_fast_factor w, float *y, const float *x, size_t units, size_t outputs,
-                 bool add);
-    /* x, whose numbers are bfloat16, as LLAVA_FAST_DOT has it. x: [features][lanes]; pairs:
-     * [ceil(features / 2)][lanes] */
+    /* The row kernel: the same for one lane, n numbers to a sum. x: [n]; y: [outputs] */
+    void (*dots)(llava_fast_factor w, float *y, const float *x, size_t n, size_t outputs, bool add);
+    /* x, whose numbers are bfloat16, in pairs; beside an odd last one a zero. x: [features][lanes];
+     * pairs: [ceil(features / 2)][lanes] */
     void (*pair)(uint32_t *pairs, const float *x, size_t features, size_t lanes);
-    /* n numbers of a float16, float32 or bfloat16 file as float[n], or rounded once as the uint16_t
-     * [n] of bfloat16. For little-endian machines. */
+    /* n numbers of a file as float[n], or as the uint16_t[n] of bfloat16: rounded to float32, and
+     * from there to bfloat16. For little-endian machines. */
     void (*convert)(llava_dtype from, const uint8_t *bytes, size_t n, bool bf16, void *to);
 
     /* Along a panel of n features; y may be an input. bf16: results are rounded to bfloat16. */
@@ -71,20 +70,20 @@ typedef struct {
      * normalised vector rounded before it is weighted. weight, bias: [n] */
     void (*norm)(float *y, const float *x, const float *weight, const float *bias, double eps,
                  size_t n, size_t lanes, bool bf16);
-    /* s = exp(scale (s - largest so far)). -infinity gives 0 */
+    /* s = exp(scale (s - largest so far)) */
     void (*softmax)(llava_fast_softmax *of, float *s, float scale, size_t n, size_t lanes,
                     bool bf16);
     /* y = y * by[lane]; one lane: by[0] everywhere in by */
     void (*times)(float *y, const float *by, size_t n, size_t lanes, bool bf16);
 } llava_fast_kernels;
 
-/* The kernels of this name, or the widest that the machine has where name is NULL. `has`: can this
- * machine run that width? (llava_fast_machine_has, or a test's.) Unknown, or not on this machine:
- * refused. */
-bool llava_fast_choose(llava_fast_kernels *kernels, const char *name, bool (*has)(const char *name),
-                       llava_error *e);
-bool llava_fast_machine_has(const char *name);
-/* Names of all widths, narrowest first, NULL behind the last. */
-const char *const *llava_fast_widths(void);
+/* Those of all widths, narrowest first, NULL behind the last; and can this machine run one? */
+extern const llava_fast_kernels *const llava_fast_widths[];
+bool llava_fast_machine_has(const llava_fast_kernels *width);
+
+/* The kernels of this name, or the widest that the machine has where name is NULL. Unknown, or not
+ * on this machine by the word of `has`: refused. */
+bool llava_fast_choose(llava_fast_kernels *kernels, const char *name,
+                       bool (*has)(const llava_fast_kernels *width), llava_error *e);
 
 #endif

@@ -5,181 +5,14 @@
 typedef float NAME(vector) __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint32_t NAME(words) __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint16_t NAME(halves) __attribute__((vector_size(LANES * sizeof(uint16_t))));
+typedef double NAME(doubles) __attribute__((vector_size(LANES * sizeof(double))));
+
 INLINE ints NAME(bits)(const void *from)
 {
     ints v;
     memcpy(&v, from, sizeof v);
     return v;
 }
-
-/* LCOV_EXCL_BR_START: kind, rows and vectors are constants where these are inlined, and without
- * optimisation every copy has the branches of all kinds. */
-/* sum + x w for one unit of each lane; `high`: BRAIN's second half, of x too */
-INLINE vec NAME(step)(const llava_fast_kind kind, const bool high, vec sum, ints x, ints w)
-{
-#ifdef DOT
-    if (kind == LLAVA_FAST_DOT) {
-        return DOT(sum, x, w);
-    }
-#endif
-    w = kind == LLAVA_FAST_FLOATS ? w : high ? w & 0xffff0000u : w << 16;
-    return FMA((vec)x, (vec)w, sum);
-}
-
-/* ---- the matrix kernel ------------------------------------------------------------------------
- */
-
-/* One unit, or half of one, further: x: [2 LANES]. kind, high, rows (of weights) and vectors are
- * constants where it is called. */
-INLINE void NAME(advance)(const llava_fast_kind kind, const bool high, const size_t rows,
-                          const size_t vectors, vec sum[][2], const float *x, const uint8_t *w,
-                          size_t stride)
-{
-    ints x0 = NAME(bits)(x), x1 = NAME(bits)(x + LANES);
-    UNROLLED
-    for (size_t r = 0; r < rows; r++) {
-        uint32_t unit;
-        memcpy(&unit, w + r * stride, sizeof unit);
-        ints all = unit - (ints){0};
-        sum[r][0] = NAME(step)(kind, high, sum[r][0], x0, all);
-        if (vectors == 2) {
-            sum[r][1] = NAME(step)(kind, high, sum[r][1], x1, all);
-        }
-    }
-}
-
-INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, const size_t vectors,
-                          float *y, const float *x, const uint8_t *w, size_t stride, size_t units,
-                          bool add)
-{
-    vec sum[ROWS][2];
-    UNROLLED
-    for (size_t r = 0; r < rows; r++) {
-        sum[r][0] = sum[r][1] = (vec){0};
-    }
-    for (size_t u = 0; u < units; u++, w += 4, x += PANEL) {
-        NAME(advance)(kind, false, rows, vectors, sum, x, w, stride);
-        if (kind == LLAVA_FAST_BRAIN) {
-            x += PANEL;
-            NAME(advance)(kind, true, rows, vectors, sum, x, w, stride);
-        }
-    }
-    UNROLLED
-    for (size_t i = 0; i < 2 * rows; i++) {
-        vec to = {0};
-        if (i % 2 < vectors) {
-            if (add) {
-                memcpy(&to, y + i * LANES, sizeof to);
-            }
-            to += sum[i / 2][i % 2];
-            memcpy(y + i * LANES, &to, sizeof to);
-        }
-    }
-}
-
-INLINE void NAME(tile_all)(const llava_fast_kind kind, const size_t vectors, llava_fast_factor w,
-                           float *y, const float *x, size_t units, size_t outputs, bool add)
-{
-    size_t o = 0;
-    for (; o + ROWS <= outputs; o += ROWS) {
-        NAME(tile_of)
-        (kind, ROWS, vectors, y + o * PANEL, x, w.rows + o * w.stride, w.stride, units, add);
-    }
-    for (; o < outputs; o++) {
-        NAME(tile_of)
-        (kind, 1, vectors, y + o * PANEL, x, w.rows + o * w.stride, w.stride, units, add);
-    }
-}
-
-TARGET static void NAME(tile)(llava_fast_factor w, float *y, const float *x, size_t units,
-                              size_t outputs, size_t live, bool add)
-{
-    bool both = live > LANES;
-    if (w.kind == LLAVA_FAST_FLOATS) {
-        both ? NAME(tile_all)(LLAVA_FAST_FLOATS, 2, w, y, x, units, outputs, add)
-             : NAME(tile_all)(LLAVA_FAST_FLOATS, 1, w, y, x, units, outputs, add);
-    } else if (w.kind == LLAVA_FAST_BRAIN) {
-        both ? NAME(tile_all)(LLAVA_FAST_BRAIN, 2, w, y, x, units, outputs, add)
-             : NAME(tile_all)(LLAVA_FAST_BRAIN, 1, w, y, x, units, outputs, add);
-    } else {
-        both ? NAME(tile_all)(LLAVA_FAST_DOT, 2, w, y, x, units, outputs, add)
-             : NAME(tile_all)(LLAVA_FAST_DOT, 1, w, y, x, units, outputs, add);
-    }
-}
-
-/* ---- the row kernel ---------------------------------------------------------------------------
- */
-
-INLINE float NAME(sum_of)(vec v)
-{
-    float part[LANES];
-    memcpy(part, &v, sizeof v);
-    UNROLLED
-    for (size_t half = LANES / 2; half > 0; half /= 2) {
-        UNROLLED
-        for (size_t i = 0; i < half; i++) {
-            part[i] += part[i + half];
-        }
-    }
-    return part[0];
-}
-
-/* Two vectors of numbers further: 32 bits each of x, a float32 or (DOT) a pair; of w, BRAIN's 16.
- */
-INLINE void NAME(dot_step)(const llava_fast_kind kind, vec sum[2], const void *x, const void *w)
-{
-    UNROLLED
-    for (size_t v = 0; v < 2; v++) {
-        const uint8_t *from = (const uint8_t *)w + v * (kind == LLAVA_FAST_BRAIN ? 2 : 4) * LANES;
-        ints of_w, of_x = NAME(bits)((const uint8_t *)x + v * 4 * LANES);
-        if (kind == LLAVA_FAST_BRAIN) {
-            shorts brain;
-            memcpy(&brain, from, sizeof brain);
-            of_w = __builtin_convertvector(brain, ints);
-        } else {
-            of_w = NAME(bits)(from);
-        }
-        sum[v] = NAME(step)(kind, false, sum[v], of_x, of_w);
-    }
-}
-
-INLINE void NAME(dots_of)(const llava_fast_kind kind, llava_fast_factor w, float *y, const float *x,
-                          size_t units, size_t outputs, bool add)
-{
-    const size_t size = kind == LLAVA_FAST_BRAIN ? 2 : 4;
-    size_t n = kind == LLAVA_FAST_BRAIN ? 2 * units : units, whole = n / PANEL * PANEL;
-    for (size_t o = 0; o < outputs; o++) {
-        const uint8_t *row = w.rows + o * w.stride;
-        vec sum[2] = {{0}};
-        for (size_t i = 0; i < whole; i += PANEL) {
-            NAME(dot_step)(kind, sum, x + i, row + i * size);
-        }
-        if (whole < n) {
-            float last_x[PANEL] = {0}, last_w[PANEL] = {0};
-            memcpy(last_x, x + whole, (n - whole) * sizeof *x);
-            memcpy(last_w, row + whole * size, (n - whole) * size);
-            NAME(dot_step)(kind, sum, last_x, last_w);
-        }
-        y[o] = (add ? y[o] : 0) + NAME(sum_of)(sum[0] + sum[1]);
-    }
-}
-
-TARGET static void NAME(dots)(llava_fast_factor w, float *y, const float *x, size_t units,
-                              size_t outputs, bool add)
-{
-    if (w.kind == LLAVA_FAST_FLOATS) {
-        NAME(dots_of)(LLAVA_FAST_FLOATS, w, y, x, units, outputs, add);
-    } else if (w.kind == LLAVA_FAST_BRAIN) {
-        NAME(dots_of)(LLAVA_FAST_BRAIN, w, y, x, units, outputs, add);
-    } else {
-        NAME(dots_of)(LLAVA_FAST_DOT, w, y, x, units, outputs, add);
-    }
-}
-
-/* LCOV_EXCL_BR_STOP */
-
-/* ---- along a panel ----------------------------------------------------------------------------
- */
 
 /* Up to LANES numbers of the `count` at x, from the i-th on; behind the last: rest. */
 INLINE vec NAME(load)(const float *x, size_t i, size_t count, float rest)
@@ -212,6 +45,157 @@ INLINE void NAME(store)(float *y, size_t i, size_t count, vec v, bool bf16)
         memcpy(y + i, &v, (count - i) * sizeof *y);
     }
 }
+
+INLINE float NAME(sum_of)(vec v)
+{
+    float part[LANES];
+    memcpy(part, &v, sizeof v);
+    UNROLLED
+    for (size_t half = LANES / 2; half > 0; half /= 2) {
+        UNROLLED
+        for (size_t i = 0; i < half; i++) {
+            part[i] += part[i + half];
+        }
+    }
+    return part[0];
+}
+
+/* LCOV_EXCL_BR_START: kind, rows and vectors are constants where these are
+ * inlined, and without optimisation every copy has the branches of all kinds. */
+
+/* ---- the matrix kernel ------------------------------------------------------------------------
+ */
+
+/* sum + x w for one unit of each lane */
+INLINE vec NAME(step)(const llava_fast_kind kind, vec sum, ints x, ints w)
+{
+#ifdef DOT
+    if (kind == LLAVA_FAST_PAIRS) {
+        return DOT(sum, x, w);
+    }
+#endif
+    (void)kind;
+    return FMA((vec)x, (vec)w, sum);
+}
+
+/* Some rows of weights against one or both vectors of a panel. */
+INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, const size_t vectors,
+                          float *y, const float *x, const uint8_t *w, size_t stride, size_t units,
+                          bool add)
+{
+    vec sum[ROWS][2];
+    UNROLLED
+    for (size_t r = 0; r < rows; r++) {
+        sum[r][0] = sum[r][1] = (vec){0};
+    }
+    for (size_t u = 0; u < units; u++, w += 4, x += PANEL) {
+        ints x0 = NAME(bits)(x), x1 = NAME(bits)(x + LANES);
+        UNROLLED
+        for (size_t r = 0; r < rows; r++) {
+            uint32_t unit;
+            memcpy(&unit, w + r * stride, sizeof unit);
+            sum[r][0] = NAME(step)(kind, sum[r][0], x0, unit - (ints){0});
+            if (vectors == 2) {
+                sum[r][1] = NAME(step)(kind, sum[r][1], x1, unit - (ints){0});
+            }
+        }
+    }
+    UNROLLED
+    for (size_t i = 0; i < 2 * rows; i += 3 - vectors) {
+        vec to = {0};
+        if (add) {
+            memcpy(&to, y + i * LANES, sizeof to);
+        }
+        to += sum[i / 2][i % 2];
+        memcpy(y + i * LANES, &to, sizeof to);
+    }
+}
+
+INLINE void NAME(tile_all)(const llava_fast_kind kind, const size_t vectors, llava_fast_factor w,
+                           float *y, const float *x, size_t units, size_t outputs, bool add)
+{
+    size_t o = 0;
+    for (; o + ROWS <= outputs; o += ROWS) {
+        NAME(tile_of)
+        (kind, ROWS, vectors, y + o * PANEL, x, w.rows + o * w.stride, w.stride, units, add);
+    }
+    for (; o < outputs; o++) {
+        NAME(tile_of)
+        (kind, 1, vectors, y + o * PANEL, x, w.rows + o * w.stride, w.stride, units, add);
+    }
+}
+
+TARGET static void NAME(tile)(llava_fast_factor w, float *y, const float *x, size_t units,
+                              size_t outputs, size_t live, bool add)
+{
+    if (w.kind == LLAVA_FAST_PAIRS) {
+        live > LANES ? NAME(tile_all)(LLAVA_FAST_PAIRS, 2, w, y, x, units, outputs, add)
+                     : NAME(tile_all)(LLAVA_FAST_PAIRS, 1, w, y, x, units, outputs, add);
+    } else {
+        live > LANES ? NAME(tile_all)(LLAVA_FAST_FLOATS, 2, w, y, x, units, outputs, add)
+                     : NAME(tile_all)(LLAVA_FAST_FLOATS, 1, w, y, x, units, outputs, add);
+    }
+}
+
+/* ---- the row kernel ---------------------------------------------------------------------------
+ */
+
+/* Two vectors of units further: a number of w each, or (PAIRS) two. */
+INLINE void NAME(dot_step)(const llava_fast_kind kind, vec sum[2], const uint8_t *x,
+                           const uint8_t *w)
+{
+    UNROLLED
+    for (size_t v = 0; v < 2; v++) {
+        ints of_w, of_x = NAME(bits)(x + v * sizeof of_x);
+        if (kind == LLAVA_FAST_WIDEN) {
+            shorts narrow;
+            memcpy(&narrow, w + v * sizeof narrow, sizeof narrow);
+            of_w = __builtin_convertvector(narrow, ints) << 16;
+        } else {
+            of_w = NAME(bits)(w + v * sizeof of_w);
+        }
+        sum[v] = NAME(step)(kind, sum[v], of_x, of_w);
+    }
+}
+
+INLINE void NAME(dots_of)(const llava_fast_kind kind, llava_fast_factor w, float *y,
+                          const uint8_t *x, size_t n, size_t outputs, bool add)
+{
+    const size_t of_x = kind == LLAVA_FAST_PAIRS ? 2 : 4, of_w = kind == LLAVA_FAST_FLOATS ? 4 : 2;
+    const size_t step = PANEL * sizeof(float) / of_x, whole = n / step * step;
+    for (size_t o = 0; o < outputs; o++) {
+        const uint8_t *row = w.rows + o * w.stride;
+        vec sum[2] = {{0}};
+        for (size_t i = 0; i < whole; i += step) {
+            NAME(dot_step)(kind, sum, x + i * of_x, row + i * of_w);
+        }
+        if (whole < n) {
+            uint8_t last_x[PANEL * sizeof(float)] = {0}, last_w[PANEL * sizeof(float)] = {0};
+            memcpy(last_x, x + whole * of_x, (n - whole) * of_x);
+            memcpy(last_w, row + whole * of_w, (n - whole) * of_w);
+            NAME(dot_step)(kind, sum, last_x, last_w);
+        }
+        y[o] = (add ? y[o] : 0) + NAME(sum_of)(sum[0] + sum[1]);
+    }
+}
+
+TARGET static void NAME(dots)(llava_fast_factor w, float *y, const float *x, size_t n,
+                              size_t outputs, bool add)
+{
+    const uint8_t *bytes = (const uint8_t *)x;
+    if (w.kind == LLAVA_FAST_PAIRS) {
+        NAME(dots_of)(LLAVA_FAST_PAIRS, w, y, bytes, n, outputs, add);
+    } else if (w.kind == LLAVA_FAST_WIDEN) {
+        NAME(dots_of)(LLAVA_FAST_WIDEN, w, y, bytes, n, outputs, add);
+    } else {
+        NAME(dots_of)(LLAVA_FAST_FLOATS, w, y, bytes, n, outputs, add);
+    }
+}
+
+/* LCOV_EXCL_BR_STOP */
+
+/* ---- along a panel ----------------------------------------------------------------------------
+ */
 
 /* What the numbers of a panel from the i-th on have of `of`, one number a feature. */
 INLINE vec NAME(feature)(const float *of, size_t i, size_t count, size_t lanes)
@@ -259,45 +243,57 @@ INLINE vec NAME(of_half)(ints half)
     return (vec)((special & (size | 0x7f800000u)) | (~special & finite) | (half & 0x8000u) << 16);
 }
 
+/* Up to LANES numbers of the `count` in a file, from the i-th on, as float32. */
+INLINE vec NAME(read)(llava_dtype from, const uint8_t *bytes, size_t i, size_t count)
+{
+    size_t size = llava_dtype_size(from), n = count - i < LANES ? count - i : LANES;
+    NAME(doubles) widest = {0};
+    ints wide = {0};
+    shorts narrow = {0};
+    memcpy(size == sizeof(double)  ? (void *)&widest
+           : size == sizeof(float) ? (void *)&wide
+                                   : (void *)&narrow,
+           bytes + i * size, n * size);
+    if (from == LLAVA_F64) {
+        return __builtin_convertvector(widest, vec);
+    }
+    if (from == LLAVA_F32) {
+        return (vec)wide;
+    }
+    wide = __builtin_convertvector(narrow, ints);
+    return from == LLAVA_F16 ? NAME(of_half)(wide) : (vec)(wide << 16);
+}
+
 TARGET static void NAME(convert)(llava_dtype from, const uint8_t *bytes, size_t n, bool bf16,
                                  void *to)
 {
-    size_t size = from == LLAVA_F32 ? sizeof(uint32_t) : sizeof(uint16_t);
     for (size_t i = 0; i < n; i += LANES) {
-        size_t count = n - i < LANES ? n - i : LANES;
-        ints wide = {0};
-        if (from == LLAVA_F32) {
-            memcpy(&wide, bytes + i * size, count * size);
-        } else {
-            shorts narrow = {0};
-            memcpy(&narrow, bytes + i * size, count * size);
-            wide = __builtin_convertvector(narrow, ints);
-        }
-        vec v =
-            from == LLAVA_F16 ? NAME(of_half)(wide) : (vec)(from == LLAVA_F32 ? wide : wide << 16);
-        shorts brain = __builtin_convertvector((ints)NAME(rounded)(v) >> 16, shorts);
+        vec v = NAME(read)(from, bytes, i, n);
         if (bf16) {
+            shorts brain = __builtin_convertvector((ints)NAME(rounded)(v) >> 16, shorts);
+            size_t count = n - i < LANES ? n - i : LANES;
             memcpy((uint16_t *)to + i, &brain, count * sizeof(uint16_t));
         } else {
-            memcpy((float *)to + i, &v, count * sizeof(float));
+            NAME(store)(to, i, n, v, false);
         }
     }
 }
 
 TARGET static void NAME(pair)(uint32_t *pairs, const float *x, size_t features, size_t lanes)
 {
-    const uint32_t *from = (const uint32_t *)(const void *)x;
-    for (size_t k = 0; k < features; k += 2, pairs += lanes, from += 2 * lanes) {
-        const uint32_t *next = from + lanes;
-        for (size_t i = 0; i < lanes; i += lanes == 1 ? 1 : LANES) {
-            if (lanes == 1 || k + 1 == features) {
-                for (size_t j = i; j < i + (lanes == 1 ? 1 : LANES); j++) {
-                    pairs[j] = from[j] >> 16 | (k + 1 < features ? next[j] & 0xffff0000u : 0);
-                }
-            } else {
-                ints both = NAME(bits)(from + i) >> 16 | (NAME(bits)(next + i) & 0xffff0000u);
-                memcpy(pairs + i, &both, sizeof both);
+    if (lanes == 1) {
+        pairs[(features - 1) / 2] = 0;
+        NAME(convert)(LLAVA_F32, (const uint8_t *)x, features, true, pairs);
+        return;
+    }
+    for (size_t k = 0; k < features; k += 2, x += 2 * PANEL, pairs += PANEL) {
+        for (size_t i = 0; i < PANEL; i += LANES) {
+            ints low = NAME(bits)(x + i) >> 16, high = {0};
+            if (k + 1 < features) {
+                high = NAME(bits)(x + PANEL + i) & 0xffff0000u;
             }
+            low |= high;
+            memcpy(pairs + i, &low, sizeof low);
         }
     }
 }

@@ -88,129 +88,64 @@ void llava_fast_unpack(const llava_fast_rows *rows, size_t width, const float *p
     }
 }
 
-/* ---- factors ------------------------------------------------------------------------------------
+/* ---- the product --------------------------------------------------------------------------------
  */
 
-size_t llava_fast_units(llava_fast_kind kind, size_t inner)
+/* Rows o .. o + count of W, n numbers of each from the k-th on: where they lie, if they are what
+ * the kernel reads, else in `block`. bf16: rounded to it */
+static llava_fast_factor weights(const llava_fast *f, bool bf16, llava_fast_kind kind,
+                                 const llava_weight *w, size_t o, size_t count, size_t k, size_t n,
+                                 uint32_t *block)
 {
-    return kind == LLAVA_FAST_FLOATS ? inner : (inner + 1) / 2;
-}
-
-llava_fast_kind llava_fast_kind_of(const llava_fast *f, bool stored_bf16, bool x_bf16)
-{
-    return !stored_bf16              ? LLAVA_FAST_FLOATS
-           : x_bf16 && f->kernel.dot ? LLAVA_FAST_DOT
-                                     : LLAVA_FAST_BRAIN;
-}
-
-const float *llava_fast_lay(const llava_fast *f, llava_fast_kind kind, const float *x, size_t inner,
-                            size_t lanes, float *to)
-{
-    if (kind == LLAVA_FAST_DOT) {
-        f->kernel.pair((uint32_t *)(void *)to, x, inner, lanes);
-        return to;
+    bool narrow = kind != LLAVA_FAST_FLOATS;
+    size_t size = llava_dtype_size(w->dtype), inner = w->shape[1], units = narrow ? (n + 1) / 2 : n;
+    const uint8_t *from = w->bytes + (o * inner + k) * size;
+    /* the last unit of an odd row would be half the next row's */
+    if (narrow ? w->dtype == LLAVA_BF16 && inner % 2 == 0 : w->dtype == LLAVA_F32 && !bf16) {
+        return (llava_fast_factor){kind, from, inner * size};
     }
-    if (kind == LLAVA_FAST_BRAIN && inner % 2 == 1) {
-        memcpy(to, x, inner * lanes * sizeof *to);
-        memset(to + inner * lanes, 0, lanes * sizeof *to);
-        return to;
-    }
-    return x;
-}
-
-/* Is the machine's byte order the files'? */
-static bool little_endian(void)
-{
-    const uint16_t one = 1;
-    uint8_t first;
-    memcpy(&first, &one, 1);
-    return first == 1;
-}
-
-/* Do the file's own bytes hold the units? */
-static bool lies_ready(llava_fast_kind kind, const llava_weight *w, size_t inner)
-{
-    return little_endian() &&
-           (kind == LLAVA_FAST_FLOATS ? w->dtype == LLAVA_F32
-                                      : w->dtype == LLAVA_BF16 && inner % 2 == 0);
-}
-
-/* Row o, of `inner` numbers, as units, each rounded once. */
-static void convert(const llava_fast *f, llava_fast_kind kind, const llava_weight *w, size_t o,
-                    size_t inner, uint32_t *units)
-{
-    enum { AT_ONCE = 128 };
-    double part[AT_ONCE];
-    size_t bytes = llava_dtype_size(w->dtype);
-    units[llava_fast_units(kind, inner) - 1] = 0; /* beside an odd last number */
-    if (little_endian() && w->dtype != LLAVA_F64) {
-        f->kernel.convert(w->dtype, w->bytes + o * inner * bytes, inner, kind != LLAVA_FAST_FLOATS,
-                          units);
-        return;
-    }
-    for (size_t done = 0; done < inner; done += AT_ONCE) {
-        size_t take = inner - done < AT_ONCE ? inner - done : AT_ONCE;
-        llava_decode(w->dtype, w->bytes + (o * inner + done) * bytes, take, LLAVA_F64, part);
-        for (size_t i = 0; i < take; i++) {
-            float x = (float)part[i];
-            uint32_t bits = llava_encode_bf16(part[i]), *unit = units + (done + i) / 2;
-            if (kind == LLAVA_FAST_FLOATS) {
-                memcpy(units + done + i, &x, sizeof x);
-            } else {
-                *unit = i % 2 == 0 ? bits : *unit | bits << 16;
-            }
+    for (uint32_t *to = block; to < block + count * units; to += units, from += inner * size) {
+        to[units - 1] = 0; /* beside an odd last number */
+        f->kernel.convert(w->dtype, from, n, narrow, to);
+        if (bf16 && !narrow) {
+            f->kernel.add((float *)to, (float *)to, NULL, false, n, 1, true);
         }
-    }
-}
-
-/* Rows o .. o + count of W, where they lie or in `block`. */
-static llava_fast_factor weights(const llava_fast *f, llava_fast_kind kind, const llava_weight *w,
-                                 size_t inner, size_t o, size_t count, uint32_t *block)
-{
-    size_t units = llava_fast_units(kind, inner), stride = inner * llava_dtype_size(w->dtype);
-    if (lies_ready(kind, w, inner)) {
-        return (llava_fast_factor){kind, w->bytes + o * stride, stride};
-    }
-    for (size_t i = 0; i < count; i++) {
-        convert(f, kind, w, o + i, inner, block + i * units);
     }
     return (llava_fast_factor){kind, (const uint8_t *)block, units * sizeof *block};
 }
-
-/* ---- the product --------------------------------------------------------------------------------
- */
 
 bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,
                         const llava_fast_rows *rows, size_t inner, size_t outputs,
                         const llava_weight *w, llava_error *e)
 {
-    llava_fast_kind kind = llava_fast_kind_of(f, bf16 || w->dtype == LLAVA_BF16, bf16);
     size_t panels = llava_fast_panels(rows), all = rows->batch * panels, lanes = rows->lanes;
-    size_t units = llava_fast_units(kind, inner), wide = kind == LLAVA_FAST_BRAIN ? 2 : 1;
-    size_t most = lanes == 1 ? units : UNITS; /* rows are read from end to end */
-    float *room = llava_fast_take(&f->x, all, wide * units * lanes, e);
-    uint32_t *block = llava_fast_take(&f->w, OUTPUTS, units, e);
-    if (room == NULL || block == NULL) {
+    bool pairs = bf16 && f->kernel.dot, widen = lanes == 1 && (bf16 || w->dtype == LLAVA_BF16);
+    llava_fast_kind kind = pairs ? LLAVA_FAST_PAIRS : widen ? LLAVA_FAST_WIDEN : LLAVA_FAST_FLOATS;
+    size_t per_unit = pairs ? 2 : 1, units = (inner + per_unit - 1) / per_unit;
+    size_t most = lanes == 1 ? inner : UNITS * per_unit; /* rows are read from end to end */
+    float *paired = llava_fast_take(&f->x, pairs ? all : 0, units * lanes, e);
+    uint32_t *block = llava_fast_take(&f->w, OUTPUTS, most < inner ? most : inner, e);
+    if (paired == NULL || block == NULL) {
         return false;
     }
-    const float *laid = x;
-    for (size_t t = 0; t < all; t++) {
-        float *to = room + t * wide * units * lanes;
-        laid = llava_fast_lay(f, kind, x + t * inner * lanes, inner, lanes, to) == to ? room : x;
+    for (size_t t = 0; pairs && t < all; t++) {
+        f->kernel.pair((uint32_t *)(void *)(paired + t * units * lanes), x + t * inner * lanes,
+                       inner, lanes);
     }
+    x = pairs ? paired : x;
     for (size_t o = 0; o < outputs; o += OUTPUTS) {
         size_t count = outputs - o < OUTPUTS ? outputs - o : OUTPUTS;
-        llava_fast_factor of = weights(f, kind, w, inner, o, count, block);
-        for (size_t u = 0; u < units; u += most, of.rows += most * sizeof *block) {
-            size_t n = units - u < most ? units - u : most;
+        for (size_t k = 0; k < inner; k += most) {
+            size_t n = inner - k < most ? inner - k : most;
+            llava_fast_factor of = weights(f, bf16, kind, w, o, count, k, n, block);
             for (size_t t = 0; t < all; t++) {
                 float *to = y + (t * outputs + o) * lanes;
-                const float *from = laid + (t * units + u) * wide * lanes;
+                const float *from = x + (t * units + k / per_unit) * lanes;
                 if (lanes == 1) {
-                    f->kernel.dots(of, to, from, n, count, u > 0);
+                    f->kernel.dots(of, to, from, n, count, false);
                 } else {
-                    f->kernel.tile(of, to, from, n, count, llava_fast_live(rows, t % panels),
-                                   u > 0);
+                    f->kernel.tile(of, to, from, (n + per_unit - 1) / per_unit, count,
+                                   llava_fast_live(rows, t % panels), k > 0);
                 }
             }
         }
