@@ -68,9 +68,10 @@ bool llava_chat_recognise(const char *name, const char *text, size_t n, llava_ch
  * recognised: refused, pointing to --prompt. */
 bool llava_chat_of(const char *folder, llava_chat *chat, llava_error *e);
 
-/* The conversation as the template prints it: *prompt (free() it). What makes the template raise an
- * exception is refused, and so is what it would print as a Python list (a list of items where it
- * wants a text). *warning is empty, or says of what the template prints nothing. */
+/* The conversation, of at least one message, as the template prints it: *prompt (free() it). What
+ * makes the template raise an exception is refused, and so is what it would print as a Python list
+ * (a list of items where it wants a text). *warning is empty, or says of what the template prints
+ * nothing. */
 bool llava_chat_render(llava_chat chat, const llava_conversation *conversation, char **prompt,
                        llava_error *warning, llava_error *e);
 

@@ -8,18 +8,18 @@
 
 typedef struct {
     const llava_conversation *c;
-    llava_bytes out;
+    llava_parts out;
     llava_error *warning, *e;
 } printer;
 
-static bool print_n(printer *p, const char *text, size_t n)
+static void print_n(printer *p, const char *text, size_t n)
 {
-    return llava_bytes_put(&p->out, text, n, LLAVA_TEXT_LIMIT, p->e);
+    llava_parts_put(&p->out, text, n);
 }
 
-static bool print(printer *p, const char *text)
+static void print(printer *p, const char *text)
 {
-    return print_n(p, text, strlen(text));
+    llava_parts_add(&p->out, text);
 }
 
 /* Says once of what the template prints nothing. */
@@ -45,30 +45,33 @@ static bool print_first_text(printer *p, size_t i)
         return llava_fail(p->e, "messages[%zu]: the chat template needs a first item of content",
                           i);
     }
-    bool there = m->text == NULL && m->items[0].text != NULL;
-    return !there || print(p, m->items[0].text);
+    if (m->text == NULL && m->items[0].text != NULL) {
+        print(p, m->items[0].text);
+    }
+    return true;
 }
 
 static bool print_head(printer *p, const llava_chat_format *f, size_t i)
 {
     const llava_chat_message *m = &p->c->messages[i];
     if (f->head == LLAVA_HEAD_IM) {
-        return print(p, "<|im_start|>") && print(p, m->role) && print(p, f->role_end);
+        print(p, "<|im_start|>");
+        print(p, m->role);
+        print(p, f->role_end);
+        return true;
     }
     if (is_role(m, "system")) {
         return f->head == LLAVA_HEAD_ROLE || print_first_text(p, i);
     }
-    return print(p, is_role(m, "user") ? "USER: " : "ASSISTANT: ");
+    print(p, is_role(m, "user") ? "USER: " : "ASSISTANT: ");
+    return true;
 }
 
-static bool print_images(printer *p, const llava_chat_format *f, const llava_chat_message *m)
+static void print_images(printer *p, const llava_chat_format *f, const llava_chat_message *m)
 {
     for (size_t i = 0; i < m->count; i++) {
-        if (m->items[i].image && !print(p, f->image)) {
-            return false;
-        }
+        print(p, m->items[i].image ? f->image : "");
     }
-    return true;
 }
 
 static bool print_texts(printer *p, const llava_chat_format *f, size_t i)
@@ -90,9 +93,9 @@ static bool print_texts(printer *p, const llava_chat_format *f, size_t i)
             return llava_fail(p->e, "messages[%zu].content[%zu]: the chat template needs its text",
                               i, k);
         }
-        if (!print(p, f->before) || !print(p, item->text) || !print(p, f->after)) {
-            return false;
-        }
+        print(p, f->before);
+        print(p, item->text);
+        print(p, f->after);
     }
     return true;
 }
@@ -101,72 +104,88 @@ static bool print_items(printer *p, const llava_chat_format *f)
 {
     for (size_t i = 0; i < p->c->count; i++) {
         const llava_chat_message *m = &p->c->messages[i];
-        bool good = f->images_before_head ? print_images(p, f, m) && print_head(p, f, i)
-                                          : print_head(p, f, i) && print_images(p, f, m);
-        if (!good || !print_texts(p, f, i) || !print(p, f->end)) {
+        if (f->images_before_head) {
+            print_images(p, f, m);
+        }
+        if (!print_head(p, f, i)) {
             return false;
         }
+        if (!f->images_before_head) {
+            print_images(p, f, m);
+        }
+        if (!print_texts(p, f, i)) {
+            return false;
+        }
+        print(p, f->end);
     }
-    return !p->c->generation || print(p, f->answer);
+    print(p, p->c->generation ? f->answer : "");
+    return true;
 }
 
 /* ---- Pixtral ---- */
 
-static bool print_chunks(printer *p, bool old, size_t i)
+static void print_chunks(printer *p, bool old, size_t i)
 {
     const llava_chat_message *m = &p->c->messages[i];
-    if (m->text != NULL) {
-        return print(p, m->text);
-    }
+    print(p, m->text == NULL ? "" : m->text);
     for (size_t k = 0; k < m->count; k++) {
         const llava_chat_item *item = &m->items[k];
         const char *text = item->content == NULL && !old ? item->text : item->content;
         if (!item->image && text == NULL) {
             warn(p, i, "an item without \"content\"");
         }
-        if (!print(p, item->image ? "[IMG]" : text == NULL ? "" : text)) {
-            return false;
-        }
+        print(p, item->image ? "[IMG]" : text == NULL ? "" : text);
     }
-    return true;
 }
 
 /* [INST], and before the last user's turn the system message. */
 static bool print_user_head(printer *p, bool last)
 {
     const llava_chat_message *system = &p->c->messages[0];
-    if (!last || !is_role(system, "system")) {
-        return print(p, "[INST]");
-    }
-    if (system->text == NULL) {
+    bool with_system = last && is_role(system, "system");
+    if (with_system && system->text == NULL) {
         return llava_fail(p->e, "messages[0]: the chat template wants the system message's content "
                                 "as a text");
     }
-    return print(p, "[INST]") && print(p, system->text) && print(p, "\n\n");
+    print(p, "[INST]");
+    if (with_system) {
+        print(p, system->text);
+        print(p, "\n\n");
+    }
+    return true;
+}
+
+static bool print_user(printer *p, bool old, size_t i)
+{
+    if (!print_user_head(p, i + 1 == p->c->count)) {
+        return false;
+    }
+    print_chunks(p, old, i);
+    print(p, "[/INST]");
+    return true;
 }
 
 static bool print_answer(printer *p, bool old, size_t i)
 {
     const llava_chat_message *m = &p->c->messages[i];
-    if (old && (m->text == NULL || p->c->eos == NULL)) {
-        return m->text == NULL
-                   ? llava_fail(p->e,
-                                "messages[%zu]: the chat template wants an answer's content as a "
-                                "text",
-                                i)
-                   : llava_fail(p->e, "the chat template needs an eos_token, and "
-                                      "tokenizer_config.json has none");
+    if (old && m->text == NULL) {
+        return llava_fail(
+            p->e, "messages[%zu]: the chat template wants an answer's content as a text", i);
     }
-    return print_chunks(p, old, i) && (p->c->eos == NULL || print(p, p->c->eos));
+    if (old && p->c->eos == NULL) {
+        return llava_fail(p->e, "the chat template needs an eos_token, and tokenizer_config.json "
+                                "has none");
+    }
+    print_chunks(p, old, i);
+    print(p, p->c->eos == NULL ? "" : p->c->eos);
+    return true;
 }
 
 static bool print_pixtral(printer *p, bool old)
 {
     const llava_conversation *c = p->c;
     size_t first = is_role(&c->messages[0], "system") ? 1 : 0;
-    if (c->bos != NULL && !print(p, c->bos)) {
-        return false;
-    }
+    print(p, c->bos == NULL ? "" : c->bos);
     for (size_t i = first; i < c->count; i++) {
         const llava_chat_message *m = &c->messages[i];
         bool user = is_role(m, "user");
@@ -182,10 +201,7 @@ static bool print_pixtral(printer *p, bool old)
                               "template)",
                               i);
         }
-        bool good = user ? print_user_head(p, i + 1 == c->count) && print_chunks(p, old, i) &&
-                               print(p, "[/INST]")
-                         : print_answer(p, old, i);
-        if (!good) {
+        if (!(user ? print_user(p, old, i) : print_answer(p, old, i))) {
             return false;
         }
     }
@@ -228,11 +244,10 @@ static size_t stripped_end(const char *text, size_t n)
     return n;
 }
 
-static bool print_trimmed(printer *p, const char *text)
+static void print_trimmed(printer *p, const char *text)
 {
-    size_t start = stripped_start(text, strlen(text));
-    text += start;
-    return print_n(p, text, stripped_end(text, strlen(text)));
+    text += stripped_start(text, strlen(text));
+    print_n(p, text, stripped_end(text, strlen(text)));
 }
 
 /* A template that takes contents for texts prints a list as Python writes it, or fails. */
@@ -249,37 +264,38 @@ static bool check_texts(printer *p)
     return true;
 }
 
-static bool print_im_texts(printer *p, bool with_system)
+static void print_im_texts(printer *p, bool with_system)
 {
     const llava_conversation *c = p->c;
-    if (with_system && !is_role(&c->messages[0], "system") &&
-        !print(p, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n")) {
-        return false;
+    if (with_system && !is_role(&c->messages[0], "system")) {
+        print(p, "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n");
     }
     for (size_t i = 0; i < c->count; i++) {
         const llava_chat_message *m = &c->messages[i];
-        if (!print(p, "<|im_start|>") || !print(p, m->role) || !print(p, "\n") ||
-            !print(p, m->text) || !print(p, "<|im_end|>\n")) {
-            return false;
-        }
+        print(p, "<|im_start|>");
+        print(p, m->role);
+        print(p, "\n");
+        print(p, m->text);
+        print(p, "<|im_end|>\n");
     }
-    return !c->generation || print(p, "<|im_start|>assistant\n");
+    print(p, c->generation ? "<|im_start|>assistant\n" : "");
 }
 
-static bool print_header(printer *p, const char *role)
+static void print_header(printer *p, const char *role)
 {
-    return print(p, "<|start_header_id|>") && print(p, role) && print(p, "<|end_header_id|>\n\n");
+    print(p, "<|start_header_id|>");
+    print(p, role);
+    print(p, "<|end_header_id|>\n\n");
 }
 
-static bool print_llama_turns(printer *p, size_t first)
+static void print_llama_turns(printer *p, size_t first)
 {
     for (size_t i = first; i < p->c->count; i++) {
         const llava_chat_message *m = &p->c->messages[i];
-        if (!print_header(p, m->role) || !print_trimmed(p, m->text) || !print(p, "<|eot_id|>")) {
-            return false;
-        }
+        print_header(p, m->role);
+        print_trimmed(p, m->text);
+        print(p, "<|eot_id|>");
     }
-    return true;
 }
 
 static bool print_llama_3(printer *p, bool open)
@@ -288,60 +304,68 @@ static bool print_llama_3(printer *p, bool open)
         return llava_fail(p->e, "the chat template needs a bos_token, and tokenizer_config.json "
                                 "has none");
     }
-    return print(p, p->c->bos) && print_llama_turns(p, 0) &&
-           (!(open || p->c->generation) || print_header(p, "assistant"));
+    print(p, p->c->bos);
+    print_llama_turns(p, 0);
+    if (open || p->c->generation) {
+        print_header(p, "assistant");
+    }
+    return true;
 }
 
-static bool print_llama_3_1(printer *p)
+static void print_llama_3_1(printer *p)
 {
     const llava_chat_message *first = &p->c->messages[0];
     size_t system = is_role(first, "system") ? 1 : 0;
-    return (p->c->bos == NULL || print(p, p->c->bos)) && print_header(p, "system") &&
-           print(p, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n") &&
-           print_trimmed(p, system == 1 ? first->text : "") && print(p, "<|eot_id|>") &&
-           print_llama_turns(p, system) && (!p->c->generation || print_header(p, "assistant"));
+    print(p, p->c->bos == NULL ? "" : p->c->bos);
+    print_header(p, "system");
+    print(p, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
+    print_trimmed(p, system == 1 ? first->text : "");
+    print(p, "<|eot_id|>");
+    print_llama_turns(p, system);
+    if (p->c->generation) {
+        print_header(p, "assistant");
+    }
 }
 
 /* The text without its image tokens, and without white space in front. */
-static bool print_without_images(printer *p, const char *text)
+static void print_without_images(printer *p, const char *text)
 {
     static const char token[] = "<|reserved_special_token_69|>";
-    const size_t width = sizeof token - 1;
-    llava_bytes kept = {0};
-    bool good = llava_bytes_put(&kept, "", 0, LLAVA_TEXT_LIMIT, p->e);
-    for (const char *at = text, *next; good && *at != '\0'; at = next) {
-        const char *found = strstr(at, token);
-        size_t n = found == NULL ? strlen(at) : (size_t)(found - at);
-        good = llava_bytes_put(&kept, at, n, LLAVA_TEXT_LIMIT, p->e);
-        next = at + n + (found == NULL ? 0 : width);
+    bool leads = true;
+    for (const char *end; *text != '\0'; text = end) {
+        const char *found = strstr(text, token);
+        size_t n = found == NULL ? strlen(text) : (size_t)(found - text);
+        size_t start = leads ? stripped_start(text, n) : 0;
+        print_n(p, text + start, n - start);
+        leads = leads && start == n;
+        end = found == NULL ? text + n : found + sizeof token - 1;
     }
-    if (good) {
-        size_t start = stripped_start(kept.at, kept.n);
-        good = print_n(p, kept.at + start, kept.n - start);
-    }
-    free(kept.at);
-    return good;
 }
 
 /* Its `first_user_message` is set to false inside of the loop, where Jinja forgets it: every user's
  * message gets a picture. */
-static bool print_joycaption(printer *p)
+static void print_joycaption(printer *p)
 {
     const llava_conversation *c = p->c;
     size_t first = is_role(&c->messages[0], "system") ? 1 : 0;
-    bool good = print(p, "<|start_header_id|>system<|end_header_id|>") &&
-                print(p, first == 1 ? c->messages[0].text : "") && print(p, "<|eot_id|>");
-    for (size_t i = first; i < c->count && good; i++) {
+    print(p, "<|start_header_id|>system<|end_header_id|>");
+    print(p, first == 1 ? c->messages[0].text : "");
+    print(p, "<|eot_id|>");
+    for (size_t i = first; i < c->count; i++) {
         const llava_chat_message *m = &c->messages[i];
-        good = print_header(p, m->role) &&
-               (is_role(m, "user")
-                    ? print(p, "<|reserved_special_token_70|><|reserved_special_token_69|>"
-                               "<|reserved_special_token_71|>") &&
-                          print_without_images(p, m->text)
-                    : print(p, m->text)) &&
-               print(p, "<|eot_id|>");
+        print_header(p, m->role);
+        if (is_role(m, "user")) {
+            print(p, "<|reserved_special_token_70|><|reserved_special_token_69|>"
+                     "<|reserved_special_token_71|>");
+            print_without_images(p, m->text);
+        } else {
+            print(p, m->text);
+        }
+        print(p, "<|eot_id|>");
     }
-    return good && (!c->generation || print_header(p, "assistant"));
+    if (c->generation) {
+        print_header(p, "assistant");
+    }
 }
 
 /* ---- All of them ---- */
@@ -361,43 +385,34 @@ static bool print_conversation(printer *p, llava_chat chat)
     switch (chat) {
     case LLAVA_CHAT_CHATML_TEXT:
     case LLAVA_CHAT_QWEN:
-        return print_im_texts(p, chat == LLAVA_CHAT_QWEN);
+        print_im_texts(p, chat == LLAVA_CHAT_QWEN);
+        return true;
     case LLAVA_CHAT_LLAMA_3:
     case LLAVA_CHAT_LLAMA_3_OPEN:
         return print_llama_3(p, chat == LLAVA_CHAT_LLAMA_3_OPEN);
     case LLAVA_CHAT_LLAMA_3_1:
-        return print_llama_3_1(p);
+        print_llama_3_1(p);
+        return true;
     default:
-        return print_joycaption(p);
+        print_joycaption(p);
+        return true;
     }
 }
 
 bool llava_chat_render(llava_chat chat, const llava_conversation *conversation, char **prompt,
                        llava_error *warning, llava_error *e)
 {
-    printer p = {.c = conversation, .warning = warning, .e = e};
+    printer p = {conversation, {.limit = LLAVA_TEXT_LIMIT, .e = e}, warning, e};
     warning->text[0] = '\0';
-    *prompt = NULL;
-    bool good = conversation->count > 0 || llava_fail(e, "there are no messages");
-    good = good && print_conversation(&p, chat) && print_n(&p, "", 1); /* the NUL */
+    bool good = print_conversation(&p, chat);
+    print_n(&p, "", 1); /* the NUL */
+    good = good && !p.out.failed;
+    *prompt = p.out.bytes.at;
     if (!good) {
-        free(p.out.at);
-        return false;
+        free(*prompt);
+        *prompt = NULL;
     }
-    *prompt = p.out.at;
-    return true;
-}
-
-/* The user's text with a line "<image>" for each picture before it, where the template itself
- * prints none. */
-static bool placeholders_before(const char *user, size_t pictures, llava_bytes *out, llava_error *e)
-{
-    for (size_t i = 0; i < pictures; i++) {
-        if (!llava_bytes_put(out, "<image>\n", 8, LLAVA_TEXT_LIMIT, e)) {
-            return false;
-        }
-    }
-    return llava_bytes_put(out, user, strlen(user) + 1, LLAVA_TEXT_LIMIT, e);
+    return good;
 }
 
 bool llava_chat_render_turn(llava_chat chat, const char *user, size_t pictures, const char *bos,
@@ -405,24 +420,25 @@ bool llava_chat_render_turn(llava_chat chat, const char *user, size_t pictures, 
 {
     bool lists = llava_chat_format_of(chat) != NULL || chat == LLAVA_CHAT_PIXTRAL ||
                  chat == LLAVA_CHAT_PIXTRAL_OLD;
-    llava_bytes text = {0};
+    llava_parts text = {.limit = LLAVA_TEXT_LIMIT, .e = e};
     llava_error warning;
     llava_chat_message turn = {.role = "user", .count = lists ? pictures + 1 : 0};
     *prompt = NULL;
     turn.items = llava_alloc(e, pictures + 1, sizeof *turn.items);
-    bool good = turn.items != NULL &&
-                (lists ||
-                 placeholders_before(user, chat == LLAVA_CHAT_JOYCAPTION ? 0 : pictures, &text, e));
-    if (good) {
-        for (size_t i = 0; i < pictures; i++) {
-            turn.items[i] = (llava_chat_item){.image = true};
-        }
-        turn.items[pictures] = (llava_chat_item){.text = user, .content = user};
-        turn.text = text.at; /* NULL for a list */
-        llava_conversation c = {.messages = &turn, .count = 1, .generation = true, .bos = bos};
-        good = llava_chat_render(chat, &c, prompt, &warning, e);
+    if (turn.items == NULL) {
+        return false;
     }
-    free(text.at);
+    for (size_t i = 0; i < pictures; i++) {
+        turn.items[i] = (llava_chat_item){.image = true};
+        /* a line for each where the template itself prints none */
+        llava_parts_add(&text, chat == LLAVA_CHAT_JOYCAPTION ? "" : "<image>\n");
+    }
+    turn.items[pictures] = (llava_chat_item){.text = user, .content = user};
+    llava_parts_put(&text, user, strlen(user) + 1);
+    turn.text = lists ? NULL : text.bytes.at;
+    llava_conversation c = {.messages = &turn, .count = 1, .generation = true, .bos = bos};
+    bool good = !text.failed && llava_chat_render(chat, &c, prompt, &warning, e);
+    free(text.bytes.at);
     free(turn.items);
     return good;
 }

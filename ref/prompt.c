@@ -71,19 +71,10 @@ bool llava_image_token_count(const llava_processor *processor, const llava_confi
         return llava_fail(e, "a picture of %zu x %zu has no patch of %zu x %zu", height, width,
                           patch, patch);
     }
-    switch (decision) {
-    case LLAVA_COUNT_EXACT:
-        break;
-    case LLAVA_COUNT_ONE_LESS:
-        n -= 1;
-        break;
-    case LLAVA_COUNT_ONE_MORE:
-        n += 1;
-        break;
-    case LLAVA_COUNT_SINGLE:
-        n = 1;
-        break;
-    }
+    n = decision == LLAVA_COUNT_ONE_LESS   ? n - 1
+        : decision == LLAVA_COUNT_ONE_MORE ? n + 1
+        : decision == LLAVA_COUNT_SINGLE   ? 1
+                                           : n;
     *run = (llava_image_run){n, rows ? width / patch : 0};
     return true;
 }
@@ -112,31 +103,25 @@ size_t llava_prompt_placeholders(const llava_prompt *prompt)
     return found;
 }
 
-static bool put(llava_bytes *out, const char *text, size_t n, llava_error *e)
-{
-    return llava_bytes_put(out, text, n, LLAVA_TEXT_LIMIT, e);
-}
-
 /* What stands for one picture: its placeholders, Pixtral's in rows. */
-static bool put_run(const llava_prompt *prompt, const llava_image_run *run, const char *image_text,
-                    llava_image_breaks breaks, llava_bytes *out, llava_error *e)
+static void put_run(const llava_prompt *prompt, const llava_image_run *run, const char *image_text,
+                    llava_image_breaks breaks, llava_parts *out)
 {
     bool rows = run->columns > 0 && breaks != LLAVA_BREAKS_ABSENT;
-    for (size_t i = 0; i < run->count; i++) {
+    for (size_t i = 0; i < run->count && !out->failed; i++) {
         bool row_ends = rows && (i + 1) % run->columns == 0 && i + 1 < run->count;
-        if (!put(out, image_text, strlen(image_text), e) ||
-            (row_ends && !put(out, prompt->break_text, strlen(prompt->break_text), e))) {
-            return false;
-        }
+        llava_parts_add(out, image_text);
+        llava_parts_add(out, row_ends ? prompt->break_text : "");
     }
     const char *end = breaks == LLAVA_BREAKS_NO_END ? prompt->break_text : prompt->end_text;
-    return !rows || put(out, end, strlen(end), e);
+    llava_parts_add(out, rows ? end : "");
 }
 
 /* The prompt with every placeholder repeated, in the model's own spelling. */
 static bool expand(const llava_prompt *prompt, const char *image_text, llava_image_breaks breaks,
-                   llava_bytes *out, llava_error *e)
+                   llava_parts *out)
 {
+    static const llava_image_run itself = {.count = 1};
     size_t picture = 0;
     const char *done = prompt->text, *at = prompt->text;
     while (*at != '\0') {
@@ -145,18 +130,14 @@ static bool expand(const llava_prompt *prompt, const char *image_text, llava_ima
             at++;
             continue;
         }
-        if (!put(out, done, (size_t)(at - done), e)) {
-            return false;
-        }
-        static const llava_image_run itself = {.count = 1};
+        llava_parts_put(out, done, (size_t)(at - done));
         const llava_image_run *run = prompt->pictures == 0 ? &itself : &prompt->runs[picture++];
-        if (!put_run(prompt, run, image_text, breaks, out, e)) {
-            return false;
-        }
+        put_run(prompt, run, image_text, breaks, out);
         at += length;
         done = at;
     }
-    return put(out, done, (size_t)(at - done), e);
+    llava_parts_put(out, done, (size_t)(at - done));
+    return !out->failed;
 }
 
 /* An image token, or one that ends a row of them. */
@@ -168,29 +149,37 @@ static bool of_picture(const llava_tokenizer *tokenizer, const llava_prompt *pro
            (prompt->end_text != NULL && id == llava_tokenizer_id_of(tokenizer, prompt->end_text));
 }
 
+/* Does the text behind a picture begin with ids[i]? */
+static bool begins_segment(const llava_tokenizer *tokenizer, const llava_prompt *prompt,
+                           const int64_t *ids, size_t i)
+{
+    return i > 0 && of_picture(tokenizer, prompt, ids[i - 1]) &&
+           !of_picture(tokenizer, prompt, ids[i]);
+}
+
 /* Puts the front ids before the text behind every picture. */
 static bool front_every_segment(const llava_tokenizer *tokenizer, const llava_prompt *prompt,
                                 int64_t **ids, size_t *n, llava_error *e)
 {
-    size_t front_n;
+    size_t front_n, count = 0, at = 0;
     const int64_t *front = llava_tokenizer_front(tokenizer, &front_n);
-    llava_ids out = {0};
-    bool good = true;
-    for (size_t i = 0; i < *n && good; i++) {
-        bool begins = i > 0 && of_picture(tokenizer, prompt, (*ids)[i - 1]) &&
-                      !of_picture(tokenizer, prompt, (*ids)[i]);
-        for (size_t k = 0; begins && k < front_n && good; k++) {
-            good = llava_ids_put(&out, front[k], e);
-        }
-        good = good && llava_ids_put(&out, (*ids)[i], e);
+    for (size_t i = 0; i < *n; i++) {
+        count += begins_segment(tokenizer, prompt, *ids, i) ? 1 + front_n : 1;
     }
-    if (!good || out.at == NULL) { /* no ids: nothing to change */
-        free(out.at);
-        return good;
+    int64_t *out = llava_alloc(e, count, sizeof *out);
+    if (out == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < *n; i++) {
+        if (begins_segment(tokenizer, prompt, *ids, i)) {
+            memcpy(out + at, front, front_n * sizeof *out);
+            at += front_n;
+        }
+        out[at++] = (*ids)[i];
     }
     free(*ids);
-    *ids = out.at;
-    *n = out.n;
+    *ids = out;
+    *n = count;
     return true;
 }
 
@@ -252,16 +241,16 @@ bool llava_prompt_encode(const llava_tokenizer *tokenizer, const llava_token_pla
                          const llava_prompt *prompt, int64_t **ids, size_t *n, llava_error *e)
 {
     const char *image_text = prompt->image_text == NULL ? LLAVA_PLACEHOLDER : prompt->image_text;
-    llava_bytes text = {0};
+    llava_parts text = {.limit = LLAVA_TEXT_LIMIT, .e = e};
     *ids = NULL;
     *n = 0;
     bool good =
         check_prompt(tokenizer, prompt, image_text, e) &&
-        expand(prompt, image_text, plan->image_breaks, &text, e) &&
-        llava_tokenizer_encode(tokenizer, plan, text.at, text.n, ids, n, e) &&
+        expand(prompt, image_text, plan->image_breaks, &text) &&
+        llava_tokenizer_encode(tokenizer, plan, text.bytes.at, text.bytes.n, ids, n, e) &&
         check_count(prompt, *ids, *n, e) &&
         (plan->bos != LLAVA_BOS_EVERY_SEGMENT || front_every_segment(tokenizer, prompt, ids, n, e));
-    free(text.at);
+    free(text.bytes.at);
     if (!good) {
         free(*ids);
         *ids = NULL;

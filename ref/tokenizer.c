@@ -159,17 +159,14 @@ bool llava_tokenizer_prefix_acts(const llava_tokenizer *t, llava_prefix_space pr
         prepends |= t->normalizer.at[i].kind == LLAVA_STEP_PREPEND;
     }
     const llava_pre_tokenizer *pre = &t->pre;
-    switch (prefix) {
-    case LLAVA_PREFIX_NEVER:
+    bool meta = pre->kind == LLAVA_PRE_METASPACE;
+    if (prefix == LLAVA_PREFIX_NEVER) {
         return prepends || pre->prefix_space ||
-               (pre->kind == LLAVA_PRE_METASPACE && pre->metaspace.prepend != LLAVA_PREPEND_NEVER);
-    case LLAVA_PREFIX_EVERY_SEGMENT:
-        return (pre->kind == LLAVA_PRE_BYTE_LEVEL && !pre->prefix_space) ||
-               (pre->kind == LLAVA_PRE_METASPACE && pre->metaspace.prepend != LLAVA_PREPEND_ALWAYS);
-    case LLAVA_PREFIX_CONFIG:
-        break;
+               (meta && pre->metaspace.prepend != LLAVA_PREPEND_NEVER);
     }
-    return false;
+    return prefix == LLAVA_PREFIX_EVERY_SEGMENT &&
+           ((pre->kind == LLAVA_PRE_BYTE_LEVEL && !pre->prefix_space) ||
+            (meta && pre->metaspace.prepend != LLAVA_PREPEND_ALWAYS));
 }
 
 /* ---- Normalising ---- */
@@ -327,21 +324,13 @@ static bool encode_split(encoder *c, const char *text, size_t n)
     return true;
 }
 
-/* A piece of normalised text; first: it begins where the whole text begins. */
+/* A piece of normalised text, n > 0; first: it begins where the whole text begins. */
 static bool encode_piece(encoder *c, const char *text, size_t n, bool first)
 {
-    if (n == 0) {
-        return true;
-    }
-    switch (c->t->pre.kind) {
-    case LLAVA_PRE_METASPACE:
-        return encode_metaspace(c, text, n, first);
-    case LLAVA_PRE_BYTE_LEVEL:
-        return encode_split(c, text, n);
-    case LLAVA_PRE_NONE:
-        break;
-    }
-    return llava_bpe_encode(&c->t->bpe, text, n, &c->ids, c->e);
+    return c->t->pre.kind == LLAVA_PRE_METASPACE ? encode_metaspace(c, text, n, first)
+           : c->t->pre.kind == LLAVA_PRE_BYTE_LEVEL
+               ? encode_split(c, text, n)
+               : llava_bpe_encode(&c->t->bpe, text, n, &c->ids, c->e);
 }
 
 /* A piece of the text between two added tokens. */

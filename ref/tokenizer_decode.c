@@ -47,7 +47,7 @@ static int byte_of(const char *text, size_t n)
     }
     int value = 0;
     for (size_t i = 3; i < 5; i++) {
-        const char *digit = text[i] == '\0' ? NULL : strchr(digits, text[i]);
+        const char *digit = memchr(digits, text[i], sizeof digits - 1);
         if (i == 3 && text[i] == '+') {
             continue;
         }
@@ -145,27 +145,19 @@ static void strip(const llava_step *step, const char **text, size_t *n)
 static bool decode_token(const llava_step *step, const char *text, size_t n, bool first, texts *to,
                          llava_error *e)
 {
-    bool drop = step->kind == LLAVA_STEP_METASPACE && first && step->prepend != LLAVA_PREPEND_NEVER;
-    switch (step->kind) {
-    case LLAVA_STEP_REPLACE:
+    if (step->kind == LLAVA_STEP_STRIP) {
+        strip(step, &text, &n);
+        return put_token(to, text, n, e);
+    }
+    if (step->kind == LLAVA_STEP_REPLACE) {
         return llava_replace(text, n, step->pattern, step->pattern_n, step->content,
                              step->content_n, &to->bytes, e) &&
                end_token(to, e);
-    case LLAVA_STEP_METASPACE:
-        return llava_replace(text, n, step->content, step->content_n, " ", drop ? 0 : 1, &to->bytes,
-                             e) &&
-               end_token(to, e);
-    case LLAVA_STEP_STRIP:
-        strip(step, &text, &n);
-        return put_token(to, text, n, e);
-    case LLAVA_STEP_PREPEND:
-    case LLAVA_STEP_NFC:
-    case LLAVA_STEP_BYTE_FALLBACK:
-    case LLAVA_STEP_BYTE_LEVEL:
-    case LLAVA_STEP_FUSE:
-        break;
     }
-    return put_token(to, text, n, e);
+    bool drop = first && step->prepend != LLAVA_PREPEND_NEVER; /* Metaspace */
+    return llava_replace(text, n, step->content, step->content_n, " ", drop ? 0 : 1, &to->bytes,
+                         e) &&
+           end_token(to, e);
 }
 
 static bool decode_step(const llava_tokenizer *t, const llava_step *step, const texts *from,

@@ -175,3 +175,14 @@ bool llava_bytes_put(llava_bytes *bytes, const char *text, size_t n, size_t limi
     bytes->n = need;
     return true;
 }
+
+void llava_parts_put(llava_parts *parts, const char *text, size_t n)
+{
+    parts->failed =
+        parts->failed || !llava_bytes_put(&parts->bytes, text, n, parts->limit, parts->e);
+}
+
+void llava_parts_add(llava_parts *parts, const char *text)
+{
+    llava_parts_put(parts, text, strlen(text));
+}

@@ -52,4 +52,16 @@ typedef struct {
 /* Appends n bytes; refuses to grow beyond `limit` bytes in all. */
 bool llava_bytes_put(llava_bytes *bytes, const char *text, size_t n, size_t limit, llava_error *e);
 
+/* A text in the making, of many parts. Once one does not fit nothing more is put, and e says why.
+ * {.limit = most bytes, .e = e} to start; free(bytes.at) when done. */
+typedef struct {
+    llava_bytes bytes;
+    size_t limit;
+    bool failed;
+    llava_error *e;
+} llava_parts;
+
+void llava_parts_put(llava_parts *parts, const char *text, size_t n);
+void llava_parts_add(llava_parts *parts, const char *text); /* all of it, without its NUL */
+
 #endif

@@ -139,6 +139,43 @@ static void image_tokens_outside_of_placeholders_are_refused(void **state)
     /* "d" is the image token here: no placeholder text can be told from it, all three count */
     refused(&(llava_prompt){"d<image>d", "d", 6, counts, 1, NULL, NULL},
             "3 placeholders (d) for 1");
+    /* a word of the vocabulary that no merge makes: it is torn apart */
+    refused(&(llava_prompt){"a<image>", "<unk>", 0, counts, 1, NULL, NULL},
+            "the prompt gives 0 image tokens, the pictures need 1");
+}
+
+/* The original project's way: piece by piece, and only the first keeps what stands in front. */
+static void pieces_lose_the_front_that_the_tokenizer_gives_each(void **state)
+{
+    (void)state;
+    const llava_image_run counts[] = {{2, 0}, {1, 0}}, rows[] = {{2, 1}};
+    static const struct {
+        llava_bos bos;
+        const char *text;
+        size_t n;
+        int64_t ids[10];
+    } cases[] = {
+        {LLAVA_BOS_CONFIG, "a<image>b<image>", 8, {1, 2, 3, 7, 7, 2, 4, 7}},
+        {LLAVA_BOS_EVERY_SEGMENT, "a<image>b<image>", 10, {1, 2, 3, 7, 7, 1, 2, 4, 7, 1}},
+        {LLAVA_BOS_NONE, "<image><image>", 3, {7, 7, 7}},
+    };
+    llava_tokenizer *t = tokenizer();
+    llava_error e;
+    int64_t *ids;
+    size_t n;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const llava_token_plan plan = {.bos = cases[i].bos};
+        llava_prompt prompt = {cases[i].text, NULL, 7, counts, 2, NULL, NULL};
+        assert_true(llava_prompt_encode_pieces(t, &plan, &prompt, &ids, &n, &e));
+        assert_int_equal(n, cases[i].n);
+        assert_memory_equal(ids, cases[i].ids, cases[i].n * sizeof *ids);
+        free(ids);
+    }
+    const llava_token_plan plan = {.bos = LLAVA_BOS_CONFIG};
+    llava_prompt pixtral = {"<image>", NULL, 7, rows, 1, "[BREAK]", "[END]"};
+    assert_false(llava_prompt_encode_pieces(t, &plan, &pixtral, &ids, &n, &e));
+    support_says(&e, "--profile original: it has no Pixtral");
+    llava_tokenizer_close(t);
 }
 
 /* ---- Counts ---- */
@@ -245,6 +282,26 @@ static void impossible_counts_are_refused(void **state)
     support_says(&e, "has no patch");
     assert_false(llava_image_token_count(&p, &config, SIZE_MAX, 2, LLAVA_COUNT_EXACT, &n, &e));
     support_says(&e, "too large");
+    assert_false(llava_image_token_count(&p, &config, SIZE_MAX, 1, LLAVA_COUNT_EXACT, &n, &e));
+    support_says(&e, "too large"); /* one more would be 0 */
+    p.additional_tokens = SIZE_MAX;
+    assert_false(llava_image_token_count(&p, &config, 2, 2, LLAVA_COUNT_EXACT, &n, &e));
+    support_says(&e, "has no patch");
+}
+
+/* Pixtral's own spelling where its files name none; the others' the tokenizer's. */
+static void the_image_token_is_spelled_as_the_files_say(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = tokenizer();
+    llava_config config = {.vision = {.tower = LLAVA_TOWER_PIXTRAL}};
+    llava_processor p = {0};
+    assert_string_equal(llava_image_text(&p, &config, t), "[IMG]");
+    snprintf(p.image_token, sizeof p.image_token, "<picture>");
+    assert_string_equal(llava_image_text(&p, &config, t), "<picture>");
+    config.vision.tower = LLAVA_TOWER_CLIP;
+    assert_string_equal(llava_image_text(&p, &config, t), "<picture>");
+    llava_tokenizer_close(t);
 }
 
 int main(void)
@@ -261,6 +318,8 @@ int main(void)
         cmocka_unit_test(additional_tokens_and_strategy_are_taken_as_written),
         cmocka_unit_test(pixtral_breaks_rows_and_ends_the_picture),
         cmocka_unit_test(impossible_counts_are_refused),
+        cmocka_unit_test(the_image_token_is_spelled_as_the_files_say),
+        cmocka_unit_test(pieces_lose_the_front_that_the_tokenizer_gives_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "ref/tokenizer.h"
 #include "ref/unicode.h"
 
+#include "memory.h"
 #include "support.h"
 
 #include <setjmp.h>
@@ -358,6 +359,7 @@ static void texts_and_ids_are_found(void **state)
     assert_int_equal(llava_tokenizer_id_of(t, "<image>"), 9);
     assert_int_equal(llava_tokenizer_id_of(t, "ab"), 5);
     assert_int_equal(llava_tokenizer_id_of(t, "none"), -1);
+    assert_int_equal(llava_tokenizer_id_of(t, "<im"), -1);
     assert_string_equal(llava_tokenizer_text_of(t, 9), "<image>");
     assert_string_equal(llava_tokenizer_text_of(t, 5), "ab");
     assert_null(llava_tokenizer_text_of(t, 10));
@@ -366,6 +368,13 @@ static void texts_and_ids_are_found(void **state)
     assert_int_equal(llava_tokenizer_size(t), 10);
     assert_string_equal(llava_tokenizer_image_token(t), "<image>");
     llava_tokenizer_close(t);
+
+    static const char *const below[] = {"[]", "[" ADDED(0, "<unk>") "]"};
+    for (size_t i = 0; i < 2; i++) {
+        t = opened(&(parts){.added = below[i]});
+        assert_int_equal(llava_tokenizer_size(t), 9); /* the vocabulary's own */
+        llava_tokenizer_close(t);
+    }
 }
 
 static void decoding_joins_bytes_and_marks_broken_ones(void **state)
@@ -386,6 +395,100 @@ static void decoding_joins_bytes_and_marks_broken_ones(void **state)
     assert_false(llava_tokenizer_decode(t, (int64_t[]){-1}, 1, true, &text, &n, &e));
     support_says(&e, "negative");
     llava_tokenizer_close(t);
+
+    /* Rust reads a plus sign as the first digit */
+    t = opened(&(parts){.vocab = "{\"<unk>\":0,\"<s>\":1,\"<0x+A>\":2,\"<0xg1>\":3,\"<0x4+>\":4,"
+                                 "\"<0xaF!\":5}",
+                        .merges = "[]",
+                        .settings = "\"unk_token\":\"<unk>\""});
+    decodes(t, (int64_t[]){2, 3, 4, 5}, 4, true, "\n<0xg1><0x4+><0xaF!");
+    llava_tokenizer_close(t);
+}
+
+static void decoders_strip_both_ends_and_keep_or_drop_the_first_blank(void **state)
+{
+    (void)state;
+    parts p = {.added = "[]",
+               .vocab = "{\"<unk>\":0,\"<s>\":1,\"" META META "aa\":2,\"aaa\":3,\"b\":4}",
+               .merges = "[]",
+               .decoder = "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Strip\",\"content\":"
+                          "\"a\",\"start\":0,\"stop\":2},{\"type\":\"Fuse\"}]}"};
+    llava_tokenizer *t = opened(&p);
+    decodes(t, (int64_t[]){2, 3, 4}, 3, true, META META "ab");
+    llava_tokenizer_close(t);
+    static const char *const schemes[][2] = {{"never", "  aab"}, {"always", "aab"}};
+    for (size_t i = 0; i < 2; i++) {
+        char decoder[200];
+        snprintf(decoder, sizeof decoder,
+                 "{\"type\":\"Metaspace\",\"replacement\":\"" META "\",\"prepend_scheme\":\"%s\"}",
+                 schemes[i][0]);
+        p.decoder = decoder;
+        t = opened(&p);
+        decodes(t, (int64_t[]){2, 4}, 2, true, schemes[i][1]);
+        llava_tokenizer_close(t);
+    }
+}
+
+typedef struct {
+    const llava_tokenizer *t;
+    llava_token_plan plan;
+    const char *text;
+} there_and_back;
+
+static bool go_there_and_back(void *self, llava_error *e)
+{
+    const there_and_back *s = self;
+    int64_t *ids;
+    size_t count, n;
+    char *text;
+    if (!llava_tokenizer_encode(s->t, &s->plan, s->text, strlen(s->text), &ids, &count, e)) {
+        return false;
+    }
+    bool ok = llava_tokenizer_decode(s->t, ids, count, false, &text, &n, e);
+    free(ids);
+    if (ok) {
+        free(text);
+    }
+    return ok;
+}
+
+/* Every way that a text takes. */
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    static const parts kinds[] = {
+        {0},
+        {.normalizer = "null",
+         .pre_tokenizer =
+             "{\"type\":\"Metaspace\",\"replacement\":\"" META "\",\"prepend_scheme\":\"always\"}",
+         .decoder = "{\"type\":\"Metaspace\",\"replacement\":\"" META "\"}"},
+        {.decoder = "null"},
+        {.normalizer = "{\"type\":\"NFC\"}",
+         .post_processor = "{\"type\":\"ByteLevel\"}",
+         .decoder = "{\"type\":\"ByteLevel\"}",
+         .added = "[" ADDED(8, "<image>") "]",
+         .settings = "\"ignore_merges\":true",
+         .pre_tokenizer =
+             "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"behavior\":"
+             "\"Isolated\",\"invert\":false,\"pattern\":{\"Regex\":\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|"
+             "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+"
+             "[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"}},{\"type\":\"ByteLevel\","
+             "\"add_prefix_space\":true,\"use_regex\":false}]}",
+         .vocab = "{\"x\":0,\"y\":1,\"a\":2,\"b\":3,\"\u0120\":4,\"\u0120b\":5,\"\u00c3\":6,"
+                  "\"\u00a9\":7}",
+         .merges = "[\"\u0120 b\"]"},
+    };
+    static const char *const texts[] = {"ab\xc3\xa9 b<image>a  b", "ab\xc3\xa9 b<image>a  b",
+                                        "ab<image>a", "b e\xcc\x81<image>b"};
+    static const llava_prefix_space prefixes[] = {LLAVA_PREFIX_CONFIG, LLAVA_PREFIX_EVERY_SEGMENT};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            llava_tokenizer *t = opened(&kinds[i]);
+            there_and_back s = {t, {.prefix_space = prefixes[k]}, texts[i]};
+            assert_true(memory_runs_out(go_there_and_back, &s) > 8);
+            llava_tokenizer_close(t);
+        }
+    }
 }
 
 static void tokenizer_config_adds_and_changes_tokens_but_no_bos(void **state)
@@ -863,6 +966,8 @@ int main(void)
         cmocka_unit_test(flags_of_added_tokens_act),
         cmocka_unit_test(texts_and_ids_are_found),
         cmocka_unit_test(decoding_joins_bytes_and_marks_broken_ones),
+        cmocka_unit_test(decoders_strip_both_ends_and_keep_or_drop_the_first_blank),
+        cmocka_unit_test(memory_that_runs_out_is_said),
         cmocka_unit_test(tokenizer_config_adds_and_changes_tokens_but_no_bos),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(values_of_another_kind_are_refused_at_every_key),
