@@ -1,6 +1,7 @@
 /* A diagnosis as text and JSON. */
 #include "tools/diagnose.h"
 
+#include "tools/json_out.h"
 #include "tools/words.h"
 
 #include <math.h>
@@ -118,142 +119,124 @@ void llava_diagnosis_print(const llava_diagnosis *d, FILE *to)
 /* ---- JSON
  * ------------------------------------------------------------------------------------------ */
 
-static bool add_number(cJSON *object, const char *key, double value)
-{
-    return isfinite(value) ? cJSON_AddNumberToObject(object, key, value) != NULL
-                           : cJSON_AddNullToObject(object, key) != NULL;
-}
-
-/* {"decision": NAME, "value": VALUE} of choice i, added to `object`. */
-static bool add_choice(cJSON *object, const llava_cause *cause, size_t i)
+/* {"decision": NAME, "value": VALUE} of choice i, put into `object`. */
+static void put_choice(bool *lost, cJSON *object, const llava_cause *cause, size_t i)
 {
     const llava_decision *d = llava_decision_at(cause->id[i]);
-    return cJSON_AddStringToObject(object, "decision", d->name) != NULL &&
-           cJSON_AddStringToObject(object, "value", d->values[cause->value[i]]) != NULL;
+    llava_json_put(lost, object, "decision", cJSON_CreateString(d->name));
+    llava_json_put(lost, object, "value", cJSON_CreateString(d->values[cause->value[i]]));
 }
 
-/* A new object at the list's end, or NULL. */
-static cJSON *append(cJSON *list)
+static void put_number(bool *lost, cJSON *object, const char *key, double value)
 {
-    cJSON *object = cJSON_CreateObject();
-    if (object != NULL && !cJSON_AddItemToArray(list, object)) {
-        cJSON_Delete(object);
-        return NULL;
+    llava_json_put(lost, object, key, cJSON_CreateNumber(value)); /* NaN becomes null */
+}
+
+static void put_cause(bool *lost, cJSON *list, const llava_cause *cause)
+{
+    cJSON *object = llava_json_put(lost, list, NULL, cJSON_CreateObject());
+    put_choice(lost, object, cause, 0);
+    cJSON *with = llava_json_put(lost, object, "with", cJSON_CreateArray());
+    for (size_t i = 1; i < cause->count; i++) {
+        put_choice(lost, llava_json_put(lost, with, NULL, cJSON_CreateObject()), cause, i);
     }
-    return object;
+    put_number(lost, object, "error", cause->error);
 }
 
-static bool add_cause(cJSON *list, const llava_cause *cause)
+static void put_precision(bool *lost, cJSON *root, const llava_diagnosis *d)
 {
-    cJSON *object = append(list);
-    cJSON *with = NULL;
-    bool ok = object != NULL && add_choice(object, cause, 0) &&
-              (with = cJSON_AddArrayToObject(object, "with")) != NULL;
-    for (size_t i = 1; ok && i < cause->count; i++) {
-        cJSON *more = append(with);
-        ok = more != NULL && add_choice(more, cause, i);
-    }
-    return ok && add_number(object, "error", cause->error);
-}
-
-static bool add_precision(cJSON *root, const llava_diagnosis *d)
-{
-    cJSON *precision = cJSON_AddObjectToObject(root, "precision");
-    cJSON *decisions = NULL;
-    bool ok = precision != NULL &&
-              cJSON_AddStringToObject(precision, "type", llava_dtype_name(d->type)) != NULL &&
-              cJSON_AddBoolToObject(precision, "islands", d->islands) != NULL &&
-              (decisions = cJSON_AddArrayToObject(precision, "decisions")) != NULL;
-    if (ok && d->islands) {
+    cJSON *precision = llava_json_put(lost, root, "precision", cJSON_CreateObject());
+    llava_json_put(lost, precision, "type", cJSON_CreateString(llava_dtype_name(d->type)));
+    llava_json_put(lost, precision, "islands", cJSON_CreateBool(d->islands));
+    cJSON *decisions = llava_json_put(lost, precision, "decisions", cJSON_CreateArray());
+    if (d->islands) {
         llava_cause islands = {.id = {LLAVA_NUMERICS_ISLANDS}, .value = {1}, .count = 1};
-        cJSON *object = append(decisions);
-        ok = object != NULL && add_choice(object, &islands, 0);
+        put_choice(lost, llava_json_put(lost, decisions, NULL, cJSON_CreateObject()), &islands, 0);
     }
-    for (size_t i = 0; ok && i < d->rounding_count; i++) {
-        cJSON *object = append(decisions);
-        ok = object != NULL && add_choice(object, &d->rounding[i], 0);
+    for (size_t i = 0; i < d->rounding_count; i++) {
+        cJSON *object = llava_json_put(lost, decisions, NULL, cJSON_CreateObject());
+        put_choice(lost, object, &d->rounding[i], 0);
     }
-    return ok;
 }
 
-static bool add_finding(cJSON *list, const llava_diagnosis *d, const llava_finding *f)
+static void put_finding(bool *lost, cJSON *list, const llava_diagnosis *d, const llava_finding *f)
 {
     const llava_judged *j = &d->taps[f->judged];
-    cJSON *object = append(list), *from = NULL, *causes = NULL, *also = NULL;
-    bool ok = object != NULL && cJSON_AddStringToObject(object, "tap", j->name) != NULL &&
-              (from = cJSON_AddArrayToObject(object, "from")) != NULL;
-    for (size_t i = 0; ok && i < f->span.from_count; i++) {
-        ok = cJSON_AddItemToArray(from, cJSON_CreateString(f->span.from[i]));
+    cJSON *object = llava_json_put(lost, list, NULL, cJSON_CreateObject());
+    llava_json_put(lost, object, "tap", cJSON_CreateString(j->name));
+    cJSON *from = llava_json_put(lost, object, "from", cJSON_CreateArray());
+    for (size_t i = 0; i < f->span.from_count; i++) {
+        llava_json_put(lost, from, NULL, cJSON_CreateString(f->span.from[i]));
     }
-    ok = ok && add_number(object, "local_error", j->local.mismatched > 0 ? NAN : j->local.rel_l2) &&
-         add_number(object, "noise", j->noise) &&
-         (causes = cJSON_AddArrayToObject(object, "causes")) != NULL;
-    for (size_t i = 0; ok && i < f->cause_count; i++) {
-        ok = add_cause(causes, &f->causes[i]);
+    put_number(lost, object, "local_error", j->local.mismatched > 0 ? NAN : j->local.rel_l2);
+    put_number(lost, object, "noise", j->noise);
+    cJSON *causes = llava_json_put(lost, object, "causes", cJSON_CreateArray());
+    for (size_t i = 0; i < f->cause_count; i++) {
+        put_cause(t, causes, &f->causes[i]);
     }
-    ok = ok &&
-         cJSON_AddStringToObject(object, "confidence", llava_confidence_name(f->confidence)) !=
-             NULL &&
-         cJSON_AddStringToObject(object, "where", f->where) != NULL &&
-         (also = cJSON_AddArrayToObject(object, "also")) != NULL;
-    for (size_t i = 0; ok && i < f->also_count; i++) {
-        ok = cJSON_AddItemToArray(also, cJSON_CreateString(d->taps[f->also[i]].name));
+    const char *confidence = llava_confidence_name(f->confidence);
+    llava_json_put(lost, object, "confidence", cJSON_CreateString(confidence));
+    llava_json_put(lost, object, "where", cJSON_CreateString(f->where));
+    cJSON *also = llava_json_put(lost, object, "also", cJSON_CreateArray());
+    for (size_t i = 0; i < f->also_count; i++) {
+        llava_json_put(lost, also, NULL, cJSON_CreateString(d->taps[f->also[i]].name));
     }
-    return ok;
 }
 
 /* Tokens that the reference would not choose, but rounding may: how many, and the first of them. */
-static bool add_near_ties(cJSON *root, const llava_diagnosis *d)
+static void put_near_ties(bool *lost, cJSON *root, const llava_diagnosis *d)
 {
-    const llava_flip *t = &d->first_tie;
-    cJSON *ties = cJSON_AddObjectToObject(root, "near_ties"), *first = NULL;
-    bool ok = ties != NULL && add_number(ties, "count", (double)d->near_ties);
-    if (!ok || d->near_ties == 0) {
-        return ok;
+    const llava_flip *tie = &d->first_tie;
+    cJSON *ties = llava_json_put(lost, root, "near_ties", cJSON_CreateObject());
+    put_number(lost, ties, "count", (double)d->near_ties);
+    if (d->near_ties > 0) {
+        cJSON *first = llava_json_put(lost, ties, "first", cJSON_CreateObject());
+        put_number(lost, first, "sample", (double)tie->sample);
+        put_number(lost, first, "step", (double)tie->step);
+        put_number(lost, first, "expected", (double)tie->expected);
+        put_number(lost, first, "actual", (double)tie->actual);
+        put_number(lost, first, "margin", tie->margin);
+        put_number(lost, first, "bound", tie->bound);
     }
-    first = cJSON_AddObjectToObject(ties, "first");
-    return first != NULL && add_number(first, "sample", (double)t->sample) &&
-           add_number(first, "step", (double)t->step) &&
-           add_number(first, "expected", (double)t->expected) &&
-           add_number(first, "actual", (double)t->actual) &&
-           add_number(first, "margin", t->margin) && add_number(first, "bound", t->bound);
 }
 
-static bool add_tap(cJSON *list, const llava_judged *j)
+static void put_tap(bool *lost, cJSON *list, const llava_judged *j)
 {
-    cJSON *object = append(list);
-    return object != NULL && cJSON_AddStringToObject(object, "name", j->name) != NULL &&
-           add_number(object, "local_error", j->local.mismatched > 0 ? NAN : j->local.rel_l2) &&
-           add_number(object, "noise", j->noise) &&
-           add_number(object, "local_error_max",
-                      j->local.mismatched > 0 ? NAN : j->local.rel_max) &&
-           add_number(object, "noise_max", j->noise_max) &&
-           add_number(object, "total_error", j->total < 0 ? (double)NAN : j->total) &&
-           cJSON_AddBoolToObject(object, "wrong", j->wrong) != NULL;
+    bool whole = j->local.mismatched == 0;
+    cJSON *object = llava_json_put(lost, list, NULL, cJSON_CreateObject());
+    llava_json_put(lost, object, "name", cJSON_CreateString(j->name));
+    put_number(lost, object, "local_error", whole ? j->local.rel_l2 : (double)NAN);
+    put_number(lost, object, "noise", j->noise);
+    put_number(lost, object, "local_error_max", whole ? j->local.rel_max : (double)NAN);
+    put_number(lost, object, "noise_max", j->noise_max);
+    put_number(lost, object, "total_error", j->total < 0 ? (double)NAN : j->total);
+    llava_json_put(lost, object, "wrong", cJSON_CreateBool(j->wrong));
 }
 
 cJSON *llava_diagnosis_json(const llava_diagnosis *d)
 {
-    cJSON *root = cJSON_CreateObject(), *findings = NULL, *inherited = NULL, *taps = NULL;
-    bool ok =
-        root != NULL && cJSON_AddStringToObject(root, "schema", "llava-ref.diagnose/1") != NULL &&
-        cJSON_AddStringToObject(root, "verdict", llava_verdict_name(d->verdict)) != NULL &&
-        add_precision(root, d) && (findings = cJSON_AddArrayToObject(root, "findings")) != NULL;
-    for (size_t i = 0; ok && i < d->finding_count; i++) {
-        ok = add_finding(findings, d, &d->findings[i]);
+    bool lost = false;
+    cJSON *root = cJSON_CreateObject();
+    llava_json_put(&lost, root, "schema", cJSON_CreateString("llava-ref.diagnose/1"));
+    llava_json_put(&lost, root, "verdict", cJSON_CreateString(llava_verdict_name(d->verdict)));
+    put_precision(&lost, root, d);
+    cJSON *findings = llava_json_put(&lost, root, "findings", cJSON_CreateArray());
+    for (size_t i = 0; i < d->finding_count; i++) {
+        put_finding(&lost, findings, d, &d->findings[i]);
     }
-    ok = ok && (inherited = cJSON_AddArrayToObject(root, "inherited")) != NULL;
-    for (size_t i = 0; ok && i < d->count; i++) {
-        ok = !d->taps[i].inherited ||
-             cJSON_AddItemToArray(inherited, cJSON_CreateString(d->taps[i].name));
+    cJSON *inherited = llava_json_put(&lost, root, "inherited", cJSON_CreateArray());
+    for (size_t i = 0; i < d->count; i++) {
+        if (d->taps[i].inherited) {
+            llava_json_put(&lost, inherited, NULL, cJSON_CreateString(d->taps[i].name));
+        }
     }
-    ok = ok && add_near_ties(root, d) &&
-         add_number(root, "not_looked_at", (double)d->unknown_count) &&
-         (taps = cJSON_AddArrayToObject(root, "taps")) != NULL;
-    for (size_t i = 0; ok && i < d->count; i++) {
-        ok = add_tap(taps, &d->taps[i]);
+    put_near_ties(&lost, root, d);
+    put_number(&lost, root, "not_looked_at", (double)d->unknown_count);
+    cJSON *taps = llava_json_put(&lost, root, "taps", cJSON_CreateArray());
+    for (size_t i = 0; i < d->count; i++) {
+        put_tap(&lost, taps, &d->taps[i]);
     }
-    if (!ok) {
+    if (lost) {
         cJSON_Delete(root);
         return NULL;
     }
