@@ -2,7 +2,9 @@
  * out, and what is refused. No test looks at how long anything takes. */
 #include "ref/json.h"
 #include "tests/support.h"
+#include "tools/bench_earlier.h"
 #include "tools/command.h"
+#include "tools/machine.h"
 #include "tools/session.h"
 #include "tools/stage_clock.h"
 #include "tools/stage_work.h"
@@ -314,6 +316,109 @@ static void a_generation_has_every_stage_and_compares_with_itself(void **unused)
     support_folder_remove(&folder);
 }
 
+/* What stands in a file of --compare, and what is said where it is no measurement of the same. */
+static void an_earlier_file_is_read_key_by_key(void **unused)
+{
+    (void)unused;
+#define HEAD "{\"schema\":\"llava-ref.bench/1\",\"dtype\":\"f64\","
+    static const struct {
+        const char *text, *says; /* says NULL: taken */
+    } rows[] = {
+        {HEAD "\"generate\":3,\"stages\":[{\"name\":\"decode\",\"seconds\":0.5},{\"name\":\"new\","
+              "\"seconds\":1},{\"seconds\":2}]}",
+         NULL},
+        {HEAD "\"generate\":3,\"stages\":[{\"name\":\"decode\",\"seconds\":null}]}", NULL},
+        {"[]", "earlier: not a measurement of llava-ref.bench/1"},
+        {"{}", "schema: 'nothing' is not llava-ref.bench/1"},
+        {"{\"schema\":1}", "schema"},
+        {"{\"schema\":\"llava-ref.bench/1\"}", "dtype: 'nothing' there, 'f64' here"},
+        {"{\"schema\":\"llava-ref.bench/1\",\"dtype\":[]}", "dtype"},
+        {HEAD "\"generate\":4,\"stages\":[]}", "generate: 4 there, 3 here: not comparable"},
+        {HEAD "\"generate\":-1,\"stages\":[]}", "generate"},
+        {HEAD "\"generate\":3,\"stages\":{}}", "stages"},
+        {HEAD "\"generate\":3,\"stages\":[7]}", "stages: an element is no object"},
+        {HEAD "\"generate\":3,\"stages\":[{\"name\":7}]}", "name"},
+        {HEAD "\"generate\":3,\"stages\":[{\"name\":\"decode\",\"seconds\":\"1\"}]}", "seconds"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        support_folder folder = support_folder_new();
+        llava_bench_earlier earlier;
+        double seconds[LLAVA_BENCH_STAGES];
+        llava_error e;
+        support_write_text(&folder, "earlier", rows[i].text);
+        bool ok = llava_bench_earlier_open(&earlier, support_path(&folder, "earlier"), &e) &&
+                  llava_bench_earlier_same(&earlier, "dtype", "f64", &e) &&
+                  llava_bench_earlier_seconds(&earlier, 3, seconds, &e);
+        assert_int_equal(ok, rows[i].says == NULL);
+        if (ok) {
+            assert_true(seconds[LLAVA_BENCH_DECODE] == (i == 0 ? 0.5 : 0));
+            assert_true(seconds[LLAVA_BENCH_LOAD] == 0);
+        } else {
+            support_says(&e, rows[i].says);
+        }
+        llava_bench_earlier_close(&earlier);
+        support_folder_remove(&folder);
+    }
+}
+
+/* ---- the machine --------------------------------------------------------------------------------
+ */
+
+static FILE *text_file(const char *text)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    rewind(file);
+    return file;
+}
+
+static void a_processor_is_named_by_what_is_known_of_it(void **unused)
+{
+    (void)unused;
+    static const char *const rows[][2] = {
+        {"processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n"
+         "flags\t:\n\nprocessor\t: 1\nmodel name\t: Another\n",
+         "AMD EPYC, cpu family 25, model 17, stepping 1"},
+        {"processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n",
+         "processor without a name, CPU implementer 0x41, CPU part 0xd0c"},
+        {"", "processor without a name"},
+    };
+    char text[160];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        FILE *file = text_file(rows[i][0]);
+        llava_machine_name(file, text, sizeof text);
+        fclose(file);
+        assert_string_equal(text, rows[i][1]);
+    }
+    llava_machine_name(NULL, text, sizeof text);
+    assert_string_equal(text, "processor without a name");
+}
+
+static void the_memory_is_read_from_beyond_the_caches(void **unused)
+{
+    (void)unused;
+    const size_t mib = (size_t)1 << 20;
+    static const struct {
+        const char *sysfs;
+        long told;
+        size_t mib;
+    } rows[] = {
+        {"98304K\n", 320L << 20, 192}, /* Linux' word before sysconf's */
+        {"8192K\n", 0, 64},
+        {"much\n", 48L << 20, 96},
+        {"0K\n", -1, 256},
+        {"4194304K\n", 1L << 30, 256}, /* no cache is so large */
+        {"", 0, 256},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        FILE *file = text_file(rows[i].sysfs);
+        assert_int_equal(llava_machine_read_size(file, rows[i].told), rows[i].mib * mib);
+        fclose(file);
+    }
+    assert_int_equal(llava_machine_read_size(NULL, 40L << 20), 80 * mib);
+}
+
 /* A run that gives ratios, and the refusals that need the model to be looked at. */
 static void ratios_need_the_same_measurement(void **unused)
 {
@@ -348,7 +453,10 @@ static void ratios_need_the_same_measurement(void **unused)
     support_says(&e, "dtype: 'f64' there, 'f32' here: not comparable");
     words[1] = GENERATE "/model", words[3] = GENERATE "/inputs.npz", words[7] = "f64";
     assert_int_equal(bench(&folder, words, &e), LLAVA_CANNOT);
-    support_says(&e, "not comparable");
+    support_says(&e, "inputs: '");
+    words[1] = "golden/siglip/model", words[3] = "golden/siglip/inputs.npz";
+    assert_int_equal(bench(&folder, words, &e), LLAVA_CANNOT);
+    support_says(&e, "model: '");
     support_folder_remove(&folder);
 }
 
@@ -412,6 +520,9 @@ int main(void)
         cmocka_unit_test(without_steps_the_end_belongs_to_the_logits),
         cmocka_unit_test(the_work_is_what_the_sizes_say),
         cmocka_unit_test(a_generation_has_every_stage_and_compares_with_itself),
+        cmocka_unit_test(an_earlier_file_is_read_key_by_key),
+        cmocka_unit_test(a_processor_is_named_by_what_is_known_of_it),
+        cmocka_unit_test(the_memory_is_read_from_beyond_the_caches),
         cmocka_unit_test(ratios_need_the_same_measurement),
         cmocka_unit_test(the_fast_path_has_every_stage_and_its_own_peak),
         cmocka_unit_test(what_cannot_be_measured_is_refused),

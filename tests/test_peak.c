@@ -122,6 +122,23 @@ static void both_rates_are_found(void **unused)
     }
 }
 
+static void what_was_measured_is_named(void **unused)
+{
+    (void)unused;
+    static const struct {
+        llava_peak_block block;
+        const char *about;
+    } rows[] = {
+        {{.size = 8}, "float64, multiply and add apart"},
+        {{.size = 4, .pairs = true, .fused = true}, "bfloat16 pairs into float32"},
+        {{.size = 4, .fused = true}, "float32, multiply-add in one"},
+        {{.size = 4}, "float32, multiply and add apart"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_string_equal(llava_peak_about(&rows[i].block), rows[i].about);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +146,7 @@ int main(void)
         cmocka_unit_test(no_step_changes_nothing),
         cmocka_unit_test(the_sum_takes_every_number_once),
         cmocka_unit_test(both_rates_are_found),
+        cmocka_unit_test(what_was_measured_is_named),
     };
     return cmocka_run_group_tests_name("peak", tests, NULL, NULL);
 }

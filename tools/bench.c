@@ -3,6 +3,7 @@
 #include "tools/command.h"
 #include "tools/dump_writer.h"
 #include "tools/json_out.h"
+#include "tools/machine.h"
 #include "tools/options.h"
 #include "tools/peak.h"
 #include "tools/progress.h"
@@ -81,40 +82,6 @@ static bool read_options(bench_options *o, int argc, char **argv, llava_error *e
     }
     o->runs = o->runs == 0 ? 3 : o->runs;
     return true;
-}
-
-/* ---- the machine --------------------------------------------------------------------------------
- */
-
-/* The first processor as Linux describes it: name and numbers, or those of an ARM core, which has
- * no name. */
-static void name_machine(char *text, size_t room)
-{
-    static const char *const keys[] = {"model name", "cpu family",      "model",
-                                       "stepping",   "CPU implementer", "CPU part"};
-    enum { KEYS = sizeof keys / sizeof keys[0] };
-    char values[KEYS][64] = {""}, line[256];
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL && line[0] != '\n') {
-        const char *value = strstr(line, ": ");
-        size_t length = strcspn(line, "\t:");
-        for (size_t i = 0; value != NULL && i < KEYS; i++) {
-            if (strlen(keys[i]) == length && strncmp(line, keys[i], length) == 0) {
-                snprintf(values[i], sizeof values[i], "%.*s", (int)strcspn(value + 2, "\n"),
-                         value + 2);
-            }
-        }
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    snprintf(text, room, "%s", values[0][0] == '\0' ? "processor without a name" : values[0]);
-    for (size_t i = 1; i < KEYS; i++) {
-        size_t used = strlen(text);
-        if (values[i][0] != '\0') {
-            snprintf(text + used, room - used, ", %s %s", keys[i], values[i]);
-        }
-    }
 }
 
 /* ---- an earlier measurement ---------------------------------------------------------------------
@@ -348,7 +315,7 @@ static void print_table(const bench *b, FILE *to)
         print_number(to, "%*.6f", 12, seconds);
         print_number(to, "%*.6f", 12, s->ran ? s->least.wall : 0);
         print_number(to, "%*.2f", 10, gflops);
-        print_number(to, "%*.3f", 9, b->peak.gflops > 0 ? gflops / b->peak.gflops : 0);
+        print_number(to, "%*.3f", 9, gflops / b->peak.gflops);
         print_number(to, "%*.2f", 9, rate(s->work.bytes, seconds));
         if (b->earlier.root != NULL) {
             print_number(to, "%*.3f", 9, s->earlier > 0 ? seconds / s->earlier : 0);
@@ -358,61 +325,63 @@ static void print_table(const bench *b, FILE *to)
 }
 
 /* A number, or null where it is 0: not known, or the stage was not run. */
-static bool add_known(cJSON *to, const char *key, double x)
+static cJSON *known(double x)
 {
-    return (x > 0 ? cJSON_AddNumberToObject(to, key, x) : cJSON_AddNullToObject(to, key)) != NULL;
+    return x > 0 ? cJSON_CreateNumber(x) : cJSON_CreateNull();
 }
 
-static bool add_stage(const bench *b, cJSON *stages, size_t i)
+static void put_stage(const bench *b, llava_json_tree *t, cJSON *stages, size_t i)
 {
     const stage_result *s = &b->stages[i];
     double seconds = s->ran ? s->least.cpu : 0, gflops = rate(s->work.flop, seconds);
-    double peak = b->peak.gflops;
-    cJSON *item = cJSON_CreateObject();
-    if (item == NULL || !cJSON_AddItemToArray(stages, item)) {
-        cJSON_Delete(item);
-        return false;
+    const char *name = llava_bench_stage_name((llava_bench_stage)i);
+    cJSON *item = llava_json_put(t, stages, NULL, cJSON_CreateObject());
+    llava_json_put(t, item, "name", cJSON_CreateString(name));
+    llava_json_put(t, item, "seconds", known(seconds));
+    llava_json_put(t, item, "wall_seconds", known(s->ran ? s->least.wall : 0));
+    llava_json_put(t, item, "gflops", known(gflops));
+    llava_json_put(t, item, "of_peak", known(gflops / b->peak.gflops));
+    llava_json_put(t, item, "gbps", known(rate(s->work.bytes, seconds)));
+    if (b->earlier.root != NULL) {
+        double ratio = s->earlier > 0 ? seconds / s->earlier : 0;
+        llava_json_put(t, item, "ratio", known(ratio));
     }
-    return cJSON_AddStringToObject(item, "name", llava_bench_stage_name((llava_bench_stage)i)) &&
-           add_known(item, "seconds", seconds) &&
-           add_known(item, "wall_seconds", s->ran ? s->least.wall : 0) &&
-           add_known(item, "gflops", gflops) &&
-           add_known(item, "of_peak", peak > 0 ? gflops / peak : 0) &&
-           add_known(item, "gbps", rate(s->work.bytes, seconds)) &&
-           (b->earlier.root == NULL ||
-            add_known(item, "ratio", s->earlier > 0 ? seconds / s->earlier : 0));
 }
 
 /* The whole tree, or NULL where memory is out. */
 static cJSON *make_json(const bench *b)
 {
     const llava_request *q = &b->options.request;
-    cJSON *json = cJSON_CreateObject();
-    bool ok = json != NULL && cJSON_AddStringToObject(json, "schema", LLAVA_BENCH_SCHEMA) &&
-              cJSON_AddStringToObject(json, "program", "llava-ref " LLAVA_VERSION) &&
-              cJSON_AddStringToObject(json, "path", path_name(b)) &&
-              cJSON_AddStringToObject(json, "dtype", llava_dtype_name((llava_dtype)q->dtype)) &&
-              cJSON_AddNumberToObject(json, "threads", 1) &&
-              cJSON_AddNumberToObject(json, "runs", (double)b->options.runs) &&
-              cJSON_AddNumberToObject(json, "generate", (double)q->generate) &&
-              cJSON_AddStringToObject(json, "model", b->model_sha256) &&
-              cJSON_AddStringToObject(json, "inputs", b->inputs_sha256);
-    cJSON *machine = ok ? cJSON_AddObjectToObject(json, "machine") : NULL;
-    ok = machine != NULL && cJSON_AddStringToObject(machine, "name", b->machine) &&
-         cJSON_AddNumberToObject(machine, "peak_gflops", b->peak.gflops) &&
-         cJSON_AddNumberToObject(machine, "read_gbps", b->peak.gbps) &&
-         cJSON_AddStringToObject(machine, "peak_of", llava_peak_about(&b->peak.best)) &&
-         cJSON_AddNumberToObject(machine, "lanes", (double)b->peak.best.lanes);
-    cJSON *stages = ok ? cJSON_AddArrayToObject(json, "stages") : NULL;
-    ok = stages != NULL;
-    for (size_t i = 0; ok && i < LLAVA_BENCH_STAGES; i++) {
-        ok = add_stage(b, stages, i);
+    llava_json_tree t = {cJSON_CreateObject(), false};
+    const struct {
+        const char *key;
+        cJSON *value;
+    } about[] = {
+        {"schema", cJSON_CreateString(LLAVA_BENCH_SCHEMA)},
+        {"program", cJSON_CreateString("llava-ref " LLAVA_VERSION)},
+        {"path", cJSON_CreateString(path_name(b))},
+        {"dtype", cJSON_CreateString(llava_dtype_name((llava_dtype)q->dtype))},
+        {"threads", cJSON_CreateNumber(1)},
+        {"runs", cJSON_CreateNumber((double)b->options.runs)},
+        {"generate", cJSON_CreateNumber((double)q->generate)},
+        {"model", cJSON_CreateString(b->model_sha256)},
+        {"inputs", cJSON_CreateString(b->inputs_sha256)},
+    };
+    for (size_t i = 0; i < sizeof about / sizeof about[0]; i++) {
+        llava_json_put(&t, t.root, about[i].key, about[i].value);
     }
-    if (!ok) {
-        cJSON_Delete(json);
-        return NULL;
+    cJSON *machine = llava_json_put(&t, t.root, "machine", cJSON_CreateObject());
+    const char *peak_of = llava_peak_about(&b->peak.best);
+    llava_json_put(&t, machine, "name", cJSON_CreateString(b->machine));
+    llava_json_put(&t, machine, "peak_gflops", cJSON_CreateNumber(b->peak.gflops));
+    llava_json_put(&t, machine, "read_gbps", cJSON_CreateNumber(b->peak.gbps));
+    llava_json_put(&t, machine, "peak_of", cJSON_CreateString(peak_of));
+    llava_json_put(&t, machine, "lanes", cJSON_CreateNumber((double)b->peak.best.lanes));
+    cJSON *stages = llava_json_put(&t, t.root, "stages", cJSON_CreateArray());
+    for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
+        put_stage(b, &t, stages, i);
     }
-    return json;
+    return llava_json_whole(&t);
 }
 
 static bool write_results(const bench *b, llava_error *e)
@@ -432,7 +401,11 @@ static bool write_results(const bench *b, llava_error *e)
 
 static bool measure(bench *b, llava_error *e)
 {
-    name_machine(b->machine, sizeof b->machine);
+    FILE *cpuinfo = fopen("/proc/cpuinfo", "r");
+    llava_machine_name(cpuinfo, b->machine, sizeof b->machine);
+    if (cpuinfo != NULL) {
+        fclose(cpuinfo);
+    }
     if (!open_earlier(b, e)) {
         return false;
     }
