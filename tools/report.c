@@ -111,18 +111,11 @@ static const char *verdict_word(llava_verdict verdict)
 
 const char *llava_report_type(llava_dtype type)
 {
-    switch (type) {
-    case LLAVA_F64:
-        return "float64";
-    case LLAVA_F32:
-        return "float32";
-    case LLAVA_F16:
-        return "float16";
-    case LLAVA_BF16:
-        return "bfloat16";
-    default:
-        return llava_dtype_name(type);
-    }
+    static const char *const words[] = {[LLAVA_F64] = "float64",
+                                        [LLAVA_F32] = "float32",
+                                        [LLAVA_F16] = "float16",
+                                        [LLAVA_BF16] = "bfloat16"};
+    return words[type];
 }
 
 void llava_report_code(llava_html *h, const char *text)

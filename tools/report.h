@@ -29,7 +29,7 @@ void llava_report_worst(llava_html *h, const char *name, int rank, const size_t 
 /* The words that the page uses, and its end. */
 void llava_report_tail(llava_html *h);
 
-/* "float32", "bfloat16"... */
+/* "float32", "bfloat16"...: of a floating type. */
 const char *llava_report_type(llava_dtype type);
 
 /* "the place of the class row": what a decision is about, as it stands in "this port gets ...

@@ -285,7 +285,7 @@ static void write_word(llava_html *h, const char *word)
         size_t n = strcspn(at, "'");
         char part[256];
         n = n < sizeof part ? n : sizeof part - 1;
-        while (n > 1 && at[n] != '\0' && ((unsigned char)at[n] & 0xc0) == 0x80) {
+        while (n > 1 && ((unsigned char)at[n] & 0xc0) == 0x80) {
             n--; /* not within a character */
         }
         memcpy(part, at, n);

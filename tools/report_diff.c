@@ -24,7 +24,9 @@ static llava_dtype usual_type(const llava_diff *r)
     size_t votes[LLAVA_BF16 + 1] = {0};
     llava_dtype best = LLAVA_F64;
     for (size_t i = 0; i < r->count; i++) {
-        votes[r->tensors[i].type] += !r->tensors[i].exact && r->tensors[i].type <= LLAVA_BF16;
+        if (!r->tensors[i].exact) {
+            votes[r->tensors[i].type]++;
+        }
     }
     for (llava_dtype t = LLAVA_F64; t <= LLAVA_BF16; t++) {
         best = votes[t] > votes[best] ? t : best;
@@ -35,10 +37,14 @@ static llava_dtype usual_type(const llava_diff *r)
 static void write_agreement(llava_html *h, const llava_diff *r)
 {
     size_t unjudged = count_of(r, LLAVA_CANNOT_JUDGE);
-    llava_html_format(h, "Nothing but rounding: %s%zu tensors %s what %s arithmetic explains",
-                      r->count == 1 ? "" : "all ", r->count - unjudged,
-                      r->count - unjudged == 1 ? "is within" : "are within",
-                      llava_report_type(usual_type(r)));
+    size_t within = r->count - unjudged;
+    llava_html_put(h, "Nothing but rounding: ");
+    if (within == 1) {
+        llava_html_put(h, "the one tensor is");
+    } else {
+        llava_html_format(h, "all %zu tensors are", within);
+    }
+    llava_html_format(h, " within what %s arithmetic explains", llava_report_type(usual_type(r)));
     if (unjudged > 0) {
         llava_html_format(h, "; %zu more could not be judged", unjudged);
     }
@@ -79,7 +85,7 @@ static void write_sentence(llava_html *h, const llava_diff *r)
         write_difference(h, r);
     } else if (r->verdict == LLAVA_CANNOT_JUDGE) {
         llava_html_put(h, "This comparison proves nothing: ");
-        llava_html_text(h, r->note[0] == '\0' ? "no tensor could be judged" : r->note);
+        llava_html_text(h, r->note);
         llava_html_put(h, ".");
     } else if (r->verdict == LLAVA_WARN && count_of(r, LLAVA_WARN) == 1 && r->flips.count > 0) {
         llava_html_format(h,

@@ -87,5 +87,5 @@ static const char *const phrases[LLAVA_DECISION_COUNT] = {
 
 const char *llava_report_phrase(llava_decision_id id)
 {
-    return phrases[id] == NULL ? llava_decision_at(id)->name : phrases[id];
+    return phrases[id]; /* tests/test_report.c: there is one for each */
 }

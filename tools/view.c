@@ -28,10 +28,12 @@ static llava_view_kind kind_of(const char *name, int rank, const size_t *shape)
     if (rank != 4) {
         return LLAVA_VIEW_ROWS;
     }
-    return strstr(letters, ",3,") != NULL && shape[1] == 3               ? LLAVA_VIEW_PLANES
-           : strstr(letters, ",h,") != NULL && !ends_with(letters, ",d") ? LLAVA_VIEW_HEADS_FIRST
-           : ends_with(letters, ",d")                                    ? LLAVA_VIEW_HEADS_INSIDE
-                                                                         : LLAVA_VIEW_ROWS;
+    if (strstr(letters, ",3,") != NULL) {
+        return shape[1] == 3 ? LLAVA_VIEW_PLANES : LLAVA_VIEW_ROWS;
+    }
+    return ends_with(letters, ",d")         ? LLAVA_VIEW_HEADS_INSIDE
+           : strstr(letters, ",h,") != NULL ? LLAVA_VIEW_HEADS_FIRST
+                                            : LLAVA_VIEW_ROWS;
 }
 
 llava_view_layout llava_view_lay_out(const char *name, int rank, const size_t *shape)
@@ -300,9 +302,6 @@ static llava_view_place choose(const llava_view_layout *l, const llava_compariso
     if (!mismatched && c->worst_head_l2 > 0 && l->heads > 1) {
         p.head = c->worst_head;
     }
-    p.sample = p.sample < l->samples ? p.sample : 0;
-    p.head = p.head < l->heads ? p.head : 0;
-    p.row = p.row < l->rows ? p.row : 0;
     return p;
 }
 
@@ -325,15 +324,12 @@ static void finish_rows(viewer *w)
 
 bool llava_view_make(llava_view **out, const llava_view_source *s, llava_error *e)
 {
-    size_t rows = 1;
+    size_t rows = s->rank > 0;
     *out = NULL;
     for (int i = 0; i < s->rank; i++) {
-        if (s->shape[i] == 0) {
-            return true;
-        }
-        rows *= i < s->rank - 1 ? s->shape[i] : 1;
+        rows *= i < s->rank - 1 || s->shape[i] == 0 ? s->shape[i] : 1;
     }
-    if (s->rank == 0) {
+    if (rows == 0) {
         return true;
     }
     llava_view *v = llava_alloc(e, 1, sizeof *v);
