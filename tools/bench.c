@@ -330,21 +330,21 @@ static cJSON *known(double x)
     return x > 0 ? cJSON_CreateNumber(x) : cJSON_CreateNull();
 }
 
-static void put_stage(const bench *b, llava_json_tree *t, cJSON *stages, size_t i)
+static void put_stage(const bench *b, bool *lost, cJSON *stages, size_t i)
 {
     const stage_result *s = &b->stages[i];
     double seconds = s->ran ? s->least.cpu : 0, gflops = rate(s->work.flop, seconds);
     const char *name = llava_bench_stage_name((llava_bench_stage)i);
-    cJSON *item = llava_json_put(t, stages, NULL, cJSON_CreateObject());
-    llava_json_put(t, item, "name", cJSON_CreateString(name));
-    llava_json_put(t, item, "seconds", known(seconds));
-    llava_json_put(t, item, "wall_seconds", known(s->ran ? s->least.wall : 0));
-    llava_json_put(t, item, "gflops", known(gflops));
-    llava_json_put(t, item, "of_peak", known(gflops / b->peak.gflops));
-    llava_json_put(t, item, "gbps", known(rate(s->work.bytes, seconds)));
+    cJSON *item = llava_json_put(lost, stages, NULL, cJSON_CreateObject());
+    llava_json_put(lost, item, "name", cJSON_CreateString(name));
+    llava_json_put(lost, item, "seconds", known(seconds));
+    llava_json_put(lost, item, "wall_seconds", known(s->ran ? s->least.wall : 0));
+    llava_json_put(lost, item, "gflops", known(gflops));
+    llava_json_put(lost, item, "of_peak", known(gflops / b->peak.gflops));
+    llava_json_put(lost, item, "gbps", known(rate(s->work.bytes, seconds)));
     if (b->earlier.root != NULL) {
         double ratio = s->earlier > 0 ? seconds / s->earlier : 0;
-        llava_json_put(t, item, "ratio", known(ratio));
+        llava_json_put(lost, item, "ratio", known(ratio));
     }
 }
 
@@ -352,7 +352,8 @@ static void put_stage(const bench *b, llava_json_tree *t, cJSON *stages, size_t 
 static cJSON *make_json(const bench *b)
 {
     const llava_request *q = &b->options.request;
-    llava_json_tree t = {cJSON_CreateObject(), false};
+    bool lost = false;
+    cJSON *root = cJSON_CreateObject();
     const struct {
         const char *key;
         cJSON *value;
@@ -368,20 +369,24 @@ static cJSON *make_json(const bench *b)
         {"inputs", cJSON_CreateString(b->inputs_sha256)},
     };
     for (size_t i = 0; i < sizeof about / sizeof about[0]; i++) {
-        llava_json_put(&t, t.root, about[i].key, about[i].value);
+        llava_json_put(&lost, root, about[i].key, about[i].value);
     }
-    cJSON *machine = llava_json_put(&t, t.root, "machine", cJSON_CreateObject());
+    cJSON *machine = llava_json_put(&lost, root, "machine", cJSON_CreateObject());
     const char *peak_of = llava_peak_about(&b->peak.best);
-    llava_json_put(&t, machine, "name", cJSON_CreateString(b->machine));
-    llava_json_put(&t, machine, "peak_gflops", cJSON_CreateNumber(b->peak.gflops));
-    llava_json_put(&t, machine, "read_gbps", cJSON_CreateNumber(b->peak.gbps));
-    llava_json_put(&t, machine, "peak_of", cJSON_CreateString(peak_of));
-    llava_json_put(&t, machine, "lanes", cJSON_CreateNumber((double)b->peak.best.lanes));
-    cJSON *stages = llava_json_put(&t, t.root, "stages", cJSON_CreateArray());
+    llava_json_put(&lost, machine, "name", cJSON_CreateString(b->machine));
+    llava_json_put(&lost, machine, "peak_gflops", cJSON_CreateNumber(b->peak.gflops));
+    llava_json_put(&lost, machine, "read_gbps", cJSON_CreateNumber(b->peak.gbps));
+    llava_json_put(&lost, machine, "peak_of", cJSON_CreateString(peak_of));
+    llava_json_put(&lost, machine, "lanes", cJSON_CreateNumber((double)b->peak.best.lanes));
+    cJSON *stages = llava_json_put(&lost, root, "stages", cJSON_CreateArray());
     for (size_t i = 0; i < LLAVA_BENCH_STAGES; i++) {
-        put_stage(b, &t, stages, i);
+        put_stage(b, &lost, stages, i);
     }
-    return llava_json_whole(&t);
+    if (lost) {
+        cJSON_Delete(root);
+        return NULL;
+    }
+    return root;
 }
 
 static bool write_results(const bench *b, llava_error *e)

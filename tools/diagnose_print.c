@@ -172,7 +172,7 @@ static void put_finding(bool *lost, cJSON *list, const llava_diagnosis *d, const
     put_number(lost, object, "noise", j->noise);
     cJSON *causes = llava_json_put(lost, object, "causes", cJSON_CreateArray());
     for (size_t i = 0; i < f->cause_count; i++) {
-        put_cause(t, causes, &f->causes[i]);
+        put_cause(lost, causes, &f->causes[i]);
     }
     const char *confidence = llava_confidence_name(f->confidence);
     llava_json_put(lost, object, "confidence", cJSON_CreateString(confidence));
