@@ -959,9 +959,9 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
         {
             .name = "text.layers",
             .values = {"config", "one-less", NULL},
-            .acts = (const char *const[]){"text.layers.{i}.resid1", "text.layers.{i}.output", NULL},
-            .what = "How many layers run: num_hidden_layers. one-less: the last one adds nothing; "
-                    "its taps are still there, for comparison.",
+            .acts = (const char *const[]){"text.layers.{i}.output", NULL},
+            .what = "How many layers run: num_hidden_layers. one-less: the last one hands on what "
+                    "it gets; its taps are still there, for comparison.",
             .source = "spec 4.1: LlamaConfig.num_hidden_layers; LlamaModel.forward",
             .ports = "no report known",
         },
@@ -1015,12 +1015,27 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
                                           "logits",
                                           NULL},
             .what = "The type in which a port keeps the matrices, tables of tokens and positions "
-                    "included. f16, bf16: converted; int8: one scale a row; int8-block32: a "
-                    "float16 scale for 32 numbers, llama.cpp's q8_0. Vectors keep theirs.",
+                    "included (but see numerics.weights_kept). f16, bf16: converted; int8: one "
+                    "scale a row; int8-block32: a float16 scale for 32 numbers, llama.cpp's q8_0. "
+                    "Vectors keep theirs.",
             .source = "contract 5; spec 1.7",
             .ports = "SGLang: the tower is float16 whatever the model (R 45) "
                      "https://github.com/sgl-project/sglang/issues/262; "
                      "llama.cpp: the patch kernel is float16 even in float32 files (C, section 2)",
+        },
+    [LLAVA_NUMERICS_WEIGHTS_KEPT] =
+        {
+            .name = "numerics.weights_kept",
+            .values = {"none", "positions", "tokens", "tables", "patches", "head", "tables-head",
+                       "tables-patches", "patches-head", "tables-patches-head", NULL},
+            .acts = (const char *const[]){"vision.patch_embed", "vision.embed",
+                                          "text.embed", "logits", NULL},
+            .what = "Which matrices stay as stored where numerics.weights rounds the others: the "
+                    "table of positions, that of tokens, both (what is looked up and not "
+                    "multiplied with), the patch convolution's kernel, the head.",
+            .source = "contract 5 and 11",
+            .ports = "llama.cpp: its converter leaves the table of positions in float32 (C); "
+                     "bitsandbytes: quantises linear layers alone, the head left out (by design)",
         },
     [LLAVA_NUMERICS_PATCH_INPUT] =
         {

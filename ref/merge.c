@@ -33,6 +33,7 @@ static bool token_row(llava_run *r, const llava_numerics *n, int64_t id, double 
 
 bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds)
 {
+    llava_numerics n = llava_numerics_of(&r->plan->numerics, LLAVA_KEEPS_TOKENS);
     size_t width = r->plan->text.hidden;
     if (in->inputs_embeds != NULL) {
         memcpy(embeds, in->inputs_embeds, in->batch * in->length * width * sizeof(double));
@@ -43,7 +44,7 @@ bool llava_embed(llava_run *r, const llava_inputs *in, double *embeds)
             memset(embeds + i * width, 0, width * sizeof(double));
             continue;
         }
-        if (!token_row(r, &r->plan->numerics, in->input_ids[i], embeds + i * width)) {
+        if (!token_row(r, &n, in->input_ids[i], embeds + i * width)) {
             return false;
         }
     }

@@ -21,10 +21,20 @@ typedef enum {
     LLAVA_WEIGHTS_INT8_BLOCK32, /* one float16 scale for each 32 weights of a row */
 } llava_weight_rounding;
 
+/* Matrices that ports round less often than the others: tables are read and not multiplied with, and
+ * those that see pixels and make logits are left alone by many quantisers. */
+typedef enum {
+    LLAVA_KEEPS_PATCHES = 1, /* the patch convolution's kernel */
+    LLAVA_KEEPS_POSITIONS = 2,
+    LLAVA_KEEPS_TOKENS = 4,
+    LLAVA_KEEPS_HEAD = 8,
+} llava_kept_matrix;
+
 typedef struct {
     llava_dtype storage; /* every operation's result is rounded once to this */
     bool islands;        /* --numerics hf */
     llava_weight_rounding weights;
+    unsigned keeps; /* llava_kept_matrix: as stored, whatever `weights` says */
     llava_rounding patch_input, matmul_input;
     bool act_table_f16;
     bool attn_accumulate_f16, attn_flash_f16;

@@ -340,20 +340,34 @@ static bool plan_text(llava_text_plan *t, const llava_config *config, const llav
     return plan_rope(t, from, c, e) && plan_window(t, from, c, e);
 }
 
-static void plan_numerics(llava_numerics *n, const llava_choices *c, llava_dtype storage,
-                          bool islands)
+static bool plan_numerics(llava_numerics *n, const llava_choices *c, llava_dtype storage,
+                          bool islands, llava_error *e)
 {
+    enum { TABLES = LLAVA_KEEPS_POSITIONS | LLAVA_KEEPS_TOKENS };
+    static const unsigned kept[] = {0,
+                                    LLAVA_KEEPS_POSITIONS,
+                                    LLAVA_KEEPS_TOKENS,
+                                    TABLES,
+                                    LLAVA_KEEPS_PATCHES,
+                                    LLAVA_KEEPS_HEAD,
+                                    TABLES | LLAVA_KEEPS_HEAD,
+                                    TABLES | LLAVA_KEEPS_PATCHES,
+                                    LLAVA_KEEPS_PATCHES | LLAVA_KEEPS_HEAD,
+                                    TABLES | LLAVA_KEEPS_PATCHES | LLAVA_KEEPS_HEAD};
     static const llava_rounding kv[] = {LLAVA_ROUNDING_EXACT, LLAVA_ROUNDING_F16,
                                         LLAVA_ROUNDING_BF16};
     n->storage = storage;
     n->islands = islands || chosen(c, LLAVA_NUMERICS_ISLANDS) == 1;
     n->weights = (llava_weight_rounding)chosen(c, LLAVA_NUMERICS_WEIGHTS);
+    n->keeps = kept[chosen(c, LLAVA_NUMERICS_WEIGHTS_KEPT)];
     n->patch_input = (llava_rounding)chosen(c, LLAVA_NUMERICS_PATCH_INPUT);
     n->matmul_input = (llava_rounding)chosen(c, LLAVA_NUMERICS_MATMUL_INPUT);
     n->act_table_f16 = chosen(c, LLAVA_NUMERICS_ACT_TABLE) == 1;
     n->attn_accumulate_f16 = chosen(c, LLAVA_NUMERICS_ATTN_ACCUMULATE) == 1;
     n->attn_flash_f16 = chosen(c, LLAVA_NUMERICS_ATTN_ACCUMULATE) == 2;
     n->kv_cache = kv[chosen(c, LLAVA_NUMERICS_KV_CACHE)];
+    return n->keeps == 0 || n->weights != LLAVA_WEIGHTS_STORED ||
+           no_effect(e, c, LLAVA_NUMERICS_WEIGHTS_KEPT, "numerics.weights rounds none");
 }
 
 bool llava_plan_make(llava_plan *plan, const llava_config *config, const llava_choices *choices,
@@ -361,8 +375,10 @@ bool llava_plan_make(llava_plan *plan, const llava_config *config, const llava_c
 {
     memset(plan, 0, sizeof *plan);
     plan->choices = *choices;
-    plan_numerics(&plan->numerics, choices, storage, islands);
     plan->projector_linear = config->projector_linear;
+    if (!plan_numerics(&plan->numerics, choices, storage, islands, e)) {
+        return false;
+    }
     if (config->projector_linear && chosen(choices, LLAVA_PROJECTOR_ACT) != 0) {
         return no_effect(e, choices, LLAVA_PROJECTOR_ACT, "the projector is one linear layer");
     }

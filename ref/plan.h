@@ -95,7 +95,7 @@ typedef enum { LLAVA_CACHE_NEXT, LLAVA_CACHE_REPEATED, LLAVA_CACHE_SKIPPED } lla
 typedef struct {
     size_t vocab, hidden, intermediate, heads, kv_heads, head_dim;
     size_t layers;
-    bool last_layer_absent; /* the last layer's taps are there, but its sums are not taken */
+    bool last_layer_absent; /* the last layer's taps are there, but it hands on what it gets */
     double norm_eps;
     bool norm_plus_one, norm_layer, final_norm;
     llava_rope rope;

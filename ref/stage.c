@@ -115,8 +115,8 @@ static bool need(llava_run *r, llava_weight *w, const char *name, const char *su
 }
 
 /* The wanted rows side by side, multiplied, and put back. */
-static bool linear_of_some(llava_run *r, double *y, const double *x, const llava_weight *weight,
-                           const llava_weight *bias)
+static bool linear_of_some(llava_run *r, const llava_numerics *n, double *y, const double *x,
+                           const llava_weight *weight, const llava_weight *bias)
 {
     const llava_some_rows *only = r->only;
     size_t outputs = weight->shape[0], inner = weight->shape[1], count = 0;
@@ -131,7 +131,7 @@ static bool linear_of_some(llava_run *r, double *y, const double *x, const llava
             memcpy(some + at++ * inner, x + row * inner, inner * sizeof(double));
         }
     }
-    ok = ok && llava_linear(&r->plan->numerics, result, some, count, weight, bias, r->error);
+    ok = ok && llava_linear(n, result, some, count, weight, bias, r->error);
     for (size_t row = 0, at = 0; ok && row < only->count; row++) {
         if (only->wanted[row]) {
             memcpy(y + row * outputs, result + at++ * outputs, outputs * sizeof(double));
@@ -139,6 +139,23 @@ static bool linear_of_some(llava_run *r, double *y, const double *x, const llava
     }
     llava_scratch_release(r, mark);
     return ok;
+}
+
+bool llava_linear_by(llava_run *r, const llava_numerics *n, double *y, const double *x, size_t rows,
+                     size_t inner, size_t outputs, bool biased, const char *name)
+{
+    if (r->fast != NULL) {
+        return llava_fast_linear(r, y, x, rows, inner, outputs, biased, name);
+    }
+    llava_weight weight, bias;
+    if (!need(r, &weight, name, ".weight", 2, (size_t[]){outputs, inner}) ||
+        (biased && !need(r, &bias, name, ".bias", 1, (size_t[]){outputs}))) {
+        return false;
+    }
+    if (r->only != NULL && r->only->count == rows) {
+        return linear_of_some(r, n, y, x, &weight, biased ? &bias : NULL);
+    }
+    return llava_linear(n, y, x, rows, &weight, biased ? &bias : NULL, r->error);
 }
 
 bool llava_linear_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
@@ -149,18 +166,7 @@ bool llava_linear_by_name(llava_run *r, double *y, const double *x, size_t rows,
     va_start(arguments, format);
     vsnprintf(name, sizeof name, format, arguments);
     va_end(arguments);
-    if (r->fast != NULL) {
-        return llava_fast_linear(r, y, x, rows, inner, outputs, biased, name);
-    }
-    llava_weight weight, bias;
-    if (!need(r, &weight, name, ".weight", 2, (size_t[]){outputs, inner}) ||
-        (biased && !need(r, &bias, name, ".bias", 1, (size_t[]){outputs}))) {
-        return false;
-    }
-    if (r->only != NULL && r->only->count == rows) {
-        return linear_of_some(r, y, x, &weight, biased ? &bias : NULL);
-    }
-    return llava_linear(&r->plan->numerics, y, x, rows, &weight, biased ? &bias : NULL, r->error);
+    return llava_linear_by(r, &r->plan->numerics, y, x, rows, inner, outputs, biased, name);
 }
 
 bool llava_layer_norm_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t width,

@@ -61,6 +61,9 @@ bool llava_put_typed(llava_run *r, llava_dtype type, void *data, llava_shape sha
 /* y = x W^T (+ b) with NAME.weight [outputs, inner] and, if biased, NAME.bias [outputs]. */
 bool llava_linear_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
                           size_t outputs, bool biased, const char *format, ...) LLAVA_PRINTF(8, 9);
+/* The same of this very name, by numbers of its own. */
+bool llava_linear_by(llava_run *r, const llava_numerics *n, double *y, const double *x, size_t rows,
+                     size_t inner, size_t outputs, bool biased, const char *name);
 
 /* LayerNorm with NAME.weight and NAME.bias [width]. */
 bool llava_layer_norm_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t width,

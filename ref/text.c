@@ -400,16 +400,20 @@ static bool residuals(pass *p, pass *all, size_t i, const double *last, double *
     const llava_numerics *n = &r->plan->numerics;
     size_t width = r->plan->text.hidden, rows = p->batch * p->length;
     llava_shape shape = {3, {p->batch, p->length, width}};
-    bool passes_through = r->plan->text.last_layer_absent && i + 1 == r->plan->text.layers;
-    double *out = llava_scratch(r, rows, width);
-    bool ok = out != NULL && attend(p, all, i, last, a, out);
-    if (ok && !passes_through) {
+    bool absent = r->plan->text.last_layer_absent && i + 1 == r->plan->text.layers;
+    double *out = llava_scratch(r, rows, width),
+           *below = llava_scratch(r, absent ? rows : 0, width);
+    bool ok = out != NULL && below != NULL && attend(p, all, i, last, a, out);
+    if (ok) {
+        memcpy(below, x, (absent ? rows : 0) * width * sizeof *x);
         llava_add_rows(n, x, x, out, rows * width);
     }
     ok = ok && llava_put(r, x, shape, "text.layers.%zu.resid1", i) &&
          norm(r, a, x, rows, MODEL ".layers.%zu.post_attention_layernorm", i) &&
          llava_put(r, a, shape, "text.layers.%zu.norm2", i) && mlp(p, i, a, out);
-    if (ok && !passes_through) {
+    if (ok && absent) { /* what the layer hands on is what it got */
+        memcpy(x, below, rows * width * sizeof *x);
+    } else if (ok) {
         llava_add_rows(n, x, x, out, rows * width);
     }
     return ok && llava_put(r, x, shape, "text.layers.%zu.output", i);
@@ -498,8 +502,9 @@ bool llava_logits(llava_run *r, const double *x, size_t rows, double *logits)
     const llava_text_plan *t = &r->plan->text;
     bool own =
         !t->tied_head || llava_checkpoint_find(r->weights, "language_model.lm_head.weight") != NULL;
-    return llava_linear_by_name(r, logits, x, rows, t->hidden, t->vocab, false, "%s",
-                                own ? "language_model.lm_head" : MODEL ".embed_tokens");
+    llava_numerics n = llava_numerics_of(&r->plan->numerics, LLAVA_KEEPS_HEAD);
+    return llava_linear_by(r, &n, logits, x, rows, t->hidden, t->vocab, false,
+                           own ? "language_model.lm_head" : MODEL ".embed_tokens");
 }
 
 /* -log softmax(row)[target]; NaN stays NaN. */

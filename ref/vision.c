@@ -88,7 +88,7 @@ static bool patch_embed(const llava_tower_pass *t, double *patches)
     llava_run *r = t->r;
     const llava_vision_plan *v = &r->plan->vision;
     const char *name = names_of(v)->kernel;
-    llava_numerics n = r->plan->numerics;
+    llava_numerics n = llava_numerics_of(&r->plan->numerics, LLAVA_KEEPS_PATCHES);
     n.matmul_input = n.patch_input;
     char weight[64], bias[64];
     snprintf(weight, sizeof weight, "%s.weight", name);
@@ -134,6 +134,7 @@ static bool add_positions(const llava_tower_pass *t, const double *patches, doub
 {
     llava_run *r = t->r;
     const llava_vision_plan *v = &r->plan->vision;
+    llava_numerics n = llava_numerics_of(&r->plan->numerics, LLAVA_KEEPS_POSITIONS);
     size_t width = v->hidden;
     llava_scratch_block *mark = llava_scratch_mark(r);
     double *class_row = llava_scratch(r, 1, width), *position = llava_scratch(r, 1, width);
@@ -149,13 +150,12 @@ static bool add_positions(const llava_tower_pass *t, const double *patches, doub
         bool is_class = v->class_position != LLAVA_CLASS_ABSENT && row == class_at;
         size_t patch = v->class_position == LLAVA_CLASS_FIRST ? row - 1 : row;
         if (v->positions != LLAVA_POSITIONS_ABSENT) {
-            llava_weight_row(&r->plan->numerics, &table, position_row(v, row), width, position);
+            llava_weight_row(&n, &table, position_row(v, row), width, position);
         }
         for (size_t picture = 0; picture < t->of.sequences; picture++) {
             const double *from =
                 is_class ? class_row : patches + (picture * t->of.patches + patch) * width;
-            llava_add_rows(&r->plan->numerics, h + (picture * t->of.rows + row) * width, from,
-                           position, width);
+            llava_add_rows(&n, h + (picture * t->of.rows + row) * width, from, position, width);
         }
     }
     llava_scratch_release(r, mark);

@@ -391,7 +391,7 @@ static bool try_value(const llava_session *s, const kept_run *right, size_t i, u
                       evidence *found)
 {
     llava_plan plan;
-    llava_choices choices = {{0}};
+    llava_choices choices = s->plan.choices;
     llava_error e = {""};
     choices.value[i] = (unsigned char)v;
     if (!llava_plan_make(&plan, &s->config, &choices, LLAVA_F64, false, &e)) {
@@ -447,7 +447,26 @@ static kept_run *right_run(const llava_session *s)
     return right;
 }
 
-static bool accepted[LLAVA_DECISION_COUNT]; /* by the plan of some model */
+/* The values of one decision on top of the session's choices. */
+static void try_values(const llava_session *s, const kept_run *right, size_t i, const char *name)
+{
+    for (unsigned v = 1; decision(i)->values[v] != NULL; v++) {
+        try_value(s, right, i, v, &all_found[i]);
+        check_listed(i, v, name);
+    }
+}
+
+/* Which matrices stay as they are shows where the others are rounded. */
+static void try_kept(llava_session *s, const char *name)
+{
+    llava_error e;
+    llava_choices rounded = {{0}};
+    assert_true(llava_choose(&rounded, "numerics.weights=bf16", &e));
+    assert_true(llava_plan_make(&s->plan, &s->config, &rounded, LLAVA_F64, false, &e));
+    kept_run *right = right_run(s);
+    try_values(s, right, LLAVA_NUMERICS_WEIGHTS_KEPT, name);
+    forget(right);
+}
 
 static void try_models(void)
 {
@@ -458,11 +477,11 @@ static void try_models(void)
         kept_run *right = right_run(&s);
         for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
             bool model = !is_of(i, "image.") && !is_of(i, "tokens.");
-            for (unsigned v = 1; model && decision(i)->values[v] != NULL; v++) {
-                accepted[i] |= try_value(&s, right, i, v, &all_found[i]);
-                check_listed(i, v, models[m]);
+            if (model) {
+                try_values(&s, right, i, models[m]);
             }
         }
+        try_kept(&s, models[m]);
         forget(right);
         llava_session_close(&s);
     }

@@ -7,7 +7,7 @@
 #include "tools/near_tie.h"
 #include "tools/span.h"
 
-enum { LLAVA_MOST_CHOICES = 3, LLAVA_MOST_CAUSES = 8 };
+enum { LLAVA_MOST_CHOICES = 3, LLAVA_MOST_CAUSES = 8, LLAVA_MOST_ROUNDINGS = 16 };
 
 /* One or several decisions taken the wrong way, and the error that remains in a span with them. */
 typedef struct {
@@ -57,7 +57,7 @@ typedef struct {
     const char *note;         /* why it cannot be judged, or NULL */
     llava_dtype type;         /* the port's */
     bool islands;             /* float32 islands inside float64 */
-    llava_cause rounding[16]; /* numerics.* decisions that hold everywhere; one choice each */
+    llava_cause rounding[LLAVA_MOST_ROUNDINGS]; /* numerics.* decisions that hold everywhere; one choice each */
     size_t rounding_count;
     /* The port's tensors that nothing was done with: no tap's name, or a layer that the model has
      * not. */

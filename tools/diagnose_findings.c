@@ -131,34 +131,6 @@ static bool behind_other_shape(const llava_diagnosis *r, const llava_span *span)
     return false;
 }
 
-bool llava_kept_apart(const llava_judged *j)
-{
-    static const char *const apart[] = {"text.embed", "vision.embed", "vision.patch_embed",
-                                        "logits"};
-    for (size_t i = 0; i < sizeof apart / sizeof *apart; i++) {
-        if (llava_tap_matches(apart[i], j->name)) { /* of the steps, too */
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Such a tap is wrong with the rounding of weights that the port has everywhere else: right where
- * its matrix is as stored. */
-static bool forgive_apart(llava_diagnoser *d, llava_judged *j, const llava_span *span,
-                          llava_error *e)
-{
-    llava_cause stored = {.id = {LLAVA_NUMERICS_WEIGHTS}, .value = {0}, .count = 1};
-    if (d->base.value[LLAVA_NUMERICS_WEIGHTS] == 0 || !llava_kept_apart(j)) {
-        return true;
-    }
-    if (!llava_trial_cause(&d->trial, span, &stored, e)) {
-        return false;
-    }
-    j->wrong = !llava_explained(stored.error, stored.error_max, j);
-    return true;
-}
-
 bool llava_diagnose_causes(llava_diagnoser *d, llava_error *e)
 {
     llava_diagnosis *r = &d->result;
@@ -171,8 +143,7 @@ bool llava_diagnose_causes(llava_diagnoser *d, llava_error *e)
         if (!llava_span_find(&span, r->taps[i].name, d->port, &d->session.plan, e)) {
             return false;
         }
-        bool ok = forgive_apart(d, &r->taps[i], &span, e) &&
-                  (!r->taps[i].wrong || join_earlier(d, i, &span, &joined, e));
+        bool ok = join_earlier(d, i, &span, &joined, e);
         ok = ok && (joined || !r->taps[i].wrong || llava_diagnose_noise(d, &r->taps[i], &span, e));
         r->taps[i].inherited = !joined && behind_other_shape(r, &span);
         if (!ok || joined || r->taps[i].inherited || !r->taps[i].wrong) {

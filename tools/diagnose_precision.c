@@ -48,7 +48,9 @@ static bool add_effect(llava_diagnoser *d, llava_judged *j, const llava_cause *c
     if (ok && acts) {
         bool explained = llava_explained(trial.error, trial.error_max, j) ||
                          (j->wrong && llava_trial_explains(&d->trial, j, &span, &trial));
-        bool apart = cause->id[0] == LLAVA_NUMERICS_WEIGHTS && llava_kept_apart(j);
+        /* matrices that the port may have left as they are: that is tried once this holds */
+        bool apart = cause->count == 1 && cause->id[0] == LLAVA_NUMERICS_WEIGHTS &&
+                     llava_span_acts(&span, LLAVA_NUMERICS_WEIGHTS_KEPT);
         on->mended += j->wrong && explained;
         on->broken += !j->wrong && !explained && !apart;
         on->left += j->wrong && explained ? trial.error * trial.error : 0;
@@ -93,38 +95,62 @@ static bool all_roundings(const llava_finding *f)
     return all;
 }
 
+/* The best account of the whole port so far. */
+typedef struct {
+    llava_cause cause; /* count 0: none */
+    effect_on_all on;
+} account;
+
+/* Is this cause a better one? It must mend something, and spoil nothing. */
+static bool weigh(llava_diagnoser *d, const llava_cause *cause, account *best, llava_error *e)
+{
+    effect_on_all on;
+    if (!survey(d, cause, &on, e)) {
+        return false;
+    }
+    bool first = best->cause.count == 0;
+    /* float16 and TF32 are the same numbers in float16's range: the first named */
+    bool equal = !first && best->cause.id[0] == cause->id[0] &&
+                 best->cause.value[0] > cause->value[0] && !accounts_better(&best->on, &on);
+    if (on.broken == 0 && on.mended > 0 && (first || accounts_better(&on, &best->on) || equal)) {
+        *best = (account){*cause, on};
+    }
+    return true;
+}
+
+/* A cause's roundings one by one, and together. */
+static bool weigh_all(llava_diagnoser *d, const llava_cause *cause, account *best, llava_error *e)
+{
+    for (size_t k = 0; k < cause->count; k++) {
+        llava_cause one = {.id = {cause->id[k]}, .value = {cause->value[k]}, .count = 1};
+        one.error = cause->error;
+        if (!weigh(d, &one, best, e)) {
+            return false;
+        }
+    }
+    return cause->count == 1 || weigh(d, cause, best, e);
+}
+
 bool llava_adopt_rounding(llava_diagnoser *d, bool *moved, llava_error *e)
 {
     llava_diagnosis *r = &d->result;
-    effect_on_all best = {0};
-    llava_cause adopted = {.count = 0};
-    *moved = false;
+    account best = {.cause = {.count = 0}};
     for (size_t i = 0; i < r->finding_count; i++) {
         const llava_finding *f = &r->findings[i];
         for (size_t c = 0; all_roundings(f) && c < f->cause_count; c++) {
-            for (size_t k = 0; k < f->causes[c].count; k++) {
-                llava_cause one = {.id = {f->causes[c].id[k]}, .value = {f->causes[c].value[k]}};
-                effect_on_all on;
-                one.count = 1;
-                one.error = f->causes[c].error;
-                if (!survey(d, &one, &on, e)) {
-                    return false;
-                }
-                /* float16 and TF32 are the same numbers in float16's range: the first named */
-                bool equal = adopted.count > 0 && adopted.id[0] == one.id[0] &&
-                             adopted.value[0] > one.value[0] && !accounts_better(&best, &on);
-                if (on.broken == 0 &&
-                    (adopted.count == 0 || accounts_better(&on, &best) || equal)) {
-                    adopted = one;
-                    best = on;
-                }
+            if (!weigh_all(d, &f->causes[c], &best, e)) {
+                return false;
             }
         }
     }
-    if (adopted.count > 0 && r->rounding_count < 16) {
-        *moved = true;
-        d->base.value[adopted.id[0]] = adopted.value[0];
-        r->rounding[r->rounding_count++] = adopted;
+    const llava_cause *adopted = &best.cause;
+    *moved = adopted->count > 0 && r->rounding_count + adopted->count <= LLAVA_MOST_ROUNDINGS;
+    for (size_t k = 0; *moved && k < adopted->count; k++) {
+        d->base.value[adopted->id[k]] = adopted->value[k];
+        r->rounding[r->rounding_count++] = (llava_cause){.id = {adopted->id[k]},
+                                                         .value = {adopted->value[k]},
+                                                         .count = 1,
+                                                         .error = adopted->error};
     }
     return true;
 }

@@ -60,11 +60,6 @@ llava_finding *llava_add_finding(llava_diagnoser *d, size_t judged, llava_span *
 bool llava_diagnose_causes(llava_diagnoser *d, llava_error *e);
 void llava_forget_findings(llava_diagnosis *r);
 
-/* Do ports that keep their matrices in a narrow type often leave out the one behind this tap? The
- * tables of tokens and positions, the patch convolution and the head: with or without them it is
- * the same rounding. */
-bool llava_kept_apart(const llava_judged *j);
-
 /* ---- diagnose_precision.c */
 
 /* Moves the rounding among the findings' causes that holds in every span, and explains most, into

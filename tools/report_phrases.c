@@ -77,6 +77,7 @@ static const char *const phrases[LLAVA_DECISION_COUNT] = {
     [LLAVA_TEXT_FINAL_NORM] = "the norm behind the language model",
     [LLAVA_CACHE_POSITION] = "the position of a decoded token",
     [LLAVA_NUMERICS_WEIGHTS] = "the rounding of the weights",
+    [LLAVA_NUMERICS_WEIGHTS_KEPT] = "the matrices left out of the rounding of the weights",
     [LLAVA_NUMERICS_PATCH_INPUT] = "the rounding of what enters the patch convolution",
     [LLAVA_NUMERICS_MATMUL_INPUT] = "the rounding of what enters the matrix products",
     [LLAVA_NUMERICS_ACT_TABLE] = "the precision of the activation function's table",

@@ -311,12 +311,13 @@ static int by_error(const void *a, const void *b)
 }
 
 /* Some act only where another one has been taken: how a square is padded, or a side rounded, where
- * the folder asks for neither. */
+ * the folder asks for neither; which matrices stay as stored, where none is rounded. */
 static bool is_shaping(llava_decision_id id)
 {
     return id == LLAVA_IMAGE_GEOMETRY || id == LLAVA_IMAGE_PAD_COLOR ||
            id == LLAVA_IMAGE_PAD_ALIGN || id == LLAVA_IMAGE_PAD_ORDER ||
-           id == LLAVA_IMAGE_SIZE_ROUNDING;
+           id == LLAVA_IMAGE_SIZE_ROUNDING || id == LLAVA_NUMERICS_WEIGHTS ||
+           id == LLAVA_NUMERICS_WEIGHTS_KEPT;
 }
 
 static bool shapes(const llava_cause *cause)
@@ -542,9 +543,11 @@ static void keep_explaining(llava_trial *trial, const causes *found, const llava
     for (size_t i = 0; i < found->count; i++) {
         const llava_cause *c = &found->list[i];
         bool explains = llava_trial_explains(trial, judged, &f->span, c);
-        /* an error that hardly shrank was near the noise before: that explains nothing */
+        /* an error that hardly shrank was near the noise before: that explains nothing; and each of
+         * several must do as much to what the others leave */
+        double before = c->count == 1 ? judged->local.rel_l2 : c->without;
         if (explains && c->error <= most &&
-            (c->error <= judged->local.rel_l2 / 2 || judged->local.mismatched > 0)) {
+            (c->error <= before / 2 || judged->local.mismatched > 0)) {
             keep(f->causes, &f->cause_count, c);
         } else if (isfinite(c->error)) {
             keep(f->rest, &f->rest_count, c);

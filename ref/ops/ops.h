@@ -40,6 +40,9 @@ bool llava_product_plain(const llava_numerics *n, double *y, size_t y_stride, co
 bool llava_linear(const llava_numerics *n, double *y, const double *x, size_t rows,
                   const llava_weight *weight, const llava_weight *bias, llava_error *e);
 
+/* The numbers by which such a matrix is used: with weights as stored where it is kept so. */
+llava_numerics llava_numerics_of(const llava_numerics *n, llava_kept_matrix matrix);
+
 /* x[i] rounded as a port rounds what enters a product. */
 void llava_round_input(llava_rounding rounding, double *x, size_t count);
 

@@ -86,6 +86,15 @@ static void weight_piece(const llava_numerics *n, const llava_weight *w, size_t 
     }
 }
 
+llava_numerics llava_numerics_of(const llava_numerics *n, llava_kept_matrix matrix)
+{
+    llava_numerics own = *n;
+    if ((n->keeps & matrix) != 0) {
+        own.weights = LLAVA_WEIGHTS_STORED;
+    }
+    return own;
+}
+
 /* Element (o, k .. k + count) of a factor. */
 static void factor_piece(const llava_numerics *n, const llava_factor *w, size_t inner, size_t o,
                          size_t k, size_t count, double *out)
