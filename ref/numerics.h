@@ -21,8 +21,8 @@ typedef enum {
     LLAVA_WEIGHTS_INT8_BLOCK32, /* one float16 scale for each 32 weights of a row */
 } llava_weight_rounding;
 
-/* Matrices that ports round less often than the others: tables are read and not multiplied with, and
- * those that see pixels and make logits are left alone by many quantisers. */
+/* Matrices that ports round less often than the others: tables are read and not multiplied with,
+ * and those that see pixels and make logits are left alone by many quantisers. */
 typedef enum {
     LLAVA_KEEPS_PATCHES = 1, /* the patch convolution's kernel */
     LLAVA_KEEPS_POSITIONS = 2,

@@ -484,6 +484,40 @@ static void test_roundings_everywhere_go_to_precision(void **state)
     }
 }
 
+/* Converters differ in which matrices they leave as they are: tables, patches, the head. Where a
+ * span holds one that is rounded and one that is not, both are told. */
+static void test_matrices_left_out_of_a_rounding_are_told(void **state)
+{
+#define STATES                                                                                     \
+    "pixel_values,vision.embed,*.output,projector.out,text.inputs_embeds,text.norm,logits"
+    static const struct {
+        const char *weights, *kept, *more;
+    } ports[] = {
+        {"numerics.weights=f16", "numerics.weights_kept=tables", "--taps " STATES},
+        {"numerics.weights=int8", "numerics.weights_kept=tables-patches-head", ""},
+        {"numerics.weights=int8-block32", "numerics.weights_kept=positions", "--taps " STATES},
+        {"numerics.weights=bf16", "numerics.weights_kept=tables",
+         "--taps pixel_values,vision.embed --dtype f32 --numerics hf"},
+        {"numerics.weights=bf16", "numerics.weights_kept=head", "--taps text.norm,logits"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ports / sizeof ports[0]; i++) {
+        bench b = open_bench();
+        char more[512];
+        snprintf(more, sizeof more, "--set %s --set %s %s", ports[i].weights, ports[i].kept,
+                 ports[i].more);
+        assert_true(dump(&b, "plain", NULL, more, "port.npz"));
+        diagnose(&b, "plain", support_path(&b.folder, "port.npz"), "");
+        bool positions = strstr(more, "vision.embed --dtype") != NULL; /* all that it shows */
+        if (b.status != 0 || finding_count(&b) != 0 || !in_precision(&b, ports[i].weights) ||
+            !in_precision(&b, positions ? "numerics.weights_kept=positions" : ports[i].kept)) {
+            fail_msg("%s: %s", more, shown(&b));
+        }
+        close_bench(&b);
+    }
+#undef STATES
+}
+
 /* The case of port-bugs section 4 N: tanh for erf shows only once the table is modelled. */
 static void test_a_fault_behind_a_rounding_shows(void **state)
 {
@@ -1250,6 +1284,7 @@ int main(void)
         cmocka_unit_test(test_a_planted_decision_is_named),
         cmocka_unit_test(test_a_permuted_tower_is_named),
         cmocka_unit_test(test_roundings_everywhere_go_to_precision),
+        cmocka_unit_test(test_matrices_left_out_of_a_rounding_are_told),
         cmocka_unit_test(test_a_fault_behind_a_rounding_shows),
         cmocka_unit_test(test_two_faults_in_two_spans_are_two_findings),
         cmocka_unit_test(test_two_faults_in_one_span_are_a_pair),

@@ -30,6 +30,7 @@ typedef struct {
     llava_comparison local;  /* the port's tensor against the span computed from its own */
     double noise, noise_max; /* what honest rounding in the port's type makes of the span */
     bool noise_measured;     /* false: the least that any span of that type has, which sufficed */
+    bool ties_allowed;       /* the noise holds what the port's own roundings may do */
     double total;            /* relative L2 against the plain reference; negative: not known */
     bool other_shape;        /* than the model's, which is this one: nothing was compared */
     int model_rank;
@@ -54,10 +55,11 @@ typedef struct {
 typedef struct {
     const char *port;
     llava_verdict verdict;
-    const char *note;         /* why it cannot be judged, or NULL */
-    llava_dtype type;         /* the port's */
-    bool islands;             /* float32 islands inside float64 */
-    llava_cause rounding[LLAVA_MOST_ROUNDINGS]; /* numerics.* decisions that hold everywhere; one choice each */
+    const char *note;                           /* why it cannot be judged, or NULL */
+    llava_dtype type;                           /* the port's */
+    bool islands;                               /* float32 islands inside float64 */
+    llava_cause rounding[LLAVA_MOST_ROUNDINGS]; /* numerics.* decisions that hold everywhere; one
+                                                   choice each */
     size_t rounding_count;
     /* The port's tensors that nothing was done with: no tap's name, or a layer that the model has
      * not. */

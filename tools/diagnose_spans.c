@@ -171,13 +171,17 @@ static void set_noise(const llava_diagnoser *d, const char *tap, const llava_com
     j->noise_measured = noise != NULL;
     j->noise = fmax(own, measured->rel_l2);
     j->noise_max = fmax(4 * own, measured->rel_max);
-    llava_allow_ties(j, &d->base, tap);
 }
 
 /* 0: tower and projector; 1: the language model, and what is of neither (a step's positions). */
 static size_t part_of(const char *name)
 {
     return llava_part_of_tap(name) == 0 ? 0 : 1;
+}
+
+static bool is_wrong(const llava_judged *j)
+{
+    return j->local.mismatched > 0 || !llava_explained(j->local.rel_l2, j->local.rel_max, j);
 }
 
 /* What the comparisons say; noise NULL: the local one alone. */
@@ -205,7 +209,8 @@ static void judge(const llava_diagnoser *d, const judging *g, const llava_tap *m
     if (j->exact) { /* positions of a step */
         j->noise = j->noise_max = 0;
     }
-    j->wrong = j->local.mismatched > 0 || !llava_explained(j->local.rel_l2, j->local.rel_max, j);
+    j->ties_allowed = false;
+    j->wrong = is_wrong(j);
 }
 
 /* The port's scores that belong to these probabilities, of the same shape; else NULL. */
@@ -427,7 +432,13 @@ bool llava_diagnose_noise(llava_diagnoser *d, llava_judged *judged, const llava_
     llava_goal goal;
     spec.plan = &d->session.plan;
     llava_span_goal(&spec, span, &goal);
-    return judged->noise_measured || judged->exact || replay_goal(d, &goal, judged, e);
+    bool ok = judged->noise_measured || judged->exact || replay_goal(d, &goal, judged, e);
+    if (ok && !judged->exact && !judged->ties_allowed) {
+        llava_trial_allow_ties(&d->trial, span, judged);
+        judged->ties_allowed = true;
+        judged->wrong = is_wrong(judged);
+    }
+    return ok;
 }
 
 /* Local errors and noise of every span, in the order of the flow: of the whole, or, where the ids

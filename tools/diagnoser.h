@@ -42,7 +42,8 @@ bool llava_diagnose_types(llava_diagnoser *d, llava_error *e);
  * forgotten. Where a float64 port supplies nothing to recognise float32
  * islands by, they are assumed if with them fewer spans are wrong. */
 bool llava_diagnose_spans(llava_diagnoser *d, llava_error *e);
-/* Measures the noise of the span that leads to a judged tap, unless that has been done. */
+/* Measures the noise of the span that leads to a judged tap, what the port's own roundings add to
+ * it too, unless that has been done; the tap may turn out not to be wrong. */
 bool llava_diagnose_noise(llava_diagnoser *d, llava_judged *judged, const llava_span *span,
                           llava_error *e);
 void llava_forget_taps(llava_diagnosis *r, size_t keep);

@@ -892,6 +892,35 @@ def _(port):
     layer.forward = forward
 
 
+@damage("attention and MLP side by side in the last layer", None)
+def _(port):
+    layer = port.text.layers[-1]
+
+    def forward(x, position_embeddings=None, **kwargs):
+        h = layer.self_attn(layer.input_layernorm(x), position_embeddings=position_embeddings, **kwargs)[0]
+        return x + h + layer.mlp(layer.post_attention_layernorm(x))
+
+    layer.forward = forward
+
+
+@damage("positions two apart", None, cases=("plain", "odd-sizes", "grouped-heads", "demo-chat", "rope-linear", "qwen2"))
+def _(port):
+    port.inputs["position_ids"] = 2 * from_zero(port)
+
+
+@damage("every position is 0", None, cases=("plain", "odd-sizes", "grouped-heads", "demo-chat", "rope-linear", "qwen2"))
+def _(port):
+    port.inputs["position_ids"] = 0 * from_zero(port)
+
+
+@damage("another base of the rotary frequencies", None, fits=plain_rotary,
+        cases=("plain", "odd-sizes", "grouped-heads", "demo-chat", "qwen2"))
+def _(port):
+    rotary = port.text.rotary_emb
+    d = 2 * rotary.inv_freq.numel()
+    rotary.inv_freq = 1.0 / 2e4 ** (torch.arange(0, d, 2, dtype=torch.float32) / d)
+
+
 @damage("k and v exchanged in one layer", "text.layers.0.attn.k")
 def _(port):
     a = port.text.layers[0].self_attn
@@ -961,3 +990,4 @@ together("text.mlp_act=gelu_tanh", "text.mlp_order=gate-up-swapped")
 together("merge.placement=one-late", "merge.scale=sqrt-width")
 together("vision.feature_layer=one-less", "vision.select=drop-last")
 together("text.norm_kind=layer", "text.norm_weight=plus-one")
+together("text.rope_sign=reversed", "text.mlp_order=gate-up-swapped")

@@ -21,33 +21,6 @@ bool llava_cause_acts(const llava_span *span, const llava_cause *cause)
     return acts;
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
-}
-
-/* An error of L2 that a step with few bits leaves. In float16 it is the step's own results; weights
- * of int8 (a unit: 1/254 of the largest) may lie in the middle in front of any tap, for a scale in
- * float32 turns some that one in float64 does not. */
-static double half_ties(const llava_choices *choices, const char *tap)
-{
-    bool sums = choices->value[LLAVA_NUMERICS_ATTN_ACCUMULATE] != 0;
-    bool table = choices->value[LLAVA_NUMERICS_ACT_TABLE] != 0;
-    bool there = (sums && ends_with(tap, ".attn.context")) || (table && ends_with(tap, ".act"));
-    if (choices->value[LLAVA_NUMERICS_WEIGHTS] >= LLAVA_WEIGHTS_INT8) {
-        return 2.0 / 254 / 64;
-    }
-    return there ? 2 * llava_unit(LLAVA_F16) / 64 : 0;
-}
-
-void llava_allow_ties(llava_judged *judged, const llava_choices *choices, const char *tap)
-{
-    double ties = half_ties(choices, tap);
-    judged->noise = fmax(judged->noise, ties);
-    judged->noise_max = fmax(judged->noise_max, 16 * ties);
-}
-
 /* ---- one trial
  * --------------------------------------------------------------------------------------- */
 
@@ -233,44 +206,103 @@ static bool capture_target(void *self, const llava_tap *tap, const llava_port_te
     return llava_fail(e, "reached");
 }
 
+/* The span's tap with these choices, in float64 or as an honest port of a narrower type has it;
+ * false where that cannot be computed. */
+static bool capture_span(const llava_trial *trial, const llava_span *span,
+                         const llava_choices *choices, llava_dtype type, capture *taken)
+{
+    llava_plan plan;
+    llava_goal goal;
+    llava_replay_spec spec = trial->spec;
+    llava_error e;
+    bool narrow = type != LLAVA_F64;
+    *taken = (capture){.target = span->tap};
+    if (!llava_plan_make(&plan, &trial->spec.session->config, choices, type, narrow, &e)) {
+        return false;
+    }
+    plan.numerics.sums_f32 = narrow;
+    spec.plan = &plan;
+    spec.doing = NULL;
+    llava_span_goal(&spec, span, &goal);
+    llava_replay_run(&spec, &goal, capture_target, taken, &e);
+    return taken->data != NULL;
+}
+
+static bool compare_captured(const llava_trial *trial, const capture *a, const capture *b,
+                             llava_comparison *c)
+{
+    llava_error e;
+    bool same =
+        a->tap.rank == b->tap.rank && memcmp(a->tap.shape, b->tap.shape, sizeof a->tap.shape) == 0;
+    return same && llava_compare(trial->counting, a->target, a->tap.rank, a->tap.shape, a->data,
+                                 b->data, c, &e);
+}
+
+/* These choices without their roundings; says whether there were any that act in the span. */
+static bool without_roundings(const llava_span *span, llava_choices *choices)
+{
+    bool any = false;
+    for (size_t i = LLAVA_NUMERICS_WEIGHTS; i < LLAVA_NUMERICS_ISLANDS; i++) {
+        any |= choices->value[i] != 0 && llava_span_acts(span, (llava_decision_id)i);
+        choices->value[i] = 0;
+    }
+    return any;
+}
+
+/* Adds to the noise what the roundings of these choices may do in the span, `with` being the span
+ * with them: a value near the middle of two goes either way as the last bits before it fall. part:
+ * in L2, of what all of them make; in max one value may be off by twice the largest of that, for
+ * its rounding is off by half a unit and the other choice by a whole one. */
+static void add_ties(const llava_trial *trial, const llava_span *span, const llava_choices *choices,
+                     const capture *with, double part, llava_judged *judged)
+{
+    llava_choices plain = *choices;
+    llava_comparison c;
+    capture without = {.data = NULL};
+    if (without_roundings(span, &plain) && capture_span(trial, span, &plain, LLAVA_F64, &without) &&
+        compare_captured(trial, with, &without, &c)) {
+        judged->noise = fmax(judged->noise, part * c.rel_l2);
+        judged->noise_max = fmax(judged->noise_max, c.rel_max / 4);
+    }
+    free(without.data);
+}
+
+/* Of the port's own roundings it is known that it has them, and what is left may be one large value
+ * of a row that holds most of the error: half of what they make passes. */
+void llava_trial_allow_ties(const llava_trial *trial, const llava_span *span, llava_judged *judged)
+{
+    llava_choices plain = *trial->base;
+    capture with = {.data = NULL};
+    if (without_roundings(span, &plain) &&
+        capture_span(trial, span, trial->base, LLAVA_F64, &with)) {
+        add_ties(trial, span, trial->base, &with, 1.0 / 8, judged);
+    }
+    free(with.data);
+}
+
 /* What honest rounding leaves of a span depends on what is computed there. A rounding turns the
  * port's tiny errors before it into whole units, larger rotary angles have larger errors, a softmax
  * of other scores passes more of them on. So the noise is measured anew, with the cause, for one
  * that explains most of the error but not all. */
-static bool explained_anew(llava_trial *trial, const llava_judged *judged, const llava_span *span,
-                           const llava_cause *cause)
+static bool explained_anew(const llava_trial *trial, const llava_judged *judged,
+                           const llava_span *span, const llava_cause *cause)
 {
     llava_choices choices = choices_of(trial, cause);
-    capture taken[2] = {{.target = span->tap}, {.target = span->tap}};
-    llava_error e;
-    bool narrow = trial->type != LLAVA_F64, ok = llava_part_of_tap(span->tap) >= 0;
-    for (size_t i = 0; ok && i < 2; i++) {
-        llava_plan plan;
-        llava_goal goal;
-        llava_replay_spec spec = trial->spec;
-        llava_dtype type = i == 0 ? LLAVA_F64 : trial->type;
-        ok = llava_plan_make(&plan, &trial->spec.session->config, &choices, type, i == 1 && narrow,
-                             &e);
-        plan.numerics.sums_f32 = i == 1 && narrow;
-        spec.plan = &plan;
-        spec.doing = NULL;
-        if (ok) {
-            llava_span_goal(&spec, span, &goal);
-            llava_replay_run(&spec, &goal, capture_target, &taken[i], &e);
-        }
-        ok = ok && taken[i].data != NULL;
-    }
-    llava_comparison c;
-    ok = ok && llava_compare(trial->counting, span->tap, taken[0].tap.rank, taken[0].tap.shape,
-                             taken[0].data, taken[1].data, &c, &e);
+    capture exact = {.data = NULL}, typed = {.data = NULL};
     llava_judged anew = *judged;
+    llava_comparison c;
+    bool ok = llava_part_of_tap(span->tap) >= 0 &&
+              capture_span(trial, span, &choices, LLAVA_F64, &exact) &&
+              capture_span(trial, span, &choices, trial->type, &typed) &&
+              compare_captured(trial, &exact, &typed, &c);
     if (ok) {
         anew.noise = fmax(anew.noise, c.rel_l2);
         anew.noise_max = fmax(anew.noise_max, c.rel_max);
-        llava_allow_ties(&anew, &choices, span->tap);
+        /* one in 4096 goes the other way: off by 2 u, where each is off by u / sqrt(3) rms */
+        add_ties(trial, span, &choices, &exact, sqrt(12.0 / 4096), &anew);
     }
-    free(taken[0].data);
-    free(taken[1].data);
+    free(exact.data);
+    free(typed.data);
     return ok && llava_explained(cause->error, cause->error_max, &anew);
 }
 

@@ -30,11 +30,9 @@ bool llava_trial_is_cheap(const llava_trial *trial);
 /* Does any of a cause's decisions act in the span? */
 bool llava_cause_acts(const llava_span *span, const llava_cause *cause);
 
-/* What a step of these choices that ends in few bits adds to the noise of such a tap: a value near
- * the middle of two goes either way as the last bits before it fall. In L2 one in 4096 may be a
- * unit off; in max one by two units, as a sum on its way may be twice as large as what it comes to.
- */
-void llava_allow_ties(llava_judged *judged, const llava_choices *choices, const char *tap);
+/* Adds to the noise of the tap that the span leads to what the base's own roundings to few bits may
+ * do: a value near the middle of two goes either way as the last bits before it fall. */
+void llava_trial_allow_ties(const llava_trial *trial, const llava_span *span, llava_judged *judged);
 
 /* The error that remains in the span with this cause's decisions, into cause->error, error_max.
  * A decision that the model refuses (no effect here) leaves infinity. */
