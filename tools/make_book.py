@@ -95,7 +95,11 @@ class Site:
             return match[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(name), address))
         target = self.target(path)
-        return match[0] if target is None else f"[{words}]({self.relative(name, target)}{anchor})"
+        if target is None:
+            return match[0]
+        to = f"[{words}]({self.relative(name, target)}{anchor})"
+        # a picture leads to itself in full size: a telephone shows it small
+        return f"[!{to}]({self.relative(name, target)})" if match["picture"] else to
 
     def mention(self, name, match):
         """`path` of a file of the tree: a link to its page."""
@@ -107,7 +111,8 @@ class Site:
     def prose(self, name, text):
         text = re.sub(r"(?<!\[)`(?P<path>[\w.-]+(?:/[\w.-]+)*\.\w+)`(?!\])", lambda m: self.mention(name, m), text)
         return re.sub(
-            r"\[(?P<words>[^\]]*)\]\((?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)", lambda m: self.link(name, m), text
+            r"(?P<picture>!?)\[(?P<words>[^\]]*)\]\((?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)",
+            lambda m: self.link(name, m), text,
         )
 
     def block(self, name, block):

@@ -24,10 +24,10 @@ error() { # of one tensor: the third column of diff's table behind its mark
 }
 
 answer=$(ask "$work/right.npz")
-printf '%-34s %-24s %-8s %s\n' decision "$tap" logits answer
-printf '%-34s %-24s %-8s %s\n' - 0 0 "$answer"
+printf "%-31s %-${#tap}s %-7s %s\n" decision "$tap" logits answer
+printf "%-31s %-${#tap}s %-7s %s\n" - 0 0 "$answer"
 for decision; do
     answer=$(ask "$work/wrong.npz" --set "$decision" ${DTYPE:+--dtype "$DTYPE"})
-    printf '%-34s %-24s %-8s %s\n' "$decision" "$(error "$tap")" "$(error logits)" "$answer"
+    printf "%-31s %-${#tap}s %-7s %s\n" "$decision" "$(error "$tap")" "$(error logits)" "$answer"
     rm "$work/wrong.npz"
 done
