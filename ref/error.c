@@ -32,6 +32,11 @@ bool llava_out_of_memory(const llava_error *e)
     return strstr(e->text, "out of memory") != NULL;
 }
 
+bool llava_may_go_on(const llava_error *refused, llava_error *e)
+{
+    return !llava_out_of_memory(refused) || llava_fail(e, "%s", refused->text);
+}
+
 bool llava_mul(size_t a, size_t b, size_t *product)
 {
     if (b != 0 && a > SIZE_MAX / b) {

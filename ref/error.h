@@ -29,6 +29,10 @@ bool llava_fail_in(llava_error *e, const char *prefix);
  * after other failures (a trial that can't run shows nothing) must not go on after this one. */
 bool llava_out_of_memory(const llava_error *e);
 
+/* After a failure that may be a refusal: true, and the caller goes on without; false where memory
+ * was out, and e says so. */
+bool llava_may_go_on(const llava_error *refused, llava_error *e);
+
 /* *product = a * b, *sum = a + b; false where it does not fit a size_t. */
 bool llava_mul(size_t a, size_t b, size_t *product);
 bool llava_add(size_t a, size_t b, size_t *sum);

@@ -5,6 +5,7 @@
 #include "tests/program.h"
 #include "tools/command.h"
 #include "tools/diff.h"
+#include "tools/effects.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -325,6 +326,96 @@ static void test_other_inputs_are_refused_and_another_model_warned_of(void **sta
     }
 }
 
+/* ---- with a model
+ * ---------------------------------------------------------------------------------- */
+
+/* Writes a dump whose __meta__ is this JSON. */
+static void write_with_meta(outcome *o, const char *name, const char *meta, const char *members)
+{
+    char bytes[1024] = "", text[4096];
+    for (size_t i = 0; meta[i] != '\0'; i++) {
+        snprintf(bytes + strlen(bytes), sizeof bytes - strlen(bytes), " %d", meta[i]);
+    }
+    snprintf(text, sizeof text, "__meta__ |u1 [%zu]%s; %s", strlen(meta), bytes, members);
+    program_write_inputs(&o->folder, name, text);
+}
+
+static void cannot_replay(const outcome *o, const char *model, const char *says)
+{
+    llava_request q = {.model = model};
+    llava_honest *honest;
+    llava_error e;
+    if (llava_honest_open(&honest, &q, support_path(&o->folder, "e.npz"), LLAVA_F32, &e)) {
+        fail_msg("replayed, not refused for: %s", says);
+    }
+    assert_null(honest);
+    support_says(&e, says);
+}
+
+/* EXPECTED must hold what the model needs to replay it. */
+static void test_a_dump_that_cannot_be_replayed_is_refused(void **state)
+{
+    (void)state;
+#define IDS "input_ids <i8 [1,3] 1 2 3; "
+    static const struct {
+        const char *members, *says;
+    } rows[] = {
+        {"text.norm <f8 [1,1,2] 1 2", "no input_ids in it, which --model needs"},
+        {"input_ids <f4 [1,3] 1 2 3", "no input_ids in it"},
+        {"input_ids <i8 [3] 1 2 3", "no input_ids in it"},
+        {"input_ids <i8 [1,3] 1 57 3", "image tokens, but no pixel_values in it"},
+        {"input_ids <i8 [1,3] 1 57 3; pixel_values <i8 [1,3,12,12] 1*432",
+         "image tokens, but no pixel_values in it"},
+        {"input_ids <i8 [1,3] 1 57 3; pixel_values <f8 [3,12,12] 1*432",
+         "image tokens, but no pixel_values in it"},
+        {IDS "attention_mask <i8 [1,4] 1*4", "attention_mask: its shape is not input_ids'"},
+        {IDS "position_ids <i8 [2,3] 0*6", "position_ids: its shape is not input_ids'"},
+        {IDS "attention_mask <i8 [2,1,3,3] 1*18", "its shape does not go with input_ids'"},
+        {IDS "attention_mask <i8 [1,2,3,3] 1*18", "its shape does not go with input_ids'"},
+        {IDS "attention_mask <i8 [1,1,4,3] 1*12", "its shape does not go with input_ids'"},
+        {IDS "attention_mask <i8 [1,1,3,4] 1*12", "its shape does not go with input_ids'"},
+        {IDS "attention_mask <i8 [1,1,3,3] 1*8 2", "is neither 0 nor 1"},
+        {"input_ids <i8 [1,3] 1 2 99", "input_ids"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        outcome *o = open_outcome();
+        program_write_inputs(&o->folder, "e.npz", rows[i].members);
+        cannot_replay(o, "golden/plain/model", rows[i].says);
+        close_outcome(o);
+    }
+    /* Pixtral's pictures have sizes */
+    static const char *const metas[][2] = {
+        {"{\"image_sizes\":[[8,8],[8,8]],\"patch_size\":4}", "2 pictures, but pixel_values has 1"},
+        {"{\"image_sizes\":[8],\"patch_size\":4}", "image_sizes: not pairs of numbers"},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        outcome *o = open_outcome();
+        write_with_meta(o, "e.npz", metas[i][0],
+                        "input_ids <i8 [1,6] 1 57*4 3; pixel_values <f8 [1,3,8,8] 0*192");
+        cannot_replay(o, "golden/pixtral/model", metas[i][1]);
+        close_outcome(o);
+    }
+}
+
+/* The bound is what an honest port of these very inputs makes: pictures of several sizes, masks of
+ * four dimensions, logits of the last rows alone. */
+static void test_honest_dumps_of_all_kinds_of_inputs_pass_with_their_model(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"pixtral", "pixtral"}, {"mask-packed", "plain"}, {"mask-added", "plain"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        outcome *o = open_outcome();
+        char words[256];
+        snprintf(words, sizeof words, "golden/%s/true.npz golden/%s/hf.npz --model golden/%s/model",
+                 rows[i][0], rows[i][0], rows[i][1]);
+        run_diff(o, words);
+        expect(o, "pass", 0);
+        assert_true(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(o->json, "effects")) > 5);
+        close_outcome(o);
+    }
+}
+
 /* ---- outputs
  * --------------------------------------------------------------------------------------- */
 
@@ -442,6 +533,14 @@ static void test_junit_is_well_formed(void **state)
     assert_non_null(strstr(text, "failures=\"1\""));
     assert_non_null(strstr(text, "errors=\"1\""));
     assert_non_null(strstr(text, "<failure"));
+    /* what the user asked for and is not there stands in the message */
+    snprintf(words, sizeof words, "e.npz a.npz --taps <x>&\" --junit %s",
+             support_path(&o->folder, "out.xml"));
+    run_diff(o, words);
+    assert_int_equal(o->status, 2);
+    read_text(support_path(&o->folder, "out.xml"), text, sizeof text);
+    check_xml(text);
+    assert_non_null(strstr(text, "<error message=\"--taps &lt;x&gt;&amp;&quot; matches no tensor"));
     close_outcome(o);
 }
 
@@ -455,6 +554,8 @@ int main(void)
         cmocka_unit_test(test_one_narrow_tensor_is_no_excuse_for_itself),
         cmocka_unit_test(test_honest_goldens_pass),
         cmocka_unit_test(test_a_coarser_type_than_the_peers_differs),
+        cmocka_unit_test(test_a_dump_that_cannot_be_replayed_is_refused),
+        cmocka_unit_test(test_honest_dumps_of_all_kinds_of_inputs_pass_with_their_model),
         cmocka_unit_test(test_other_inputs_are_refused_and_another_model_warned_of),
         cmocka_unit_test(test_first_divergence_in_the_order_of_the_flow),
         cmocka_unit_test(test_json_has_every_field_and_null_for_what_is_no_number),

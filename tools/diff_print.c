@@ -1,7 +1,7 @@
 /* A diff's table, JSON and JUnit. */
 #include "tools/diff.h"
 
-#include "tools/output.h"
+#include "tools/html.h"
 #include "tools/words.h"
 
 #include <math.h>
@@ -362,74 +362,49 @@ cJSON *llava_diff_json(const llava_diff *r)
 /* ---- JUnit
  * ----------------------------------------------------------------------------------------- */
 
-/* Text inside an XML attribute: control characters and what is not UTF-8 as '?'. */
-static bool write_xml(llava_output *out, const char *text, llava_error *e)
+static void write_case(llava_html *h, const llava_diff_tensor *t)
 {
-    for (const char *at = text; *at != '\0'; at++) {
-        unsigned char c = (unsigned char)*at;
-        const char *word = c == '&'   ? "&amp;"
-                           : c == '<' ? "&lt;"
-                           : c == '>' ? "&gt;"
-                           : c == '"' ? "&quot;"
-                                      : NULL;
-        if (word == NULL && (c < 0x20 || c >= 0x7f)) {
-            word = "?";
-        }
-        if (!llava_output_write(out, word == NULL ? at : word, word == NULL ? 1 : strlen(word),
-                                e)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool write_case(llava_output *out, const llava_diff_tensor *t, llava_error *e)
-{
-    bool ok = llava_output_print(out, e, "  <testcase classname=\"llava-ref.diff\" name=\"") &&
-              write_xml(out, t->name, e);
+    llava_html_put(h, "  <testcase classname=\"llava-ref.diff\" name=\"");
+    llava_html_text(h, t->name);
     if (t->verdict == LLAVA_DIFFER) {
-        return ok &&
-               llava_output_print(out, e,
-                                  "\"><failure message=\"%s\">relative L2 %.3g, bound %.3g, ratio "
-                                  "%.3g</failure></testcase>\n",
-                                  t->why, t->numbers.rel_l2, t->bound.l2, t->ratio);
+        llava_html_put(h, "\"><failure message=\"");
+        llava_html_text(h, t->why);
+        llava_html_format(h, "\">relative L2 %.3g, bound %.3g, ratio %.3g</failure></testcase>\n",
+                          t->numbers.rel_l2, t->bound.l2, t->ratio);
+    } else if (t->verdict == LLAVA_CANNOT_JUDGE) {
+        llava_html_put(h, "\"><error message=\"");
+        llava_html_text(h, t->why);
+        llava_html_put(h, "\"/></testcase>\n");
+    } else {
+        llava_html_put(h, "\"/>\n");
     }
-    if (t->verdict == LLAVA_CANNOT_JUDGE) {
-        return ok && llava_output_print(out, e, "\"><error message=\"%s\"/></testcase>\n", t->why);
-    }
-    return ok && llava_output_print(out, e, "\"/>\n");
 }
 
 bool llava_diff_junit(const llava_diff *r, const char *path, llava_error *e)
 {
-    llava_output *out;
+    llava_html h;
     size_t failures = 0, errors = 0;
     for (size_t i = 0; i < r->count; i++) {
         failures += r->tensors[i].verdict == LLAVA_DIFFER;
         errors += r->tensors[i].verdict == LLAVA_CANNOT_JUDGE;
     }
     bool cannot = r->note[0] != '\0';
-    if (!llava_output_open(&out, path, e)) {
+    if (!llava_html_open(&h, path, e)) {
         return false;
     }
-    bool ok = llava_output_print(out, e,
-                                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite "
-                                 "name=\"llava-ref diff\" tests=\"%zu\" failures=\"%zu\" "
-                                 "errors=\"%zu\">\n",
-                                 r->count + cannot, failures, errors + cannot);
-    for (size_t i = 0; ok && i < r->count; i++) {
-        ok = write_case(out, &r->tensors[i], e);
+    llava_html_format(&h,
+                      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"llava-ref "
+                      "diff\" tests=\"%zu\" failures=\"%zu\" errors=\"%zu\">\n",
+                      r->count + cannot, failures, errors + cannot);
+    for (size_t i = 0; i < r->count; i++) {
+        write_case(&h, &r->tensors[i]);
     }
-    if (ok && cannot) {
-        ok = llava_output_print(out, e,
-                                "  <testcase classname=\"llava-ref.diff\" name=\"verdict\"><error "
-                                "message=\"%s\"/></testcase>\n",
-                                r->note);
+    if (cannot) {
+        llava_html_put(&h, "  <testcase classname=\"llava-ref.diff\" name=\"verdict\"><error "
+                           "message=\"");
+        llava_html_text(&h, r->note);
+        llava_html_put(&h, "\"/></testcase>\n");
     }
-    ok = ok && llava_output_print(out, e, "</testsuite>\n");
-    if (ok) {
-        return llava_output_commit(out, e);
-    }
-    llava_output_abort(out);
-    return false;
+    llava_html_put(&h, "</testsuite>\n");
+    return llava_html_close(&h);
 }

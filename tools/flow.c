@@ -45,11 +45,6 @@ static const struct {
     [LLAVA_FLOW_WRONG] = {"&#10007;", "w", "wrong here"},
 };
 
-const char *llava_flow_word(llava_flow_state state)
-{
-    return looks[state].word;
-}
-
 /* ---- order
  * ------------------------------------------------------------------------------------- */
 

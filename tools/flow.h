@@ -35,9 +35,6 @@ typedef struct {
 /* Into the order of the flow; names that are no taps last. */
 void llava_flow_sort(llava_flow_tap *taps, size_t count);
 
-/* "within rounding", "wrong here"... */
-const char *llava_flow_word(llava_flow_state state);
-
 /* Taps as llava_flow_sort leaves them. local: the errors are those made in each span. */
 void llava_flow_write(llava_html *h, const llava_flow_tap *taps, size_t count, bool local);
 /* The same taps in numbers, as a table. */

@@ -1,5 +1,5 @@
-/* Writing a page of HTML piece by piece. An error is kept and everything after it is skipped, so
- * that a page reads as the sequence of its parts; llava_html_close tells. */
+/* Writing a page of HTML, or XML, piece by piece. An error is kept and everything after it is
+ * skipped, so that a page reads as the sequence of its parts; llava_html_close tells. */
 #ifndef LLAVA_HTML_H
 #define LLAVA_HTML_H
 

@@ -26,25 +26,19 @@ static bool encode(llava_png *png, png_image *image, const uint8_t *pixels, size
     return true;
 }
 
-static bool start(png_image *image, size_t width, size_t height, png_uint_32 format, llava_error *e)
+/* libpng refuses what it cannot write, an edge of 0 too. */
+static png_image start(size_t width, size_t height, png_uint_32 format)
 {
-    enum { WIDEST = 16384 };
-    memset(image, 0, sizeof *image);
-    image->version = PNG_IMAGE_VERSION;
-    image->width = (png_uint_32)width;
-    image->height = (png_uint_32)height;
-    image->format = format;
-    return (width > 0 && height > 0 && width <= WIDEST && height <= WIDEST) ||
-           llava_fail(e, "a picture of %zu x %zu cannot be encoded", width, height);
+    return (png_image){.version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)width,
+                       .height = (png_uint_32)height,
+                       .format = format};
 }
 
 bool llava_png_indexed(llava_png *png, const uint8_t *pixels, size_t width, size_t height,
                        const uint8_t *colours, size_t count, llava_error *e)
 {
-    png_image image;
-    if (!start(&image, width, height, PNG_FORMAT_RGB_COLORMAP, e)) {
-        return false;
-    }
+    png_image image = start(width, height, PNG_FORMAT_RGB_COLORMAP);
     image.colormap_entries = (png_uint_32)count;
     return encode(png, &image, pixels, width, colours, e);
 }
@@ -52,18 +46,15 @@ bool llava_png_indexed(llava_png *png, const uint8_t *pixels, size_t width, size
 bool llava_png_rgb(llava_png *png, const uint8_t *pixels, size_t width, size_t height,
                    llava_error *e)
 {
-    png_image image;
-    return start(&image, width, height, PNG_FORMAT_RGB, e) &&
-           encode(png, &image, pixels, 3 * width, NULL, e);
+    png_image image = start(width, height, PNG_FORMAT_RGB);
+    return encode(png, &image, pixels, 3 * width, NULL, e);
 }
 
 bool llava_png_rgba(llava_png *png, const uint8_t *pixels, size_t width, size_t height,
                     llava_error *e)
 {
-    png_image image;
-    *png = (llava_png){0};
-    return start(&image, width, height, PNG_FORMAT_RGBA, e) &&
-           encode(png, &image, pixels, 4 * width, NULL, e);
+    png_image image = start(width, height, PNG_FORMAT_RGBA);
+    return encode(png, &image, pixels, 4 * width, NULL, e);
 }
 
 bool llava_png_write(const llava_png *png, const char *path, llava_error *e)
@@ -77,21 +68,4 @@ bool llava_png_write(const llava_png *png, const char *path, llava_error *e)
         return false;
     }
     return llava_output_commit(output, e);
-}
-
-bool llava_base64(llava_output *output, const uint8_t *bytes, size_t n, llava_error *e)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < n; i += 3) {
-        size_t left = n - i;
-        uint32_t three = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
-                         (left > 2 ? bytes[i + 2] : 0);
-        char four[4] = {digits[three >> 18], digits[three >> 12 & 63],
-                        left > 1 ? digits[three >> 6 & 63] : '=',
-                        left > 2 ? digits[three & 63] : '='};
-        if (!llava_output_write(output, four, sizeof four, e)) {
-            return false;
-        }
-    }
-    return true;
 }

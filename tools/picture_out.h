@@ -21,7 +21,4 @@ bool llava_png_rgba(llava_png *png, const uint8_t *pixels, size_t width, size_t 
 /* Into a file; "-": standard output. */
 bool llava_png_write(const llava_png *png, const char *path, llava_error *e);
 
-/* n bytes as base64 with padding, in one line. */
-bool llava_base64(llava_output *output, const uint8_t *bytes, size_t n, llava_error *e);
-
 #endif

@@ -31,7 +31,7 @@ static bool load_picture(llava_port *port, const llava_port_tensor *t, llava_pic
     *is = t->rank == 3 && t->shape[2] == 3 && !t->partial &&
           llava_picture_new(picture, t->shape[0], t->shape[1], &small);
     if (!*is) {
-        return !llava_out_of_memory(&small) || llava_fail(e, "%s", small.text);
+        return llava_may_go_on(&small, e);
     }
     if (!llava_port_load(port, t, &values, e)) {
         llava_picture_free(picture);
@@ -101,7 +101,7 @@ static bool process(const llava_session *s, const llava_choices *choices, llava_
     }
     *made = llava_picture_process_from(&s->processor, &plan, stage, &picture, stages, &refused);
     llava_picture_free(&picture);
-    return *made || !llava_out_of_memory(&refused) || llava_fail(e, "%s", refused.text);
+    return *made || llava_may_go_on(&refused, e);
 }
 
 /* Stage j of picture i as doubles; *made false where it is absent or of another shape. */

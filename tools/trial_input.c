@@ -37,7 +37,7 @@ static bool compare_ids(llava_trial *trial, const llava_choices *choices, llava_
     size_t n;
     if (!llava_session_encode(trial->spec.session, choices, theirs->image_sizes, &ids, &n,
                               &refused)) {
-        return !llava_out_of_memory(&refused) || llava_fail(e, "%s", refused.text);
+        return llava_may_go_on(&refused, e);
     }
     bool equal = theirs->batch == 1 && theirs->length == n &&
                  memcmp(ids, theirs->input_ids, n * sizeof *ids) == 0;
@@ -101,7 +101,7 @@ bool llava_altered_make(llava_altered *a, llava_trial *trial, const llava_choice
         }
     }
     *made = *made && llava_inputs_check(&a->inputs, &session->plan, &refused);
-    return *made || !llava_out_of_memory(&refused) || llava_fail(e, "%s", refused.text);
+    return *made || llava_may_go_on(&refused, e);
 }
 
 void llava_altered_free(llava_altered *a)

@@ -1,25 +1,13 @@
 #include "words.h"
 
+#include "ref/unicode.h"
 #include "tools/progress.h"
 
-size_t llava_character(const char *bytes, uint32_t *code)
+#include <string.h>
+
+size_t llava_character(const char *text, uint32_t *code)
 {
-    const unsigned char *text = (const unsigned char *)bytes;
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned char first = text[0];
-    size_t n = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    if (n == 0 || first > 0xf4) {
-        return 0;
-    }
-    *code = n == 1 ? first : first & (0xffu >> (n + 1));
-    for (size_t i = 1; i < n; i++) {
-        if ((text[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        *code = *code << 6 | (text[i] & 0x3fu);
-    }
-    bool surrogate = *code >= 0xd800 && *code < 0xe000;
-    return *code < least[n] || *code > 0x10ffff || surrogate ? 0 : n;
+    return llava_utf8_next(text, strnlen(text, 4), code);
 }
 
 bool llava_character_acts(uint32_t code)

@@ -1,0 +1,196 @@
+/* What every stage works with, at its ends: names that are too long, sizes that wrap, memory that
+ * runs out at any point of any kind of run. */
+#include "memory.h"
+#include "tiny.h"
+#include "tools/session.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static bool wants_all(void *self, const char *name)
+{
+    size_t *asked = self;
+    (void)name;
+    ++*asked;
+    return true;
+}
+
+static bool take_none(void *self, const llava_tap *tap, llava_error *e)
+{
+    (void)self;
+    return llava_fail(e, "%s is not taken", tap->name);
+}
+
+static void names_that_do_not_fit_are_no_taps(void **state)
+{
+    (void)state;
+    char longest[LLAVA_TAP_NAME], longer[LLAVA_TAP_NAME + 1];
+    memset(longest, 'n', sizeof longest - 1);
+    memset(longer, 'n', sizeof longer - 1);
+    longest[sizeof longest - 1] = longer[sizeof longer - 1] = '\0';
+    size_t asked = 0;
+    llava_error e;
+    llava_plan plan = {0};
+    llava_sink sink = {wants_all, take_none, &asked};
+    llava_run r = {.plan = &plan, .sink = &sink, .prefix = "", .error = &e};
+    double x[] = {1};
+    llava_shape one = {1, {1}};
+    assert_true(llava_wanted(&r, "%s", longest));
+    assert_false(llava_wanted(&r, "%s", longer));
+    assert_int_equal(asked, 1);
+    assert_false(llava_put(&r, x, one, "%s", longest));
+    support_says(&e, " is not taken");
+    assert_false(llava_put(&r, x, one, "%s", longer));
+    support_says(&e, "the tap's name is too long");
+    assert_false(llava_put_typed(&r, LLAVA_F64, x, one, longer));
+    support_says(&e, "the tap's name is too long");
+    r.prefix = longer; /* no room for any name */
+    assert_false(llava_wanted(&r, "x"));
+    assert_false(llava_put(&r, x, one, "x"));
+    support_says(&e, "the tap's name is too long");
+    r.prefix = longest;
+    assert_false(llava_wanted(&r, "x"));
+    assert_int_equal(asked, 2);
+}
+
+static void sizes_that_wrap_are_no_memory(void **state)
+{
+    (void)state;
+    llava_error e;
+    llava_run r = {.error = &e};
+    const size_t rows[][2] = {{SIZE_MAX, 2}, {SIZE_MAX / 4, 1}, {SIZE_MAX / 8, 1}};
+    for (size_t i = 0; i < 3; i++) {
+        e.text[0] = '\0';
+        assert_null(llava_scratch(&r, rows[i][0], rows[i][1]));
+        assert_true(llava_out_of_memory(&e));
+        assert_null(r.scratch);
+    }
+}
+
+/* ---- memory -------------------------------------------------------------------------------------
+ */
+
+/* A pass of a golden case's model over its inputs, all taps taken. */
+typedef struct {
+    llava_session session;
+    llava_request request;
+    llava_goal goal, step;
+    size_t generate, chunk;
+    llava_some_rows *only;
+    const char *unseen; /* taps whose names end so are not wanted */
+} passing;
+
+static bool wants_most(void *self, const char *name)
+{
+    const passing *p = self;
+    size_t n = strlen(name), m = p->unseen == NULL ? 0 : strlen(p->unseen);
+    return p->chunk == 0 && (m == 0 || n < m || strcmp(name + n - m, p->unseen) != 0);
+}
+
+static bool take(void *self, const llava_tap *tap, llava_error *e)
+{
+    (void)self;
+    (void)tap;
+    (void)e;
+    return true;
+}
+
+static bool pass(void *self, llava_error *e)
+{
+    passing *p = self;
+    const llava_session *s = &p->session;
+    llava_sink sink = {wants_most, take, p};
+    llava_run r = {.weights = s->weights,
+                   .plan = &s->plan,
+                   .sink = &sink,
+                   .prefix = "",
+                   .only = p->only,
+                   .chunk = p->chunk,
+                   .error = e};
+    if (p->generate > 0) {
+        llava_answer answer;
+        bool ok = llava_generate(&r, &s->config, &p->goal, &p->step, &s->inputs, s->convention,
+                                 p->generate, &answer);
+        if (ok) {
+            llava_answer_free(&answer);
+        }
+        return ok;
+    }
+    llava_outputs out;
+    int64_t *positions = llava_alloc(e, s->inputs.batch * s->inputs.length, sizeof *positions);
+    if (positions == NULL) {
+        return false;
+    }
+    llava_positions(&s->plan, &s->inputs, s->convention, positions);
+    bool ok = llava_forward(&r, &p->goal, &s->inputs, positions, NULL, &out);
+    free(positions);
+    if (ok) {
+        llava_outputs_free(&out);
+    }
+    assert_null(r.scratch); /* everything is given back */
+    return ok;
+}
+
+static void memory_that_runs_out_ends_every_kind_of_run(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *inputs, *set, *unseen;
+        size_t generate, chunk;
+        bool some;
+    } rows[] = {
+        {"plain", "plain", NULL, NULL, 0, 0, false},
+        {"plain", "plain", NULL, "attn.scores", 0, 0, true},
+        {"plain", "mask-added", NULL, NULL, 0, 0, false},
+        {"plain", "mask-added", NULL, ".", 0, 0, true},
+        {"labels", "labels", NULL, NULL, 0, 0, false},
+        {"siglip", "siglip", NULL, NULL, 0, 0, false},
+        {"pixtral", "pixtral", NULL, NULL, 0, 0, false},
+        {"pixtral", "pixtral", NULL, "probs", 0, 0, false},
+        {"generate", "generate", NULL, NULL, 2, 0, false},
+        {"mistral-left", "mistral-left", NULL, NULL, 0, 3, false},
+        {"rope-longrope-grows", "rope-longrope-grows", NULL, NULL, 4, 0, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char model[128], inputs[128];
+        passing p = {.generate = rows[i].generate, .chunk = rows[i].chunk};
+        llava_error e;
+        snprintf(model, sizeof model, "golden/%s/model", rows[i].model);
+        snprintf(inputs, sizeof inputs, "golden/%s/inputs.npz", rows[i].inputs);
+        p.request = (llava_request){.model = model, .inputs = inputs, .generate = p.generate};
+        p.unseen = rows[i].unseen;
+        if (!llava_session_open(&p.session, &p.request, &e) ||
+            !llava_session_weights(&p.session, &e)) {
+            fail_msg("%s", e.text);
+        }
+        size_t count = p.session.inputs.batch * p.session.inputs.length;
+        bool *wanted = calloc(count, sizeof *wanted);
+        assert_non_null(wanted);
+        wanted[count - 1] = true;
+        llava_some_rows only = {wanted, count};
+        p.only = rows[i].some ? &only : NULL;
+        llava_tap_sizes sizes = llava_session_sizes(&p.session, false);
+        p.goal.last_logits = true;
+        llava_sink all = {wants_most, take, &p};
+        llava_taps_goal(&p.session.plan, &sizes, &all, &p.goal, &p.step);
+        assert_true(memory_runs_out(pass, &p) > 40);
+        free(wanted);
+        llava_session_close(&p.session);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_that_do_not_fit_are_no_taps),
+        cmocka_unit_test(sizes_that_wrap_are_no_memory),
+        cmocka_unit_test(memory_that_runs_out_ends_every_kind_of_run),
+    };
+    return cmocka_run_group_tests_name("stage", tests, NULL, NULL);
+}
