@@ -595,6 +595,92 @@ static void test_three_faults_in_the_picture_stage(void **state)
     close_bench(&b);
 }
 
+/* ---- what goes in, by hand
+ * ------------------------------------------------------------------------------- */
+
+#define TEXT_IDS "input_ids <i8 [1,12] 1 35 54 49 46 9 36 26 45 34 49 50"
+#define ONES(n)  "; attention_mask <i8 [1," #n "] 1*" #n
+
+/* A dump that is nothing but inputs: the first tap that is wrong (NULL: none), and how the page
+ * shows it: of another shape than the model's, or of four dimensions, not at all. */
+static void test_inputs_are_judged_and_shown(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *members, *tap;
+        int status;
+        const char *shows; /* the heading above the values; NULL: none are shown */
+    } rows[] = {
+        {"text-only", TEXT_IDS, NULL, 0, NULL},
+        {"text-only", "input_ids <i8 [1,12] 1 35 54 49 46 9 36 26 45 34 49 2", "input_ids", 1,
+         "Ids"},
+        {"text-only", "input_ids <i8 [1,11] 1 35 54 49 46 9 36 26 45 34 49", "input_ids", 1, NULL},
+        {"text-only", "input_ids <i8 [2,12] 1*24", "input_ids", 1, NULL},
+        {"text-only", "input_ids <f4 [1,12] 1*12", NULL, 2, NULL},
+        {"text-only", "input_ids <i8 [12] 1*12", NULL, 2, NULL},
+        {"text-only", TEXT_IDS ONES(12), NULL, 0, NULL},
+        {"text-only", TEXT_IDS "; attention_mask <i8 [1,12] 0 1*11", "attention_mask", 1, NULL},
+        {"text-only", TEXT_IDS ONES(11), NULL, 0, NULL},
+        {"text-only", TEXT_IDS "; attention_mask <i8 [2,12] 1*24", NULL, 0, NULL},
+        {"text-only", TEXT_IDS "; attention_mask <i8 [1,1,12,12] 1*144", NULL, 0, NULL},
+        {"text-only", TEXT_IDS "; position_ids <i8 [1,12] 0 1 2 3 4 5 6 7 8 9 10 10",
+         "position_ids", 1, NULL},
+        {"text-only", TEXT_IDS "; position_ids <i8 [1,11] 0*11", NULL, 0, NULL},
+        {"text-only", TEXT_IDS "; position_ids <i8 [2,12] 0*24", NULL, 0, NULL},
+        {"text-only", TEXT_IDS "; generated_ids <i8 [2,1] 1*2", NULL, 0, NULL},
+        {"text-only", TEXT_IDS "; generated_ids <i8 [1,0]", NULL, 0, NULL},
+        {"batch-left", "attention_mask <i8 [3,13] 1*39", "attention_mask", 1, "Ids"},
+        {"mask-packed", "attention_mask |b1 [2,1,18,18] 1*648", "attention_mask", 1, NULL},
+        {"mask-packed", "attention_mask <f4 [2,1,18,18] 0*648", "attention_mask", 1, NULL},
+        {"mask-packed", "attention_mask |b1 [2,1,18,17] 1*612", "attention_mask", 1, NULL},
+        {"mask-packed", "attention_mask <i8 [2,18] 1*36", NULL, 0, NULL},
+        {"inputs-embeds", "input_ids <i8 [1,11] 1*11", NULL, 2, NULL},
+        {"plain", "pixel_values <f4 [1,3,12,12] 0*432", "pixel_values", 1, "In pictures"},
+        {"plain", "pixel_values <f4 [1,3,12,11] 0*396", "pixel_values", 1, NULL},
+        {"plain", "pixel_values <f4 [1,4,12,12] 0*576", "pixel_values", 1, NULL},
+        {"plain", "pixel_values <f4 [2,3,12,12] 0*864", "pixel_values", 1, NULL},
+        {"plain", "pixel_values <f4 [3,12,12] 0*432", "pixel_values", 1, NULL},
+        {"plain", "pixel_values <i8 [1,3,12,12] 0*432", NULL, 2, NULL},
+        {"plain", "pixel_values <f4 [1,3,12,12] nan*432", "pixel_values", 1, "In pictures"},
+        {"picture-pixtral", "pixel_values <f4 [3,3,30,24] 0*6480", "pixel_values", 1, NULL},
+        {"picture-pixtral", "pixel_values <f4 [3,3,30,30] 0*8100", "pixel_values", 1,
+         "In pictures"},
+        {"picture-pixtral", "image.rgb |u1 [20,51,3] 0*3060", "image.rgb", 1, NULL},
+        {"picture-pixtral", "image.1.resized |u1 [24,12,3] 0*864", "image.1.resized", 1, NULL},
+        {"picture-prompt", "image.rgb |u1 [43,61,3] 0*7869", "image.rgb", 1, NULL},
+        {"picture-prompt", "image.rgb |u1 [43,61,3] 0*7869; pixel_values <f4 [1,3,21,21] 0*1323",
+         "image.rgb", 1, NULL},
+        {"picture-prompt", "input_ids <i8 [1,19] 1*19", "input_ids", 1, "Ids"},
+    };
+    static const char *const headings[] = {"In pictures", "Ids"};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        static char page[1 << 20];
+        char html[512], more[600];
+        bench b = open_bench();
+        program_write_inputs(&b.folder, "port.npz", rows[i].members);
+        snprintf(html, sizeof html, "%s", support_path(&b.folder, "page.html"));
+        snprintf(more, sizeof more, "--html %s", html);
+        diagnose(&b, rows[i].name, support_path(&b.folder, "port.npz"), more);
+        const char *tap = finding_count(&b) == 0 ? "(no finding)" : text_of(finding(&b, 0), "tap");
+        bool right = b.status == rows[i].status &&
+                     (rows[i].tap == NULL ? finding_count(&b) == 0 : strcmp(tap, rows[i].tap) == 0);
+        FILE *file = fopen(html, "r");
+        assert_non_null(file);
+        page[fread(page, 1, sizeof page - 1, file)] = '\0';
+        fclose(file);
+        for (size_t k = 0; k < 2; k++) {
+            bool wanted = rows[i].shows != NULL && strcmp(rows[i].shows, headings[k]) == 0;
+            char heading[64];
+            snprintf(heading, sizeof heading, "<h2>%s: <code>", headings[k]);
+            right = right && wanted == (strstr(page, heading) != NULL);
+        }
+        if (!right) {
+            fail_msg("%s: %s: %s", rows[i].name, rows[i].members, shown(&b));
+        }
+        close_bench(&b);
+    }
+}
+
 /* ---- damage that no decision explains
  * --------------------------------------------------------------- */
 
@@ -1289,6 +1375,7 @@ int main(void)
         cmocka_unit_test(test_two_faults_in_two_spans_are_two_findings),
         cmocka_unit_test(test_two_faults_in_one_span_are_a_pair),
         cmocka_unit_test(test_three_faults_in_the_picture_stage),
+        cmocka_unit_test(test_inputs_are_judged_and_shown),
         cmocka_unit_test(test_damage_is_located_and_not_guessed_at),
         cmocka_unit_test(test_a_zeroed_head_is_located_and_unknown),
         cmocka_unit_test(test_a_dropped_residual_is_located_and_unknown),
