@@ -50,11 +50,7 @@ static size_t kind_called(const walk *w, const char *name, size_t length)
 static bool add_from(walk *w, const char *name)
 {
     llava_span *s = w->span;
-    for (size_t i = 0; i < s->from_count; i++) {
-        if (strcmp(s->from[i], name) == 0) {
-            return true;
-        }
-    }
+    /* each once: `seen` */
     void *grown = llava_realloc(w->e, s->from, s->from_count + 1, sizeof *s->from);
     if (grown == NULL) {
         return false;
@@ -198,22 +194,23 @@ bool llava_span_find(llava_span *span, const char *tap, const llava_port *port,
     llava_tap_place place;
     *span = (llava_span){.first_vision_layer = (size_t)-1, .first_text_layer = (size_t)-1};
     snprintf(span->tap, sizeof span->tap, "%s", tap);
-    if (!llava_tap_find(tap, &place)) {
-        return llava_fail(e, "%s: no tap is called so", tap);
-    }
     walk w = {.span = span, .port = port, .plan = plan, .e = e};
     w.kind_count = llava_tap_kinds(&w.kinds);
     w.layers = plan->vision.layers > plan->text.layers ? plan->vision.layers : plan->text.layers;
     w.layers += 1;
-    if (place.step > 0 && strncmp(tap, "step.", 5) == 0) {
-        snprintf(w.prefix, sizeof w.prefix, "step.%zu.", place.step);
-    }
-    if (w.kinds[place.kind].at == LLAVA_AT_IMAGE) {
+    bool known = llava_tap_find(tap, &place);
+    if (known && w.kinds[place.kind].at == LLAVA_AT_IMAGE) {
         w.picture = place.layer;
         place.layer = 0;
     }
+    if (!known || place.layer >= w.layers) {
+        return llava_fail(e, "%s: no tap of this model is called so", tap);
+    }
+    if (place.step > 0 && strncmp(tap, "step.", 5) == 0) {
+        snprintf(w.prefix, sizeof w.prefix, "step.%zu.", place.step);
+    }
     w.seen = llava_alloc(e, w.kind_count * w.layers, sizeof(bool));
-    bool ok = w.seen != NULL && place.layer < w.layers;
+    bool ok = w.seen != NULL;
     if (ok) {
         w.seen[place.kind * w.layers + place.layer] = true;
         ok = walk_from(&w, place.kind, place.layer);
