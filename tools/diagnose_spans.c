@@ -126,9 +126,10 @@ static bool judge_pieces(llava_diagnoser *d, judging *g, const llava_tap *mine, 
     return true;
 }
 
-/* Norms, softmaxes and rotary tables that are computed in the span of a tap: steps of float32 in
- * every type but a true float64, each off by a unit of its own; 1 where there are none. */
-static double islands_inside(const llava_diagnoser *d, const char *tap)
+/* Tensors that are computed in the span of a tap, each rounded to float32, or of them the norms,
+ * softmaxes and rotary tables: steps of float32 in every type but a true float64, each off by a
+ * unit of its own; 1 where there are none. */
+static double roundings_inside(const llava_diagnoser *d, const char *tap, bool islands_only)
 {
     const llava_tap_kind *kinds;
     size_t count = llava_tap_kinds(&kinds), inside = 0;
@@ -141,12 +142,13 @@ static double islands_inside(const llava_diagnoser *d, const char *tap)
         const char *name = kinds[k].name;
         bool island = strstr(name, "norm") != NULL || strstr(name, ".probs") != NULL ||
                       strstr(name, ".rope.") != NULL;
+        bool rounds = kinds[k].at > LLAVA_AT_INPUT && (island || !islands_only);
         size_t times = kinds[k].at == LLAVA_AT_VISION_LAYER
                            ? span.last_vision_layer - span.first_vision_layer + 1
                        : kinds[k].at == LLAVA_AT_TEXT_LAYER
                            ? span.last_text_layer - span.first_text_layer + 1
                            : 1;
-        inside += span.kinds[k] && island ? times : 0;
+        inside += span.kinds[k] && rounds ? times : 0;
     }
     llava_span_free(&span);
     return inside > 0 ? (double)inside : 1;
@@ -163,8 +165,8 @@ static void set_noise(const llava_diagnoser *d, const char *tap, const llava_com
      * may by luck not be (torch's float32 LayerNorm is 1.4 units off: docs/tolerances.md). */
     const llava_comparison nothing = {0}, *measured = noise == NULL ? &nothing : noise;
     bool island = d->result.islands && measured->rel_l2 > 2.5e-13;
-    bool floats = j->type == LLAVA_F32 || (j->type == LLAVA_F64 && island);
-    double steps = floats && noise != NULL ? sqrt(islands_inside(d, tap)) : 1;
+    bool all = j->type == LLAVA_F32, floats = all || (j->type == LLAVA_F64 && island);
+    double steps = floats && noise != NULL ? sqrt(roundings_inside(d, tap, !all)) : 1;
     double own = floats                 ? steps * llava_unit(LLAVA_F32)
                  : j->type != LLAVA_F64 ? 0.5 * llava_unit(j->type)
                                         : 2.5e-13;
