@@ -362,9 +362,6 @@ double llava_cos(double x)
  * error down to 0. From 6 on the result rounds to 1. */
 double llava_erf(double x)
 {
-    /* 1 / n */
-    static const double inverse[] = {0,       1,     0.5,     1.0 / 3, 0.25,     0.2,     1.0 / 6,
-                                     1.0 / 7, 0.125, 1.0 / 9, 0.1,     1.0 / 11, 1.0 / 12};
     double a = magnitude(x);
     /* For a tiny a erf is linear: computed 2^200 higher, where exact_product does not underflow. */
     bool tiny = a < 0x1p-900;
@@ -375,7 +372,7 @@ double llava_erf(double x)
     double c = row * 0.0625, h = y - c;
     double u = -2 * c * h, v = -2 * h * h;
     double before = 1, term = u, sum = 0.5 * u;
-    for (int n = 2; n <= 11; n++) {
+    for (int n = 2; n <= ERF_TERMS; n++) {
         double next = (u * term + v * before) * inverse[n];
         before = term;
         term = next;

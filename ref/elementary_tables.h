@@ -191,4 +191,8 @@ static const erf_row erf_rows[97] = {
     {{0x1.0000000000000p+0, -0x1.8cf81557d20b6p-56}, {0x1.2dc119095729fp-52, -0x1.1566d13fe4564p-106}},
 };
 
+/* erf's series ends with this term; each is divided by its number, and by the next. */
+enum { ERF_TERMS = 11 };
+static const double inverse[ERF_TERMS + 2] = {0, 1.0 / 1, 1.0 / 2, 1.0 / 3, 1.0 / 4, 1.0 / 5, 1.0 / 6, 1.0 / 7, 1.0 / 8, 1.0 / 9, 1.0 / 10, 1.0 / 11, 1.0 / 12};
+
 #endif

@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 root=build-bits
-programs=(test_bits test_elementary test_exp test_product test_number)
+programs=(test_bits test_elementary test_many test_product test_number)
 
 # name | compiler | flags | how it runs ("" here) | environment
 rows=(

@@ -75,6 +75,7 @@ def smooth(f, limit):
 
 ERF_ROWS_PER_UNIT = 16
 ERF_END = 6
+ERF_TERMS = 11
 
 
 def tables():
@@ -144,7 +145,11 @@ def tables():
     for i in range(rows):
         c = mpf(i) / ERF_ROWS_PER_UNIT
         out.append(f"    {{{pair(mp.erf(c))}, {pair(2 / mp.sqrt(mp.pi) * mp.exp(-c * c))}}},")
-    out.append("};\n\n#endif")
+    out.append("};\n")
+    out.append("/* erf's series ends with this term; each is divided by its number, and by the next. */")
+    out.append(f"enum {{ ERF_TERMS = {ERF_TERMS} }};")
+    inverse = ", ".join(["0"] + [f"1.0 / {n}" for n in range(1, ERF_TERMS + 2)])
+    out.append(f"static const double inverse[ERF_TERMS + 2] = {{{inverse}}};\n\n#endif")
     return "\n".join(out) + "\n"
 
 

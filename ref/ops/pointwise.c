@@ -1,7 +1,7 @@
 /* Norms, activations, sums, rotary embedding and softmax: what acts on a row or an element. */
 #include "ops.h"
 
-#include "exp.h"
+#include "many.h"
 #include "ref/elementary.h"
 
 #include <math.h>
@@ -61,6 +61,18 @@ static double sigmoid(double x)
     return 1 / (1 + llava_exp(-x));
 }
 
+/* gelu(x) = x/2 (1 + f(u)): erf of u = x / sqrt 2, or tanh of u = sqrt(2/pi) (x + 0.044715 x^3) */
+static double gelu_argument(llava_act act, double x)
+{
+    return act == LLAVA_ACT_GELU ? x * 0.70710678118654752440
+                                 : 0.79788456080286535588 * (x + 0.044715 * x * x * x);
+}
+
+static double gelu_of(double x, double f)
+{
+    return 0.5 * x * (1 + f);
+}
+
 /* The activation as one function of one number, before any rounding. */
 static double activation(llava_act act, double x)
 {
@@ -71,10 +83,10 @@ static double activation(llava_act act, double x)
         return x * sigmoid(1.702 * x);
     case LLAVA_ACT_QUICK_GELU_1773:
         return x * sigmoid(1.773 * x);
-    case LLAVA_ACT_GELU: /* x/2 (1 + erf(x / sqrt 2)) */
-        return 0.5 * x * (1 + llava_erf(x * 0.70710678118654752440));
-    case LLAVA_ACT_GELU_TANH: /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
-        return 0.5 * x * (1 + llava_tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case LLAVA_ACT_GELU:
+        return gelu_of(x, llava_erf(gelu_argument(act, x)));
+    case LLAVA_ACT_GELU_TANH:
+        return gelu_of(x, llava_tanh(gelu_argument(act, x)));
     case LLAVA_ACT_SILU:
         return x * sigmoid(x);
     case LLAVA_ACT_RELU:
@@ -152,6 +164,24 @@ static void gated(const llava_numerics *n, double factor, llava_dtype between, d
     llava_round_all(n->storage, y, count);
 }
 
+/* y = act(x) for either GELU, many at once */
+static void gelu(const llava_numerics *n, llava_act act, double *y, const double *x, size_t count)
+{
+    enum { AT_ONCE = 128 };
+    double f[AT_ONCE];
+    for (size_t done = 0; done < count; done += AT_ONCE) {
+        size_t take = count - done < AT_ONCE ? count - done : AT_ONCE;
+        for (size_t i = 0; i < take; i++) {
+            f[i] = gelu_argument(act, x[done + i]);
+        }
+        (act == LLAVA_ACT_GELU ? llava_erf_all : llava_tanh_all)(f, f, take);
+        for (size_t i = 0; i < take; i++) {
+            y[done + i] = gelu_of(x[done + i], f[i]);
+        }
+    }
+    llava_round_all(n->storage, y, count);
+}
+
 void llava_activate(const llava_numerics *n, llava_act act, double *y, const double *x,
                     size_t count)
 {
@@ -170,6 +200,8 @@ void llava_activate(const llava_numerics *n, llava_act act, double *y, const dou
             y[i] = llava_round(n->storage,
                                act == LLAVA_ACT_GELU ? gelu_f32(x[i]) : gelu_tanh_f32(x[i]));
         }
+    } else if (act == LLAVA_ACT_GELU || act == LLAVA_ACT_GELU_TANH) {
+        gelu(n, act, y, x, count);
     } else {
         for (size_t i = 0; i < count; i++) {
             y[i] = llava_round(n->storage, activation(act, x[i]));
