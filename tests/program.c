@@ -37,8 +37,10 @@ static void become(const support_folder *folder, const char *command)
     const char *program = getenv("LLAVA_REF");
     set_path("LLAVA", program == NULL ? "build/llava-ref" : program);
     set_path("GOLDEN", "golden");
-    int out = open(support_path(folder, ".out"), O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    int err = open(support_path(folder, ".err"), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    unlink(support_path(folder, ".out")); /* as in support_write */
+    unlink(support_path(folder, ".err"));
+    int out = open(support_path(folder, ".out"), O_WRONLY | O_CREAT, 0666);
+    int err = open(support_path(folder, ".err"), O_WRONLY | O_CREAT, 0666);
     if (out < 0 || err < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0 ||
         chdir(folder->path) != 0) {
         _exit(98);

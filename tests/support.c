@@ -1,5 +1,7 @@
 #include "support.h"
 
+#include "ref/file.h"
+
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,6 +67,8 @@ const char *support_path(const support_folder *folder, const char *name)
 
 void support_write(const support_folder *folder, const char *name, const void *bytes, size_t n)
 {
+    /* a new file: ext4 puts one that was cut to nothing and filled again on the disk at once */
+    unlink(support_path(folder, name));
     FILE *file = fopen(support_path(folder, name), "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, n, file), n);
@@ -74,6 +78,49 @@ void support_write(const support_folder *folder, const char *name, const void *b
 void support_write_text(const support_folder *folder, const char *name, const char *text)
 {
     support_write(folder, name, text, strlen(text));
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    llava_file file;
+    llava_error e;
+    if (!llava_file_map(&file, from, &e)) {
+        fail_msg("%s", e.text);
+    }
+    FILE *copy = fopen(to, "wb");
+    assert_non_null(copy);
+    assert_int_equal(fwrite(file.bytes, 1, file.size, copy), file.size);
+    assert_int_equal(fclose(copy), 0);
+    llava_file_unmap(&file);
+}
+
+static void copy_folder(const char *from, const char *to, const char *but)
+{
+    DIR *listing = opendir(from);
+    assert_non_null(listing);
+    for (const struct dirent *entry; (entry = readdir(listing)) != NULL;) {
+        char source[1024], target[1024];
+        struct stat status;
+        if (entry->d_name[0] == '.' || strchr(but, entry->d_name[0]) != NULL) {
+            continue;
+        }
+        int n = snprintf(source, sizeof source, "%s/%s", from, entry->d_name);
+        int m = snprintf(target, sizeof target, "%s/%s", to, entry->d_name);
+        assert_true(n > 0 && m > 0 && (size_t)n < sizeof source && (size_t)m < sizeof target);
+        assert_int_equal(stat(source, &status), 0);
+        if (S_ISDIR(status.st_mode)) {
+            assert_int_equal(mkdir(target, 0777), 0);
+            copy_folder(source, target, "");
+        } else {
+            copy_file(source, target);
+        }
+    }
+    closedir(listing);
+}
+
+void support_copy(const support_folder *folder, const char *from, const char *but)
+{
+    copy_folder(from, folder->path, but);
 }
 
 void support_write_safetensors(const support_folder *folder, const char *name, const char *header,

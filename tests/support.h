@@ -21,6 +21,9 @@ const char *support_path(const support_folder *folder, const char *name);
 /* Writes (replaces) folder/name. */
 void support_write(const support_folder *folder, const char *name, const void *bytes, size_t n);
 void support_write_text(const support_folder *folder, const char *name, const char *text);
+/* Copies into the folder what stands in folder `from`, links followed, but names that begin with
+ * one of the letters `but`. */
+void support_copy(const support_folder *folder, const char *from, const char *but);
 /* A safetensors file: the header's length, the header, then n bytes 0, 1, 2, ... */
 void support_write_safetensors(const support_folder *folder, const char *name, const char *header,
                                size_t n);

@@ -1,5 +1,6 @@
 /* The hostile files of tests/attacks, as its index README.md lists them: every row's command is run
  * and must end with exactly the line that the row shows. */
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "ref/file.h"
 #include "ref/jpeg.h"
 #include "tests/program.h"
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -113,6 +116,35 @@ static const char *judge(const program_result *r, bool refused, const char *says
     return wrong != NULL || has_line(r->err, says) ? wrong : "the line is another one";
 }
 
+static void put_link(const support_folder *folder, const char *name, const char *to)
+{
+    char *whole = realpath(to, NULL);
+    assert_non_null(whole);
+    assert_int_equal(symlink(whole, support_path(folder, name)), 0);
+    free(whole);
+}
+
+/* A folder with what the commands name: model and inputs.npz of golden/plain, `pictures`, the file;
+ * in .bin the program. */
+static support_folder prepare(const char *file)
+{
+    support_folder folder = support_folder_new();
+    char name[256];
+    const char *program = getenv("LLAVA_REF");
+    assert_int_equal(mkdir(support_path(&folder, ".bin"), 0777), 0);
+    put_link(&folder, ".bin/llava-ref", program == NULL ? "build/llava-ref" : program);
+    put_link(&folder, "pictures", "golden/picture-chat/model");
+    support_copy(&folder, "golden/plain", "bfhPtc");
+    snprintf(name, sizeof name, ATTACKS "/%.200s", file);
+    llava_file attack;
+    llava_error e;
+    if (llava_file_map(&attack, name, &e)) {
+        support_write(&folder, file, attack.bytes, attack.size);
+        llava_file_unmap(&attack);
+    }
+    return folder;
+}
+
 static void every_file_ends_as_the_index_says(void **state)
 {
     (void)state;
@@ -123,16 +155,9 @@ static void every_file_ends_as_the_index_says(void **state)
         if (strstr(r[0], ".jpg") != NULL && !llava_jpeg_available()) {
             continue;
         }
-        support_folder folder = support_folder_new();
-        char command[2 * LONGEST + 512];
-        snprintf(command, sizeof command,
-                 "mkdir .bin && ln -s \"$LLAVA\" .bin/llava-ref && PATH=\"$PWD/.bin:$PATH\" && "
-                 "cp -rL \"$GOLDEN\"/plain/model \"$GOLDEN\"/plain/inputs.npz . && "
-                 "ln -s \"$GOLDEN\"/picture-chat/model pictures && chmod -R u+w model && "
-                 "F='" ATTACKS
-                 "/%.200s' && { [ ! -f \"$GOLDEN/../$F\" ] || cp \"$GOLDEN/../$F\" .; } "
-                 "&& { %s\n}",
-                 r[0], r[2]);
+        support_folder folder = prepare(r[0]);
+        char command[LONGEST + 64];
+        snprintf(command, sizeof command, "PATH=\"$PWD/.bin:$PATH\"; %s", r[2]);
         program_result result = program_run(&folder, command);
         const char *wrong = judge(&result, refused, r[3]);
         if (wrong != NULL) {

@@ -35,15 +35,16 @@ typedef struct {
 /* Copies all of the case but its dumps in narrow types and PROVENANCE.json. */
 static void prepare(const support_folder *folder, const refusal *row)
 {
-    char command[512];
-    snprintf(command, sizeof command,
-             "cp -rL --no-preserve=mode \"$GOLDEN\"/%s/[!bfhP]* . && { %s\n}",
-             row->from == NULL ? "plain" : row->from, row->before == NULL ? ":" : row->before);
-    program_result made = program_run(folder, command);
-    if (made.status != 0) {
-        fail_msg("%s: cannot be prepared: %s", row->what, made.err);
+    char from[256];
+    snprintf(from, sizeof from, "golden/%s", row->from == NULL ? "plain" : row->from);
+    support_copy(folder, from, "bfhP");
+    if (row->before != NULL) {
+        program_result made = program_run(folder, row->before);
+        if (made.status != 0) {
+            fail_msg("%s: cannot be prepared: %s", row->what, made.err);
+        }
+        program_free(&made);
     }
-    program_free(&made);
     if (row->config[0] != NULL) {
         program_edit(folder, "model/config.json", row->config[0], row->config[1]);
     }

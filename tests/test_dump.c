@@ -574,6 +574,16 @@ static size_t values_of(const char *name, uint8_t *out)
     return n;
 }
 
+/* Changes one byte where it lies: thousands of new files would take longer than all the reading. */
+static void put_byte(const char *name, size_t at, uint8_t byte)
+{
+    FILE *file = fopen(path_of(name), "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte, file), byte);
+    assert_int_equal(fclose(file), 0);
+}
+
 static void flip_every_byte(const char *name, size_t *harmless)
 {
     static uint8_t expected[4096], got[65536];
@@ -586,15 +596,15 @@ static void flip_every_byte(const char *name, size_t *harmless)
     memcpy(copy, file.bytes, size);
     llava_file_unmap(&file);
     static const uint8_t masks[] = {0x01, 0x80, 0xff};
+    support_write(&folder, "flipped.npz", copy, size);
     for (size_t i = 0; i < 3 * size; i++) {
-        copy[i / 3] ^= masks[i % 3];
-        support_write(&folder, "flipped.npz", copy, size);
+        put_byte("flipped.npz", i / 3, copy[i / 3] ^ masks[i % 3]);
         const size_t m = values_of("flipped.npz", got);
         if (m != 0 && (m != n || memcmp(expected, got, n) != 0)) {
             fail_msg("%s: byte %zu flipped by %#x changes the values", name, i / 3, masks[i % 3]);
         }
         *harmless += m != 0;
-        copy[i / 3] ^= masks[i % 3];
+        put_byte("flipped.npz", i / 3, copy[i / 3]);
     }
     free(copy);
     /* Only versions, times, attributes and padding may change unnoticed. */

@@ -105,9 +105,13 @@ static const char *judge(const program_result *r, const char *end)
     for (const char *at = r->err; (at = strstr(at, "llava-ref: ")) != NULL; at++) {
         complaints += (at == r->err || at[-1] == '\n') && strncmp(at + 11, "warning: ", 9) != 0;
     }
-    char *old = says(0, "cat old");
-    const bool whole = strcmp(old, "old") == 0;
-    free(old);
+    char old[8] = "";
+    FILE *file = fopen(support_path(&folder, "old"), "r");
+    const bool whole =
+        file != NULL && fread(old, 1, sizeof old - 1, file) == 3 && strcmp(old, "old") == 0;
+    if (file != NULL) {
+        fclose(file);
+    }
     return r->status != 2    ? "the exit status is not 2"
            : complaints != 1 ? "there is not one complaint"
            : n < length + 1 || r->err[n - 1] != '\n' ||

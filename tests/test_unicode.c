@@ -82,23 +82,30 @@ static size_t probe(char *to, uint32_t point)
     return n;
 }
 
+/* Blocks that have characters; the others hold what composes with nothing. */
+static bool in_a_block(uint32_t point)
+{
+    return point < 0x34000 || (point >= 0xe0000 && point < 0xe1000);
+}
+
 static void the_normal_form_of_all_code_points_is_the_librarys(void **state)
 {
     (void)state;
+    const bool all = support_long();
     llava_sha256 sha;
     llava_bytes out = {0};
     llava_error e;
     llava_sha256_start(&sha);
     for (uint32_t point = 0; point < 0x110000; point++) {
         char text[128];
-        if (point < 0xd800 || point >= 0xe000) {
+        if ((point < 0xd800 || point >= 0xe000) && (all || in_a_block(point))) {
             out.n = 0;
             assert_true(llava_nfc(text, probe(text, point), LIMIT, &out, &e));
             llava_sha256_add(&sha, out.at, out.n);
         }
     }
     free(out.at);
-    same_digest(&sha, "nfc");
+    same_digest(&sha, all ? "nfc" : "nfc_in_blocks");
 }
 
 /* Does the pattern split the text into pieces of these lengths? */
@@ -206,12 +213,13 @@ static void broken_utf8_is_cut_at_its_longest_beginning_of_a_character(void **st
 
 /* ---- Time ---- */
 
-/* 300000 bytes: work that grew with the square would be 1e11 steps. */
-#define LONG 300000
+/* Work that grew with the square would be 1e11 steps, or 3.6e9 for each text of the sample. */
+enum { LONG = 300000, SHORTER = 60000 };
 
 static void hostile_texts_take_linear_time(void **state)
 {
     (void)state;
+    const size_t most = support_long() ? LONG : SHORTER;
     static const char *const units[] = {
         " ",        "\n", " \n", "A",         "a",         "\xe4\xb8\xad\x41",
         "\xcc\x81", "'",  "7",   " \xcc\x81", "A\xcc\x81", "/\n"};
@@ -221,7 +229,7 @@ static void hostile_texts_take_linear_time(void **state)
     assert_non_null(text);
     for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
         size_t n = 0;
-        while (n < LONG) {
+        while (n < most) {
             n += (size_t)snprintf(text + n, 8, "%s", units[u]);
         }
         for (const cJSON *p = patterns->child; p != NULL; p = p->next) {
@@ -235,8 +243,8 @@ static void hostile_texts_take_linear_time(void **state)
     llava_error e;
     size_t n = 0;
     static const uint32_t falling[] = {0x345, 0x301, 0x327, 0x5b0, 0x334};
-    for (size_t i = 0; n < LONG; i++) {
-        n += put_point(text + n, falling[i * 5 * 2 / LONG % 5]);
+    for (size_t i = 0; n < most; i++) {
+        n += put_point(text + n, falling[i * 5 * 2 / most % 5]);
     }
     assert_true(llava_nfc(text, n, LIMIT, &out, &e));
     assert_int_equal(out.n, n);

@@ -804,10 +804,13 @@ def check_chat(lib, count, seed):
 def write_unicode_cases():
     """tests/data/tokenizer/unicode.json: what the library makes of every code point, as SHA-256, and
     where its patterns split random texts."""
-    nfc, classes, normal = normalizers.NFC(), hashlib.sha256(), hashlib.sha256()
+    nfc, classes, normal, in_blocks = normalizers.NFC(), hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     classes.update(bytes(character_classes()))
     for point in POINTS_ALL:
-        normal.update(nfc.normalize_str(nfc_probe(point)).encode())
+        text = nfc.normalize_str(nfc_probe(point)).encode()
+        normal.update(text)
+        if point < 0x34000 or 0xe0000 <= point < 0xe1000:  # where there are characters: a quick test's sample
+            in_blocks.update(text)
     fuzz, splits = Fuzz(11), []
     patterns = [(text, pre_tokenizers.Split(Regex(text), "isolated"))
                 for text in (GPT2, QWEN2, LLAMA3, TEKKEN)]
@@ -818,8 +821,8 @@ def write_unicode_cases():
             for _, split in patterns]))
     path = os.path.join(ROOT, "tests", "data", "tokenizer", "unicode.json")
     with open(path, "w", encoding="utf-8") as f:
-        f.write('{"classes":"%s",\n"nfc":"%s",\n"patterns":%s,\n"splits":[\n%s\n]}\n' % (
-            classes.hexdigest(), normal.hexdigest(), json.dumps([text for text, _ in patterns]),
+        f.write('{"classes":"%s",\n"nfc":"%s",\n"nfc_in_blocks":"%s",\n"patterns":%s,\n"splits":[\n%s\n]}\n' % (
+            classes.hexdigest(), normal.hexdigest(), in_blocks.hexdigest(), json.dumps([text for text, _ in patterns]),
             ",\n".join(json.dumps(case, separators=(",", ":")) for case in splits)))
 
 

@@ -178,7 +178,7 @@ static void pack_factor(const llava_numerics *n, const llava_factor *w, size_t i
                 if (o + lane + i < on) {
                     factor_piece(n, w, inner, o0 + o + lane + i, k0, kn, piece[i]);
                 } else {
-                    memset(piece[i], 0, sizeof piece[i]);
+                    memset(piece[i], 0, kn * sizeof piece[i][0]);
                 }
             }
             interleave(piece[0], piece[1], kn, width, tile + lane);
@@ -235,7 +235,7 @@ static void product_of_few(const llava_numerics *n, double *y, size_t y_stride, 
                            size_t x_stride, size_t rows, size_t inner, size_t outputs,
                            const llava_factor *w)
 {
-    double piece[FEW_OUTPUTS][INNER] = {{0}};
+    double piece[FEW_OUTPUTS][INNER];
     for (size_t o = 0; o < outputs; o += FEW_OUTPUTS) {
         size_t on = outputs - o < FEW_OUTPUTS ? outputs - o : FEW_OUTPUTS;
         double sums[FEW_ROWS][FEW_OUTPUTS] = {{0}};
@@ -243,6 +243,9 @@ static void product_of_few(const llava_numerics *n, double *y, size_t y_stride, 
             size_t kn = inner - k < INNER ? inner - k : INNER;
             for (size_t i = 0; i < on; i++) {
                 factor_piece(n, w, inner, o + i, k, kn, piece[i]);
+            }
+            for (size_t i = on; i < FEW_OUTPUTS; i++) {
+                memset(piece[i], 0, kn * sizeof piece[i][0]);
             }
             for (size_t r = 0; r < rows; r++) {
                 continue_eight(sums[r], x + r * x_stride + k, piece, kn);
@@ -271,7 +274,7 @@ bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, siz
                         const llava_factor *w, llava_error *e)
 {
     size_t panel_outputs = outputs < OUTPUTS ? outputs + tile.outputs : OUTPUTS;
-    double *panel = llava_alloc(e, panel_outputs * INNER, sizeof(double));
+    double *panel = llava_alloc(e, panel_outputs * (inner < INNER ? inner : INNER), sizeof(double));
     if (panel == NULL) {
         return false;
     }
