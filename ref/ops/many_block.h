@@ -37,7 +37,8 @@ MANY_INLINE MANY(vec) MANY(magnitude)(MANY(vec) x)
 /* size >= 0 with the sign of x; NAN for NaN */
 MANY_INLINE MANY(vec) MANY(odd)(MANY(vec) size, MANY(vec) x)
 {
-    MANY(bits) sign = (MANY(bits))x >> 63 << 63, ordered = (MANY(bits))(x == x);
+    MANY(bits) sign = (MANY(bits))x >> 63 << 63;
+    MANY(bits) ordered = (MANY(bits))(MANY(magnitude)(x) <= MANY(each)((double)INFINITY));
     return MANY(chosen)(ordered, (MANY(vec))((MANY(bits))size | sign), MANY(each)((double)NAN));
 }
 
