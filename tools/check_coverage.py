@@ -5,6 +5,8 @@
 lcov collects the counters; this prints lines and branches of each file, and of each file below its gate the lines
 and branches that nothing ran. A file that the table does not name has the gate DEFAULT. A marker that takes something
 out of the count (LCOV_EXCL_LINE, LCOV_EXCL_BR_LINE, LCOV_EXCL_START ... STOP) must say why, behind a colon.
+In "holds || llava_fail(...)" the compiler asks what llava_fail says, which is always no: the branch of its yes is no
+branch. Which functions are of that kind is read in their text, and a yes that was seen after all is an error.
 """
 
 import argparse
@@ -79,6 +81,54 @@ def unexplained():
     return places
 
 
+def functions(text):
+    """(name, is it its file's own, what it returns) of each function that returns a bool; clang-format's text."""
+    for own, name, body in re.findall(r"^(static )?bool (\w+)\([^{;]*\)\n{\n(.*?)^}", text, re.DOTALL | re.MULTILINE):
+        yield name, bool(own), re.findall(r"return ([^;]*);", body)
+
+
+def called(value):
+    """The function's name where the value is one call and nothing else."""
+    depth, call = 0, re.match(r"(\w+)\(", value)
+    for at, c in enumerate(value):
+        depth += (c == "(") - (c == ")")
+        if call and at >= call.end() and depth == 0:
+            return call[1] if at == len(value) - 1 else None
+    return None
+
+
+def always_no(texts):
+    """{file: names of functions whose every return is false, or a call of such a function}"""
+    found, size = {name: set() for name in texts}, -1
+    while size != sum(map(len, found.values())):
+        size = sum(map(len, found.values()))
+        for file, text in texts.items():
+            for name, own, returns in functions(text):
+                if returns and all(value == "false" or called(value) in found[file] for value in returns):
+                    for other in [file] if own else found:
+                        found[other].add(name)
+    return found
+
+
+def without_impossible(files):
+    """Takes the branches of a yes that can't be said out of the count, one for each "|| FUNCTION(" that always says
+    no; returns the places where one was seen."""
+    texts, wrong = {}, []
+    for name in files:
+        texts[name] = re.sub(r'"(\\.|[^"\\\n])*"', '""', pathlib.Path(name).read_text())
+    never = always_no(texts)
+    for name, (_, branches) in files.items():
+        for call in re.finditer(r"\|\|\s*(\w+)\(", texts[name]):
+            number = texts[name].count("\n", 0, call.start()) + 1
+            here = [key for key in branches if key[0] == number]
+            unseen = [key for key in here if branches[key] == 0]
+            if call[1] in never[name] and unseen:
+                del branches[unseen[0]]
+            elif call[1] in never[name] and here:
+                wrong.append(f"{name}:{number}: {call[1]} said yes")
+    return wrong
+
+
 def show(name, lines, branches):
     text = pathlib.Path(name).read_text().splitlines()
     missed = {}
@@ -111,7 +161,8 @@ def main():
     parser.add_argument("--raise", dest="rewrite", action="store_true", help="write what is reached into the table")
     options = parser.parse_args()
     files, gates = read(collect(options.build)), read_gates()
-    wrong = unexplained() + [f"{TABLE}: {name} is no file that was counted" for name in gates if name not in files]
+    wrong = without_impossible(files) + unexplained()
+    wrong += [f"{TABLE}: {name} is no file that was counted" for name in gates if name not in files]
     below = []
     print(f"{'':34} {'lines':>7} {'gate':>6} {'branches':>9} {'gate':>6}")
     for name, counts in sorted(files.items()):
