@@ -1,5 +1,6 @@
 /* Comparison of two tensors: every statistic against a plain evaluation of its formula, what counts
  * and what does not, and that the pieces a tensor comes in change nothing. */
+#include "tests/memory.h"
 #include "tests/support.h"
 #include "tools/compare.h"
 
@@ -157,6 +158,7 @@ static void test_statistics_are_their_formulas(void **state)
         {"text.layers.0.attn.scores", 4, {2, 3, 5, 5}, true},
         {"loss", 0, {0}, false},
         {"logits of a port", 2, {3, 8}, true},
+        {"pixel_values", 4, {1, 3, 4, 5}, true}, /* four axes, and none of them heads */
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -284,6 +286,41 @@ static void test_zeros_against_something(void **state)
     assert_true(c.rel_l2 == 0 && c.rel_max == 0 && c.cosine == 1 && c.unequal == 0);
 }
 
+/* A head whose expected values are all zero is infinitely far off, and not the others. */
+static void test_a_head_of_zeros(void **state)
+{
+    static pair p;
+    (void)state;
+    p = (pair){.name = "vision.layers.0.attn.q", .rank = 4, .shape = {1, 2, 3, 4}};
+    fill(&p, 5, 1e-3);
+    for (size_t i = 0; i < p.count; i++) {
+        p.expected[i] = i / 4 % 3 == 1 ? 0 : p.expected[i];
+    }
+    llava_comparison c = compared(&p);
+    assert_true(c.worst_head == 1 && c.worst_head_l2 == (double)INFINITY);
+    assert_true(isfinite(c.rel_l2));
+}
+
+/* Numbers so large that a square of theirs is an infinity are no infinities. */
+static void test_squares_that_overflow(void **state)
+{
+    static const struct {
+        double expected, actual;
+    } rows[] = {{1e154, 1.5e154}, {1.5e154, 1e154}, {-1e154, 1e154}, {1e200, 1e200}};
+    static pair p;
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        p = (pair){.name = "vision.embed", .rank = 3, .shape = {1, 1, 1}, .count = 1};
+        p.expected[0] = rows[i].expected;
+        p.actual[0] = rows[i].actual;
+        llava_comparison c = compared(&p);
+        assert_int_equal(c.count, 1);
+        assert_int_equal(c.mismatched, 0);
+        assert_int_equal(c.unequal, rows[i].expected != rows[i].actual);
+        assert_true(c.max_abs == fabs(rows[i].actual - rows[i].expected));
+    }
+}
+
 /* ---- where ------------------------------------------------------------------------------------
  */
 
@@ -379,6 +416,35 @@ static void test_an_empty_tensor_has_nothing_that_counts(void **state)
     assert_int_equal(compared(&p).count, 0);
 }
 
+static bool compare_with_quantiles(void *self, llava_error *e)
+{
+    const pair *p = self;
+    llava_comparer *c;
+    if (!llava_comparer_open(&c, &p->counting, p->name, p->rank, p->shape, e)) {
+        return false;
+    }
+    bool ok = llava_comparer_quantiles(c, e);
+    llava_comparer_close(c);
+    return ok;
+}
+
+static bool compare_alone(void *self, llava_error *e)
+{
+    const pair *p = self;
+    llava_comparison c;
+    return llava_compare(&p->counting, p->name, p->rank, p->shape, p->expected, p->actual, &c, e);
+}
+
+static void test_memory_runs_out(void **state)
+{
+    static pair p;
+    (void)state;
+    p = (pair){.name = "vision.layers.1.attn.scores", .rank = 4, .shape = {1, 3, 5, 5}};
+    fill(&p, 3, 1e-3);
+    assert_int_equal(memory_runs_out(compare_alone, &p), 5);
+    assert_int_equal(memory_runs_out(compare_with_quantiles, &p), 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,10 +455,13 @@ int main(void)
         cmocka_unit_test(test_nan_and_infinities),
         cmocka_unit_test(test_differences_whose_square_vanishes_are_seen),
         cmocka_unit_test(test_zeros_against_something),
+        cmocka_unit_test(test_a_head_of_zeros),
+        cmocka_unit_test(test_squares_that_overflow),
         cmocka_unit_test(test_one_wrong_row_and_one_wrong_head_are_named),
         cmocka_unit_test(test_quantiles_are_order_statistics),
         cmocka_unit_test(test_pieces_change_nothing),
         cmocka_unit_test(test_an_empty_tensor_has_nothing_that_counts),
+        cmocka_unit_test(test_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -229,6 +229,19 @@ static void a_stored_tensor_lies_where_it_is_said_to(void **state)
     }
 }
 
+static void an_archive_of_nothing_is_a_dump_without_tensors(void **state)
+{
+    (void)state;
+    llava_dump_writer *writer;
+    llava_error e;
+    assert_true(llava_dump_writer_open(&writer, path_of("nil.npz"), false, NULL, &e));
+    assert_true(llava_dump_writer_commit(writer, &e));
+    llava_dump *dump = open_dump("nil.npz");
+    assert_int_equal(llava_dump_count(dump), 0);
+    assert_null(llava_dump_find(dump, "logits"));
+    llava_dump_close(dump);
+}
+
 static void the_description_is_no_tensor(void **state)
 {
     (void)state;
@@ -288,7 +301,7 @@ static void any_stretch_of_a_long_tensor_is_read(void **state)
 /* ---- what others write ---- */
 
 typedef struct {
-    uint8_t bytes[2048];
+    uint8_t bytes[20000];
     size_t n;
 } buffer;
 
@@ -372,21 +385,36 @@ static void safetensors_are_read(void **state)
     assert_true(k[0] == -2);
     free(x);
     free(k);
+    assert_false(llava_dump_load_integers(dump, llava_dump_find(dump, "b"), &k, &e));
+    support_says(&e, "integers are needed here");
+    size_t offset = 0;
+    assert_true(llava_dump_place(dump, llava_dump_find(dump, "i"), &offset));
+    assert_int_equal(offset, 8 + sizeof header - 1 + 4);
     llava_dump_close(dump);
 }
 
-static void safetensors_of_other_types_are_refused(void **state)
+static void safetensors_that_are_no_dump_are_refused(void **state)
 {
+    static const struct {
+        const char *type, *shape, *why;
+        size_t n;
+    } cases[] = {
+        {"F8_E5M2", "[2]", "o.safetensors: b: type F8_E5M2 is not supported", 2},
+        /* no elements, yet a stride would overflow */
+        {"U8", "[0,4294967296,4294967296]", "o.safetensors: b: the shape is too large", 0},
+    };
     (void)state;
-    const char header[] = "{\"b\":{\"dtype\":\"F8_E5M2\",\"shape\":[2],\"data_offsets\":[0,2]}}";
-    buffer b = {.n = 8 + sizeof header - 1 + 2};
-    b.bytes[0] = (uint8_t)(sizeof header - 1);
-    memcpy(b.bytes + 8, header, sizeof header - 1);
-    support_write(&folder, "o.safetensors", b.bytes, b.n);
-    llava_dump *dump;
-    llava_error e;
-    assert_false(llava_dump_open(&dump, path_of("o.safetensors"), &e));
-    assert_non_null(strstr(e.text, "o.safetensors: b: type F8_E5M2 is not supported"));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char header[128];
+        snprintf(header, sizeof header,
+                 "{\"b\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[0,%zu]}}", cases[i].type,
+                 cases[i].shape, cases[i].n);
+        support_write_safetensors(&folder, "o.safetensors", header, cases[i].n);
+        llava_dump *dump;
+        llava_error e;
+        assert_false(llava_dump_open(&dump, path_of("o.safetensors"), &e));
+        support_says(&e, cases[i].why);
+    }
 }
 
 /* ---- refused ---- */
@@ -506,12 +534,27 @@ static void a_description_that_is_no_text_is_refused(void **state)
     } cases[] = {
         {npy("<f8", false, "(1,)", "\0\0\0\0\0\0\0\0", 8), "not a u8 array"},
         {npy("|u1", false, "()", "x", 1), "not a u8 array"},
+        {npy("<u2", false, "(1,)", "xx", 2), "not a u8 array"},
         {npy("|u1", false, "(3,)", "{}\0", 3), "a NUL in the text"},
     };
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         write_member("m.npz", "__meta__.npy", &cases[i].b, false);
         refused("m.npz", cases[i].why);
     }
+    /* damaged: the last letter of a stored text, which stands in front of the directory */
+    llava_file file;
+    llava_error e;
+    const buffer text = npy("|u1", false, "(3,)", "{#}", 3);
+    write_member("m.npz", "__meta__.npy", &text, false);
+    assert_true(llava_file_map(&file, path_of("m.npz"), &e));
+    uint8_t copy[1024];
+    const size_t n = file.size;
+    assert_true(n <= sizeof copy);
+    memcpy(copy, file.bytes, n);
+    llava_file_unmap(&file);
+    ((uint8_t *)memchr(copy, '#', n))[0] = ' ';
+    support_write(&folder, "m.npz", copy, n);
+    refused("m.npz", "__meta__.npy: the CRC is wrong");
 }
 
 static void integers_that_a_double_cannot_hold_are_refused(void **state)
@@ -532,18 +575,64 @@ static void integers_that_a_double_cannot_hold_are_refused(void **state)
 
 static void a_file_that_changes_under_the_reader_is_noticed(void **state)
 {
-    (void)state;
-    buffer b = npy("<f8", false, "(2,)", "0123456789abcdef", 16);
+    const char bytes[] = "0123456789abcdef";
+    const struct {
+        buffer b;
+        const char *why;
+    } later[] = {
+        {npy("<f8", false, "(1,)", bytes, 8), "has changed"},
+        {npy("<f8", false, "(2,)  ", bytes, 16), "has changed"}, /* its elements lie elsewhere */
+        {npy("<i8", false, "(2,)", bytes, 16), "has changed"},
+        {npy("<f4", false, "(4,)", bytes, 16), "has changed"},
+        {npy(">f8", false, "(2,)", bytes, 16), "has changed"},
+        {npy("<f8", true, "(2,) ", bytes, 16), "has changed"},
+        {npy("<f8", false, "()  ", bytes, 8), "has changed"},
+        {{.n = 0}, "not an .npy file"},
+    };
+    const buffer b = npy("<f8", false, "(2,)", bytes, 16);
     llava_error e;
     double x[2];
+    (void)state;
     assert_int_equal(mkdir(path_of("c"), 0777), 0);
-    support_write(&folder, "c/x.npy", b.bytes, b.n);
-    llava_dump *dump = open_dump("c");
-    b = npy("<f8", false, "(1,)", "01234567", 8);
-    support_write(&folder, "c/x.npy", b.bytes, b.n);
-    assert_false(llava_dump_read(dump, llava_dump_at(dump, 0), 0, 2, x, &e));
-    assert_non_null(strstr(e.text, "has changed"));
-    llava_dump_close(dump);
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+        support_write(&folder, "c/x.npy", b.bytes, b.n);
+        llava_dump *dump = open_dump("c");
+        support_write(&folder, "c/x.npy", later[i].b.bytes, later[i].b.n);
+        assert_false(llava_dump_read(dump, llava_dump_at(dump, 0), 0, 2, x, &e));
+        support_says(&e, later[i].why);
+        llava_dump_close(dump);
+    }
+}
+
+/* Deflated, and longer than what is read for its header: found where its elements are read. */
+static void damage_behind_a_deflated_header_is_found(void **state)
+{
+    (void)state;
+    static uint8_t elements[16384];
+    llava_error e;
+    double *x;
+    uint64_t seed = 3;
+    for (size_t i = 0; i < sizeof elements; i++) {
+        elements[i] = (uint8_t)(int)(support_random(&seed) * 127);
+    }
+    for (int fortran = 0; fortran < 2; fortran++) {
+        const buffer b = npy("|i1", fortran != 0, "(128, 128)", elements, sizeof elements);
+        write_member("late.npz", "x.npy", &b, true);
+        llava_file file;
+        assert_true(llava_file_map(&file, path_of("late.npz"), &e));
+        uint8_t *copy = malloc(file.size);
+        const size_t n = file.size;
+        assert_non_null(copy);
+        memcpy(copy, file.bytes, n);
+        llava_file_unmap(&file);
+        copy[n - 500] ^= 1;
+        support_write(&folder, "late.npz", copy, n);
+        free(copy);
+        llava_dump *dump = open_dump("late.npz");
+        assert_false(llava_dump_load(dump, llava_dump_at(dump, 0), &x, &e));
+        support_says(&e, "late.npz: x.npy: ");
+        llava_dump_close(dump);
+    }
 }
 
 /* ---- planted corruption ---- */
@@ -910,11 +999,12 @@ int main(void)
         cmocka_unit_test(every_type_and_shape_comes_back),
         cmocka_unit_test(an_archive_keeps_the_order_of_the_flow),
         cmocka_unit_test(a_stored_tensor_lies_where_it_is_said_to),
+        cmocka_unit_test(an_archive_of_nothing_is_a_dump_without_tensors),
         cmocka_unit_test(the_description_is_no_tensor),
         cmocka_unit_test(any_stretch_of_a_long_tensor_is_read),
         cmocka_unit_test(fortran_order_and_big_endian_become_c_order),
         cmocka_unit_test(safetensors_are_read),
-        cmocka_unit_test(safetensors_of_other_types_are_refused),
+        cmocka_unit_test(safetensors_that_are_no_dump_are_refused),
         cmocka_unit_test(members_that_are_no_plain_arrays_are_refused),
         cmocka_unit_test(members_without_the_suffix_are_refused),
         cmocka_unit_test(a_member_that_comes_twice_is_refused),
@@ -923,6 +1013,7 @@ int main(void)
         cmocka_unit_test(a_description_that_is_no_text_is_refused),
         cmocka_unit_test(integers_that_a_double_cannot_hold_are_refused),
         cmocka_unit_test(a_file_that_changes_under_the_reader_is_noticed),
+        cmocka_unit_test(damage_behind_a_deflated_header_is_found),
         cmocka_unit_test(no_flipped_byte_changes_a_value_unnoticed),
         cmocka_unit_test(a_full_disk_is_an_error_naming_the_file),
         cmocka_unit_test(standard_output_gets_nothing_but_the_archive),

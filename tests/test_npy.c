@@ -111,6 +111,7 @@ static void other_types_are_refused_by_name(void **state)
     refused(TYPE("'f8'"), "not supported");
     refused(TYPE("''"), "not supported");
     refused(TYPE("'<f\\x38'"), "not a type");
+    refused(TYPE("'<f8\x01'"), "not a type");
     refused(TYPE("8"), "not a type");
     refused(TYPE("'<f8 and on, longer than any type that there is or will be'"), "not a type");
 }
@@ -387,6 +388,7 @@ static void integers_that_do_not_fit_are_found(void **state)
     llava_array a = {.kind = 'u', .size = 8};
     assert_int_equal(llava_array_decode(&a, bytes, 3, x), 1);          /* 2^53 + 1 */
     assert_int_equal(llava_array_decode_integers(&a, bytes, 3, k), 2); /* 2^63 */
+    assert_int_equal(llava_array_decode(&a, bytes + 16, 1, x), 0);
     a.kind = 'i';
     assert_int_equal(llava_array_decode_integers(&a, bytes, 3, k), 3);
     assert_true(k[1] == (INT64_C(1) << 53) + 1 && k[2] == INT64_MIN);

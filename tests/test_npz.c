@@ -420,6 +420,9 @@ static void names_that_are_no_file_names_are_refused(void **state)
         {"/a.npy", 6, "holds a path"},
         {"a\\b.npy", 7, "holds a path"},
         {"..", 2, "not a name"},
+        {".", 1, "not a name"},
+        {"", 0, "'': not a name"},
+        {"\x7f/.npy", 6, "\\x7f/.npy: the name holds a path"},
         {"\xff.npy", 5, "not UTF-8"},
         {"\xc0\xaf.npy", 6, "not UTF-8"},         /* an overlong '/' */
         {"\xed\xa0\x80.npy", 7, "not UTF-8"},     /* a surrogate */
@@ -646,6 +649,14 @@ static void a_descriptor_that_lies_is_refused(void **state)
             refused(&bad, "the bytes behind the member");
         }
     }
+    /* its signature and its CRC alone */
+    const part p = {.name = "a.npy", .text = A, .descriptor = 16};
+    zip z = make(&p, 1);
+    const size_t cut = z.data[0] + z.packed[0] + 8;
+    memmove(z.bytes + cut, z.bytes + cut + 8, z.n - cut - 8);
+    z.n -= 8;
+    set16(&z, z.end - 8 + 16, (unsigned)(z.directory - 8));
+    refused(&z, "the bytes behind the member");
 }
 
 static void missing_or_damaged_zip64_fields_are_refused(void **state)

@@ -332,10 +332,9 @@ static const uint8_t *mapped_elements(const llava_dump *dump, const item *it)
         return it->member->deflated ? NULL : it->member->bytes + it->data;
     case FOLDER:
         return dump->current.file.bytes + it->data;
-    case SAFETENSORS:
+    default: /* SAFETENSORS */
         return it->bytes;
     }
-    return NULL;
 }
 
 bool llava_dump_is_archive(const llava_dump *dump)
@@ -353,11 +352,10 @@ bool llava_dump_place(const llava_dump *dump, const llava_dump_entry *entry, siz
     case FOLDER:
         *offset = it->data;
         return true;
-    case SAFETENSORS:
+    default: /* SAFETENSORS */
         *offset = (size_t)(it->bytes - dump->safetensors.file.bytes);
         return true;
     }
-    return false;
 }
 
 /* Inflates n bytes from that offset of the current item's elements to out. */
@@ -609,10 +607,9 @@ static bool open_dump(llava_dump *dump, llava_error *e)
         return open_archive(dump, e);
     case FOLDER:
         return open_folder(dump, e);
-    case SAFETENSORS:
+    default: /* SAFETENSORS */
         return open_safetensors(dump, e);
     }
-    return false;
 }
 
 bool llava_dump_open(llava_dump **dump, const char *path, llava_error *e)

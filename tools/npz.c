@@ -34,8 +34,7 @@
 /* Deflate's best: 258 bytes from two bits. */
 #define BEST_RATIO 1032
 
-#define SCRATCH ((size_t)64 * 1024)
-#define FEED    ((size_t)1 << 30) /* zlib counts in unsigned int */
+#define PORTION ((size_t)64 * 1024) /* that zlib, which counts in unsigned int, gets at a time */
 
 /* The directory: where it lies and how many members it lists. */
 typedef struct {
@@ -87,16 +86,20 @@ static bool read_end64(const llava_npz *archive, size_t *end, directory *d, bool
                        llava_error *e)
 {
     llava_cursor c = llava_cursor_over(archive->file.bytes, *end);
-    *found = *end >= LOCATOR_SIZE && llava_cursor_seek(&c, *end - LOCATOR_SIZE) &&
-             llava_cursor_u32(&c) == LOCATOR_SIGNATURE;
+    /* where less stands in front of it, this wraps around, and lies behind the end */
+    *found =
+        llava_cursor_seek(&c, *end - LOCATOR_SIZE) && llava_cursor_u32(&c) == LOCATOR_SIGNATURE;
     if (!*found) {
         return true;
     }
     const uint32_t disk = llava_cursor_u32(&c);
     const uint64_t offset = llava_cursor_u64(&c);
     const uint32_t disks = llava_cursor_u32(&c);
-    if (disk != 0 || disks > 1 || offset > *end || !llava_cursor_seek(&c, (size_t)offset) ||
-        llava_cursor_u32(&c) != END64_SIGNATURE ||
+    if (disk != 0 || disks > 1 || offset > *end) {
+        return damaged(archive, "the zip64 end record is damaged", e);
+    }
+    llava_cursor_seek(&c, (size_t)offset);
+    if (llava_cursor_u32(&c) != END64_SIGNATURE ||
         llava_cursor_u64(&c) != *end - LOCATOR_SIZE - 12 - offset) {
         return damaged(archive, "the zip64 end record is damaged", e);
     }
@@ -449,7 +452,7 @@ struct llava_npz_stream {
     size_t offset; /* inflated bytes given out */
     uint32_t crc;
     bool started, ended;
-    uint8_t scratch[SCRATCH];
+    uint8_t scratch[PORTION];
 };
 
 bool llava_npz_stream_open(llava_npz_stream **stream, const llava_npz *archive,
@@ -490,10 +493,10 @@ size_t llava_npz_stream_offset(const llava_npz_stream *stream)
 static bool inflate_some(llava_npz_stream *s, uint8_t *out, size_t n, size_t *made, llava_error *e)
 {
     if (s->z.avail_in == 0) {
-        s->z.avail_in = (uInt)(s->unfed < FEED ? s->unfed : FEED);
+        s->z.avail_in = (uInt)(s->unfed < PORTION ? s->unfed : PORTION);
         s->unfed -= s->z.avail_in;
     }
-    const uInt room = (uInt)(n < FEED ? n : FEED);
+    const uInt room = (uInt)(n < PORTION ? n : PORTION);
     s->z.next_out = out;
     s->z.avail_out = room;
     const int status = inflate(&s->z, Z_NO_FLUSH);
@@ -534,7 +537,7 @@ bool llava_npz_stream_read(llava_npz_stream *s, uint8_t *out, size_t n, llava_er
 {
     while (n > 0) {
         uint8_t *to = out != NULL ? out : s->scratch;
-        const size_t room = out != NULL || n < SCRATCH ? n : SCRATCH;
+        const size_t room = out != NULL || n < PORTION ? n : PORTION;
         size_t made;
         if (s->ended) {
             return llava_npz_fail(s->archive, s->member, "fewer inflated bytes than promised", e);
