@@ -118,6 +118,9 @@ static void test_verdicts(void **state)
         {"a flip, and an equal sample that goes on talking",
          "generated_ids <i8 [2,3] 0 1 2 2 3 1; logits <f8 [2,1,4] 2 1.9999995 0 0 0 0 1 0",
          "generated_ids <i8 [2,1] 1 2; text.norm <f4 [2,1,1] 0.1 0.2", "differ", "W"},
+        {"two ties",
+         "generated_ids <i8 [2,1] 0 0; logits <f8 [2,1,4] 2 1.9999995 0 0 2 1.9999995 0 0",
+         "generated_ids <i8 [2,1] 1 1; text.norm <f4 [2,1,1] 0.1 0.2", "warn", "WW"},
         {"a tie after a divergence, and the words are the divergence's",
          "generated_ids <i8 [2,1] 0 0; logits <f8 [2,1,4] 2 1 0 0 2 1.9999995 0 0",
          "generated_ids <i8 [2,1] 1 1; text.norm <f4 [2,1,1] 0.1 0.2", "differ", "XW"},
@@ -264,6 +267,16 @@ static void test_a_peer_behind_its_own_flip_is_not_used(void **state)
     program_write_inputs(&folder, "p.npz",
                          "generated_ids <i8 [1,2] 3 1; step.1.logits <f4 [1,1,4] 4 3 2 1");
     program_result run = program_run(&folder, "$LLAVA diff e.npz a.npz --peer p.npz");
+    assert_int_equal(run.status, 1);
+    program_free(&run);
+    /* of several samples the first that went over counts, wherever it stands */
+    program_write_inputs(&folder, "e.npz",
+                         "generated_ids <i8 [2,2] 0 1 0 1; step.1.logits <f8 [2,1,2] 1.1 2 3 4");
+    program_write_inputs(&folder, "a.npz",
+                         "generated_ids <i8 [2,2] 0 1 0 1; step.1.logits <f4 [2,1,2] 1.1 2 3 4.5");
+    program_write_inputs(&folder, "p.npz",
+                         "generated_ids <i8 [2,2] 3 1 0 3; step.1.logits <f4 [2,1,2] 4 3 2 1");
+    run = program_run(&folder, "$LLAVA diff e.npz a.npz --peer p.npz");
     assert_int_equal(run.status, 1);
     program_free(&run);
     support_folder_remove(&folder);

@@ -301,10 +301,8 @@ static bool same_shape(const llava_dump_entry *entry, const llava_port_tensor *t
 
 static void judge(llava_diff_tensor *t, llava_verdict verdict, const char *why)
 {
-    if (verdict > t->verdict) {
-        t->verdict = verdict;
-        t->why = why;
-    }
+    t->verdict = verdict;
+    t->why = why;
 }
 
 /* Error against bound, both ways of measuring: the larger ratio counts. NaN never passes. */
@@ -340,7 +338,8 @@ static bool measure_peer(differ *d, const llava_dump_entry *entry, llava_diff_te
     }
     llava_comparison numbers;
     llava_tap_place place;
-    if (llava_tap_find(entry->name, &place) && place.step > 0 && place.step > d->peer_flip) {
+    llava_tap_find(entry->name, &place); /* a port's tensors are taps */
+    if (place.step > d->peer_flip) {
         return true;
     }
     if (!same_shape(entry, tensor)) {
@@ -450,8 +449,8 @@ static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_po
         return false;
     }
     if (t->numbers.count == 0) {
-        bool behind =
-            llava_tap_find(entry->name, &place) && place.step > 0 && d->counting.flipped != NULL;
+        llava_tap_find(entry->name, &place); /* a port's tensors are taps */
+        bool behind = place.step > 0 && d->counting.flipped != NULL;
         judge(t, LLAVA_CANNOT_JUDGE,
               behind ? "behind a token that differs" : "nothing in it counts");
         return true;
@@ -471,13 +470,15 @@ static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_po
  * ---------------------------------------------------------------------------------- */
 
 /* The bound of a logits tensor in L2, for a token's near tie. */
-static double logits_bound(void *self, const char *name, size_t width)
+static bool logits_bound(void *self, const char *name, size_t width, double *l2, llava_error *e)
 {
     const differ *d = self;
     llava_dtype mine = LLAVA_F64;
-    llava_error ignored;
-    llava_measure_type(d->expected, llava_dump_find(d->expected, name), &mine, &ignored);
-    return bound_of(d, name, width, mine, d->types[1]).l2;
+    if (!llava_measure_type(d->expected, llava_dump_find(d->expected, name), &mine, e)) {
+        return false;
+    }
+    *l2 = bound_of(d, name, width, mine, d->types[1]).l2;
+    return true;
 }
 
 /* Tokens first: what stands behind one that differs does not count. */
@@ -524,7 +525,7 @@ static int in_flow(const void *a, const void *b)
         return x->known ? -1 : 1;
     }
     int by_place = x->known ? llava_tap_compare(&x->place, &y->place) : 0;
-    return by_place != 0 ? by_place : x->index < y->index ? -1 : 1;
+    return by_place != 0 ? by_place : (x->index > y->index) - (x->index < y->index);
 }
 
 static placed *sort_expected(differ *d, size_t *count, llava_error *e)

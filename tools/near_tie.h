@@ -34,7 +34,8 @@ typedef struct {
 } llava_flips;
 
 /* The l2 bound of the logits tap `name`, `width` wide. */
-typedef double llava_logits_bound(void *self, const char *name, size_t width);
+typedef bool llava_logits_bound(void *self, const char *name, size_t width, double *l2,
+                                llava_error *e);
 
 /* Compares `generated_ids`, both [B, any length]. bound NULL: the type that the port computes in is
  * not known, and no differing token can be called a near tie. Where the port supplies its own
@@ -47,7 +48,8 @@ void llava_flips_free(llava_flips *flips);
 void llava_flip_judge(llava_flip *flip, const double *expected, const double *actual, size_t vocab,
                       double l2);
 
-/* Tells what counts about the flips: flipped[b], steps from which on sample b is not compared. */
+/* Tells what counts about the flips, one at least: flipped[b], steps from which on sample b is not
+ * compared. */
 bool llava_flips_count(const llava_flips *flips, size_t batch, llava_counting *counting,
                        llava_error *e);
 
