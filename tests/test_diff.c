@@ -2,8 +2,10 @@
  * are written by hand, with errors that are known exactly. */
 #include "ref/file.h"
 #include "ref/json.h"
+#include "tests/memory.h"
 #include "tests/program.h"
 #include "tools/command.h"
+#include "tools/dump_writer.h"
 #include "tools/diff.h"
 #include "tools/effects.h"
 
@@ -687,6 +689,61 @@ static void test_junit_is_well_formed(void **state)
     close_outcome(o);
 }
 
+/* Two samples of which one chose another token, by a near tie; a wrong tensor, and one too much. */
+static void write_deflated(const outcome *o, const char *name, bool port)
+{
+    const double off = port ? 1e-3 : 0;
+    double tie[8] = {port ? 1.9999995 : 2, port ? 2 : 1.9999995, 0, 0, 0.1, 0, 3, 0};
+    double norm[4] = {0.1, 0.2, 0.3, 0.4 + off};
+    int64_t ids[2] = {port ? 1 : 0, 2};
+    const llava_tap taps[] = {
+        {"generated_ids", LLAVA_I64, 2, {2, 1}, ids},
+        {"logits", port ? LLAVA_F32 : LLAVA_F64, 3, {2, 1, 4}, tie},
+        {"text.norm", port ? LLAVA_F32 : LLAVA_F64, 3, {2, 1, 2}, norm},
+        {"text.embed", LLAVA_F64, 3, {2, 1, 2}, norm},
+        {"a port's own", LLAVA_F64, 1, {4}, norm},
+        {"projector.out", LLAVA_F64, 2, {2, 2}, norm},
+    };
+    llava_dump_writer *writer;
+    llava_error e;
+    assert_true(llava_dump_writer_open(&writer, support_path(&o->folder, name), true, NULL, &e));
+    for (size_t i = 0; i < (port ? 6 : 4); i++) {
+        if (!port || i != 3) { /* one that it lacks */
+            assert_true(llava_dump_writer_put(writer, &taps[i], &e));
+        }
+    }
+    assert_true(llava_dump_writer_commit(writer, &e));
+}
+
+static bool diff_once(void *self, llava_error *e)
+{
+    return llava_command_diff.run(8, self, e) != LLAVA_CANNOT;
+}
+
+/* Every allocation of a whole diff with all its outputs. */
+static void test_memory_runs_out(void **state)
+{
+    (void)state;
+    outcome *o = open_outcome();
+    static char peer[] = "--peer", json[] = "--json", html[] = "--html", null[] = "/dev/null",
+                zero[] = "/dev/zero";
+    char expected[512], actual[512];
+    write_deflated(o, "e.npz", false);
+    write_deflated(o, "a.npz", true);
+    snprintf(expected, sizeof expected, "%s", support_path(&o->folder, "e.npz"));
+    snprintf(actual, sizeof actual, "%s", support_path(&o->folder, "a.npz"));
+    char *argv[] = {expected, actual, peer, expected, json, null, html, zero, NULL};
+    fflush(stdout);
+    int kept = dup(STDOUT_FILENO);
+    assert_non_null(freopen("/dev/null", "w", stdout));
+    size_t allocations = memory_runs_out(diff_once, argv);
+    fflush(stdout);
+    dup2(kept, STDOUT_FILENO);
+    close(kept);
+    assert_true(allocations > 100);
+    close_outcome(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -707,6 +764,7 @@ int main(void)
         cmocka_unit_test(test_json_has_every_field_and_null_for_what_is_no_number),
         cmocka_unit_test(test_the_table_fits_100_columns),
         cmocka_unit_test(test_junit_is_well_formed),
+        cmocka_unit_test(test_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

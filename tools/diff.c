@@ -554,8 +554,11 @@ static bool add_name(char ***names, size_t *count, const char *name, llava_error
     }
     *names = grown;
     grown[*count] = llava_text(e, name, strlen(name));
-    *count += grown[*count] != NULL;
-    return grown[*count - (*count > 0)] != NULL;
+    if (grown[*count] == NULL) {
+        return false;
+    }
+    ++*count;
+    return true;
 }
 
 /* ACTUAL's tensors that EXPECTED lacks. */
