@@ -481,8 +481,8 @@ static bool is_small(const char *path)
 /* A dump as the port's, and as the one that is held to be right. */
 static void fuzz_diff(const uint8_t *bytes, size_t n)
 {
-    static char small[] = SMALL_DUMP, json[] = "--json=/dev/null", html[] = "--html=//dev/null",
-                junit[] = "--junit=///dev/null"; /* no name may stand there twice */
+    static char small[] = SMALL_DUMP, json[] = "--json=/dev/null", html[] = "--html=/dev/zero",
+                junit[] = "--junit=/dev/urandom"; /* no file may be written twice */
     char path[64];
     snprintf(path, sizeof path, "%s", file_with(bytes, n));
     if (!is_small(path)) {
@@ -508,7 +508,7 @@ static void fuzz_inspect(const uint8_t *bytes, size_t n)
 static void fuzz_diagnose(const uint8_t *bytes, size_t n)
 {
     static char model[] = "--model=golden/generate/model", json[] = "--json=/dev/null",
-                inputs[] = "--inputs=golden/generate/inputs.npz", html[] = "--html=//dev/null";
+                inputs[] = "--inputs=golden/generate/inputs.npz", html[] = "--html=/dev/zero";
     char dump[80];
     snprintf(dump, sizeof dump, "--dump=%s", file_with(bytes, n));
     if (!is_small(strchr(dump, '=') + 1)) {
