@@ -1,7 +1,9 @@
 /* Ways of feeding the model: hidden states chosen per call, logits of the last positions, masks of
  * four dimensions, and a prefill in chunks. What transformers computes for them is in the goldens;
  * here stand the properties and the refusals. */
+#include "tests/memory.h"
 #include "tests/program.h"
+#include "tools/inputs_file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,6 +139,73 @@ static void test_diagnose_takes_the_same_choice(void **state)
     assert_int_equal(run.status, 1);
     assert_non_null(strstr(run.out, "vision.feature_layer=one-less"));
     program_free(&run);
+    support_folder_remove(&folder);
+}
+
+/* ---- the file of inputs
+ * --------------------------------------------------------------------------
+ */
+
+/* `damage`: letters of the file that become others, so that a checksum is wrong. */
+static void test_inputs_that_are_no_inputs(void **state)
+{
+    static const struct {
+        const char *inputs, *damage, *says;
+    } rows[] = {
+        {"input_ids <i8 [2,2] 1*4; position_ids <f8 [1,2] 0 1", NULL,
+         "position_ids: not int64 or int32"},
+        {"input_ids <i8 [2,2] 1*4; position_ids <i4 [1,2] 1179010630*2", "FFFFFFFF",
+         "position_ids.npy: the CRC is wrong"},
+        {"input_ids <i8 [1,1] 1; pixel_values <f2 [1,3,1,1] 0*3", NULL, "not float32 or float64"},
+        {"input_ids <i8 [1,1] 1; pixel_values <f4 [0,3,2,2]", NULL,
+         "its shape is not [N, 3, H, W]"},
+        {"input_ids <i8 [1,1] 1; image_sizes <i8 [1,2] 1 1; pixel_values <f4 [] 1", NULL,
+         "its shape is not [N, 2] of the pixel_values"},
+        {"input_ids <i8 [1,1] 1; attention_mask <i8 [1,1,1,1] 9007199254740994", NULL,
+         "attention_mask: an integer that is too large"},
+        {"input_ids <i8 [1,1] 1; logits_to_keep <i4 [] 1179010630", "FFFF",
+         "logits_to_keep.npy: the CRC is wrong"},
+        {"inputs_embeds <f2 [1,1,2] 0*2", NULL, "not float32 or float64"},
+        {"inputs_embeds <f4 [1,1,2] 12689.568359375*2", "FFFFFFFF",
+         "inputs_embeds.npy: the CRC is wrong"},
+    };
+    (void)state;
+    support_folder folder = support_folder_new();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        llava_inputs inputs;
+        llava_error e;
+        program_write_inputs(&folder, "in.npz", rows[i].inputs);
+        if (rows[i].damage != NULL) {
+            char other[16];
+            snprintf(other, sizeof other, "%s", rows[i].damage);
+            other[0] = 'G';
+            program_edit(&folder, "in.npz", rows[i].damage, other);
+        }
+        assert_false(llava_inputs_read(&inputs, support_path(&folder, "in.npz"), &e));
+        support_says(&e, rows[i].says);
+    }
+    support_folder_remove(&folder);
+}
+
+static bool read_inputs(void *self, llava_error *e)
+{
+    llava_inputs inputs;
+    bool ok = llava_inputs_read(&inputs, self, e);
+    llava_inputs_free(&inputs);
+    return ok;
+}
+
+static void test_inputs_with_memory_that_runs_out(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    char path[512];
+    program_write_inputs(&folder, "in.npz",
+                         "inputs_embeds <f4 [2,2,1] 1*4; position_ids <i8 [1,2] 0 1; "
+                         "attention_mask |b1 [2,1,2,2] 1*8; labels <i4 [2,2] 1*4; "
+                         "pixel_values <f4 [1,3,1,1] 0*3; image_sizes <i8 [1,2] 1 1");
+    snprintf(path, sizeof path, "%s", support_path(&folder, "in.npz"));
+    assert_true(memory_runs_out(read_inputs, path) > 20);
     support_folder_remove(&folder);
 }
 
@@ -497,6 +566,8 @@ int main(void)
         cmocka_unit_test(test_what_a_call_may_not_choose),
         cmocka_unit_test(test_a_dump_says_how_it_was_called),
         cmocka_unit_test(test_diagnose_takes_the_same_choice),
+        cmocka_unit_test(test_inputs_that_are_no_inputs),
+        cmocka_unit_test(test_inputs_with_memory_that_runs_out),
         cmocka_unit_test(test_a_causal_mask_is_the_causal_rule),
         cmocka_unit_test(test_a_mask_is_used_as_given),
         cmocka_unit_test(test_masks_that_cannot_be_used),

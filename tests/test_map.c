@@ -1,4 +1,5 @@
 /* Name maps: every key does what docs/maps.md says, and everything else is refused. */
+#include "memory.h"
 #include "support.h"
 
 #include "tools/dump_writer.h"
@@ -257,11 +258,28 @@ static void stars_and_captures_match_as_the_naive_definition_says(void **state)
     }
     llava_map_captures found;
     size_t value = 0;
-    assert_true(llava_map_matches("*layers.{i}.x{k}", "layers.q.layers.31.x2", 21, &found));
-    assert_true(llava_map_captured(&found, "i", 1, &value));
+    assert_true(llava_map_matches("*layers.{layer}.x{k}", "layers.q.layers.31.x2", 21, &found));
+    assert_true(llava_map_captured(&found, "layer", 5, &value));
     assert_int_equal(value, 31);
     assert_true(llava_map_captured(&found, "k", 1, &value));
     assert_int_equal(value, 2);
+}
+
+static void a_tap_is_named_where_its_numbers_are_known_and_it_fits(void **state)
+{
+    (void)state;
+    static const char *const endings[] = {"", "{i}", "{i", "{k}"};
+    const llava_map_captures found = {.count = 1, .name = {"i}"}, .value = {123456789}};
+    char tap[200], name[LLAVA_TAP_NAME];
+    for (size_t length = 80; length < LLAVA_TAP_NAME + 2; length++) {
+        for (size_t i = 0; i < COUNT(endings); i++) {
+            memset(tap, 'a', length);
+            strcpy(tap + length, endings[i]);
+            const size_t needs = length + (i == 1 ? 9 : 0);
+            assert_int_equal(llava_map_tap(tap, &found, name), i < 2 && needs < LLAVA_TAP_NAME);
+            assert_true(i > 1 || needs >= LLAVA_TAP_NAME || strlen(name) == needs);
+        }
+    }
 }
 
 static void reshape_takes_letters_products_own_extents_and_one_unknown(void **state)
@@ -437,6 +455,38 @@ static void crop_keeps_the_keys_in_use_and_marks_those_that_lack(void **state)
                      " \"crop\": {\"axis\": 3, \"from\": 1, \"to\": 3}}}");
     HOLDS(port, "text.layers.0.attn.scores", "[1,1,1,2]", 1, 2);
     assert_false(llava_port_at(port, 0)->partial);
+    llava_port_close(port);
+}
+
+static void cells_that_lack_in_some_rows_and_rows_that_lack_besides(void **state)
+{
+    (void)state;
+    const tensor kq[] = {{"input_ids", LLAVA_I64, 2, {1, 4}, 1},
+                         {"c0", LLAVA_F64, 4, {1, 1, 1, 3}, 0},
+                         {"c1", LLAVA_F64, 4, {1, 1, 1, 4}, 10}};
+    llava_port *port = open_port(kq, COUNT(kq),
+                                 "{\"c{c}\": {\"tap\": \"text.layers.0.attn.scores\", \"crop\": "
+                                 "{\"axis\": 3, \"to\": \"S'\"}, \"rows\": [1, 3],"
+                                 " \"join\": {\"over\": \"c\", \"axis\": 2}}}");
+    HOLDS(port, "text.layers.0.attn.scores", "[1,1,4,4]", 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 10,
+          11, 12, 13);
+    const llava_port_tensor *t = llava_port_find(port, "text.layers.0.attn.scores");
+    assert_true(!llava_port_given(t, 0, 0) && llava_port_given(t, 1, 2) &&
+                !llava_port_given(t, 1, 3) && !llava_port_given(t, 2, 0) &&
+                llava_port_given(t, 3, 3));
+    llava_port_close(port);
+}
+
+/* Nothing is where there are no elements; a number has no axis at all. */
+static void tensors_without_elements_and_without_axes(void **state)
+{
+    (void)state;
+    const tensor x[] = {{"x", LLAVA_F64, 3, {4, 0, 1}, 0}, {"s", LLAVA_F64, 0, {0}, 7}};
+    llava_port *port = open_port(x, 2,
+                                 "{\"x\": {\"tap\": \"text.norm\", \"transpose\": [2, 1, 0]},"
+                                 " \"s\": {\"tap\": \"loss\", \"scale\": 2}}");
+    free(values_of(port, "text.norm", "[1,0,4]"));
+    HOLDS(port, "loss", "[]", 14);
     llava_port_close(port);
 }
 
@@ -626,6 +676,9 @@ static void comments_and_optional_patterns(void **state)
 
 /* ---- what is refused ---- */
 
+#define TEN     "aaaaaaaaaa"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
 static void refused_rules(void **state)
 {
     (void)state;
@@ -697,6 +750,24 @@ static void refused_rules(void **state)
         {"{\"x\": {\"tap\": \"logits\", \"rows\": [\"3..1\"]}}", "must rise"},
         {"{\"x\": {\"tap\": \"logits\", \"rows\": [\"3-1\"]}}", "is written \"3..7\""},
         {"{\"x\": {\"tap\": \"logits\", \"rows\": [true]}}", "a row: must be"},
+        {"{\"x\": {\"tap\": \"logits\", \"rows\": 5}}", "rows: must be"},
+        {"{\"x\": {\"tap\": \"logits\", \"rows\": [\"..3\"]}}", "is written \"3..7\""},
+        {"{\"x\": {\"tap\": \"logits\", \"rows\": \"from 1x\"}}", "rows: must be"},
+        {"{\"x\": {\"tap\": \"logits\", \"rows\": \"from 1234567890\"}}", "rows: must be"},
+        {"{\"x\": {\"tap\": \"logits\", \"transpose\": 3}}", "transpose: must be an array"},
+        {"{\"x\": {\"tap\": \"logits\", \"slice\": {\"to\": 1}}}", "needs axis and to"},
+        {"{\"x\": {\"tap\": \"logits\", \"slice\": {\"to\": 1, \"axis\": 9}}}", "an axis: must be"},
+        {"{\"x\": {\"tap\": \"logits\", \"slice\": [{\"axis\": 9}]}}", "an axis: must be"},
+        {"{\"x\": {\"tap\": \"logits\", \"permute\": 1}}", "rope-interleaved"},
+        {"{\"x\": {\"tap\": \"logits\", \"scale\": []}}", "scale: must be a number"},
+        {"{\"x\": {\"tap\": \"logits\", \"join\": {\"over\": \"c\", \"axis\": 1, \"x\": 2}}}",
+         "join: must be"},
+        {"{\"x{i}.{ij}\": {\"tap\": \"text.layers.{ij}.norm1\","
+         " \"join\": {\"over\": \"i\", \"axis\": 1}}}",
+         "matches no tensor"}, /* which is another number than the tap's */
+        {"{\"x{i}\": {\"tap\": \"text.layers.{i}\"}}", "there is no tap \"text.layers.{i}\""},
+        {"{\"x\": {\"tap\": \"" HUNDRED "\"}}", "there is no tap \"aaaaaaaaaa"},
+        {"{\"" HUNDRED HUNDRED HUNDRED "\": {\"tap\": \"logits\"}}", "1 to 256 characters"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         refuses(x, 2, cases[i].map, cases[i].why);
@@ -772,6 +843,52 @@ static void refused_applications(void **state)
     refuses(x, 3, "{\"c{c}\": {\"tap\": \"logits\", \"join\": {\"over\": \"c\", \"axis\": 4}}}",
             "the tap has no axis 4");
     refuses(x, 1, "{\"x\": {\"tap\": \"logits\", \"rows\": \"last\"}}", "S is not known here");
+    static const struct {
+        const char *map, *why;
+    } odd[] = {
+        {"{\"s\": {\"tap\": \"logits\"}}", "tensor s []: has 0 axes; the tap's are [B,S,V]"},
+        {"{\"s\": {\"tap\": \"loss\", \"rows\": \"last\"}}", "rows: this tap has none"},
+        {"{\"s\": {\"tap\": \"loss\", \"repeat\": 2}}", "the first axis is neither 1 nor 2"},
+        {"{\"s\": {\"tap\": \"loss\", \"permute\": \"rope-interleaved\"}}", "not that of a head"},
+        {"{\"r\": {\"tap\": \"vision.rope.sin\", \"repeat\": 2}}", "the first axis is neither"},
+        {"{\"r\": {\"tap\": \"position_ids\", \"repeat\": 0}}", "repeat: 0 times"},
+        {"{\"i\": {\"tap\": \"image.rgb\", \"crop\": {\"axis\": 2, \"to\": 9}}}",
+         "possible only in rows"},
+        {"{\"k{k}\": {\"tap\": \"text.layers.0.attn.scores\", \"crop\": {\"axis\": 3, \"to\": 9},"
+         " \"join\": {\"over\": \"k\", \"axis\": 1}}}",
+         "possible only in rows, joined by rows"},
+        {"{\"i\": {\"tap\": \"logits\", \"reshape\": [9007199254740992, 9007199254740992]}}",
+         "reshape: too large"},
+        {"{\"i\": {\"tap\": \"text.norm\", \"crop\": {\"axis\": 2, \"to\": 9007199254740992}}}",
+         "the tensor is too large"},
+        {"{\"i\": {\"tap\": \"logits\", \"slice\": {\"axis\": 1, \"from\": \"n9\", \"to\": 1}}}",
+         "slice: \"n9\": the port's tensor has no axis 9"},
+        {"{\"i\": {\"tap\": \"logits\", \"slice\": {\"axis\": 1, \"to\": \"n9\"}}}",
+         "slice: \"n9\""},
+        {"{\"i\": {\"tap\": \"logits\", \"crop\": {\"axis\": 1, \"from\": \"n9\", \"to\": 1}}}",
+         "crop: \"n9\""},
+        {"{\"i\": {\"tap\": \"logits\", \"crop\": {\"axis\": 1, \"to\": \"n9\"}}}", "crop: \"n9\""},
+        {"{\"i\": {\"tap\": \"logits\", \"crop\": {\"axis\": 1, \"from\": 2, \"to\": 1}}}",
+         "crop: there is no axis 1 from 2 to 1"},
+        {"{\"i\": {\"tap\": \"logits\", \"scale\": \"n9^1\"}}", "scale: \"n9\""},
+        {"{\"z\": {\"tap\": \"logits\", \"scale\": \"n2^1\"}}", "scale: the size is 0"},
+        {"{\"z{z}\": {\"tap\": \"logits\", \"join\": {\"over\": \"z\", \"axis\": 1}}}",
+         "join: too large"},
+    };
+    enum { ODD = 6, PARTS = 130 };
+    tensor many[ODD + PARTS] = {
+        {"s", LLAVA_F64, 0, {0}, 0},           {"r", LLAVA_F64, 2, {1, 1}, 0},
+        {"i", LLAVA_F64, 3, {64, 2, 3}, 0},    {"k0", LLAVA_F64, 4, {1, 1, 1, 1}, 0},
+        {"k1", LLAVA_F64, 4, {1, 1, 1, 1}, 0}, {"z", LLAVA_F64, 3, {1, 2, 0}, 0},
+    };
+    static char names[PARTS][8];
+    for (size_t i = 0; i < PARTS; i++) { /* without elements an extent may be any number */
+        snprintf(names[i], sizeof names[i], "z%zu", i);
+        many[ODD + i] = (tensor){names[i], LLAVA_F64, 3, {1, (size_t)1 << 57, 0}, 0};
+    }
+    for (size_t i = 0; i < COUNT(odd); i++) {
+        refuses(many, i + 1 < COUNT(odd) ? ODD : ODD + PARTS, odd[i].map, odd[i].why);
+    }
     /* nothing but empty tensors: their other extents say nothing */
     const tensor empty[] = {{"x", LLAVA_F64, 4, {1, 1, 2, 0}, 0},
                             {"text.norm", LLAVA_F64, 3, {1, 9, 0}, 0}};
@@ -796,7 +913,7 @@ static void a_map_that_is_neither_a_file_nor_built_in_is_refused_by_name(void **
 static void too_many_patterns_are_refused(void **state)
 {
     (void)state;
-    const size_t n = LLAVA_MAP_RULES + 1;
+    const size_t n = LLAVA_MAP_RULES + 2;
     char *text = malloc(n * 40 + 2), *at = text;
     llava_map map;
     llava_error e = {""};
@@ -807,7 +924,51 @@ static void too_many_patterns_are_refused(void **state)
     strcpy(at, "}");
     assert_false(llava_map_parse(&map, "m", text, strlen(text), &e));
     support_says(&e, "m: more than 1024 patterns");
+    at = text + sprintf(text, "{\"x\": {\"tap\": \"logits\", \"rows\": [0");
+    for (size_t i = 1; i <= LLAVA_MAP_ROWS; i++) {
+        at += sprintf(at, ",%zu", i);
+    }
+    strcpy(at, "]}}");
+    assert_false(llava_map_parse(&map, "m", text, strlen(text), &e));
+    support_says(&e, "rows: must be an array of at most");
     free(text);
+}
+
+/* ---- memory ---- */
+
+static bool read_mapped(void *self, llava_error *e)
+{
+    const llava_plan plan = plan_of_tiny_model();
+    const char *const *paths = self;
+    llava_port *port;
+    double *values;
+    if (!llava_port_open(&port, paths[0], paths[1], &plan, e)) {
+        return false;
+    }
+    bool ok = true;
+    for (size_t i = 0; ok && i < llava_port_count(port); i++) {
+        ok = llava_port_load(port, llava_port_at(port, i), &values, e);
+        free(ok ? values : NULL);
+    }
+    llava_port_close(port);
+    return ok;
+}
+
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    const tensor tensors[] = {{"input_ids", LLAVA_I64, 2, {1, 4}, 1},
+                              {"c0", LLAVA_F64, 4, {1, 1, 1, 3}, 0},
+                              {"c1", LLAVA_F64, 4, {1, 1, 1, 4}, 10},
+                              {"x", LLAVA_F64, 3, {4, 1, 2}, 0}};
+    const char *paths[2] = {dump_of("port.npz", tensors, COUNT(tensors)), NULL};
+    support_write_text(&folder, "map.json",
+                       "{\"c{c}\": {\"tap\": \"text.layers.0.attn.scores\", \"crop\": "
+                       "{\"axis\": 3, \"to\": \"S'\"}, \"rows\": [1, 3],"
+                       " \"join\": {\"over\": \"c\", \"axis\": 2}},"
+                       " \"x\": {\"tap\": \"text.norm\", \"transpose\": [1, 0, 2]}}");
+    paths[1] = support_path(&folder, "map.json");
+    assert_true(memory_runs_out(read_mapped, paths) > 30);
 }
 
 /* ---- the maps that come with the program ---- */
@@ -1023,6 +1184,7 @@ int main(void)
         cmocka_unit_test(without_a_map_tensors_are_known_by_the_names_of_taps),
         cmocka_unit_test(a_pattern_captures_numbers_and_skips_what_a_star_stands_for),
         cmocka_unit_test(stars_and_captures_match_as_the_naive_definition_says),
+        cmocka_unit_test(a_tap_is_named_where_its_numbers_are_known_and_it_fits),
         cmocka_unit_test(reshape_takes_letters_products_own_extents_and_one_unknown),
         cmocka_unit_test(transpose_names_for_each_axis_of_the_tap_the_axis_it_was),
         cmocka_unit_test(slice_takes_a_tap_out_of_a_fused_tensor),
@@ -1032,6 +1194,8 @@ int main(void)
         cmocka_unit_test(join_along_an_inner_axis),
         cmocka_unit_test(use_picks_one_of_several_nodes_of_a_name),
         cmocka_unit_test(crop_keeps_the_keys_in_use_and_marks_those_that_lack),
+        cmocka_unit_test(cells_that_lack_in_some_rows_and_rows_that_lack_besides),
+        cmocka_unit_test(tensors_without_elements_and_without_axes),
         cmocka_unit_test(rows_say_where_the_rows_of_the_port_belong),
         cmocka_unit_test(rows_of_a_full_tensor_mark_the_others_as_not_computed),
         cmocka_unit_test(rows_of_the_heads_of_a_sample_belong_together),
@@ -1044,6 +1208,7 @@ int main(void)
         cmocka_unit_test(refused_applications),
         cmocka_unit_test(a_map_that_is_neither_a_file_nor_built_in_is_refused_by_name),
         cmocka_unit_test(too_many_patterns_are_refused),
+        cmocka_unit_test(memory_that_runs_out_is_said),
         cmocka_unit_test(built_in_maps_are_read_and_say_how_to_measure),
         cmocka_unit_test(transformers_old_and_new_module_paths),
         cmocka_unit_test(pixtrals_modules_in_transformers_and_vllm),

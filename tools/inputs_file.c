@@ -49,12 +49,12 @@ static bool read_positions(reader *r, const llava_dump_entry *entry)
     if (in->batch == 1 || !shape_is(entry, 2, one)) {
         return read_ids(r, entry, &in->position_ids);
     }
-    size_t count;
     if (!is_id_type(entry)) {
         return llava_dump_fail(r->dump, entry, "not int64 or int32", r->e);
     }
-    if (!llava_mul(in->batch, in->length, &count) ||
-        (in->position_ids = llava_alloc(r->e, count, sizeof(int64_t))) == NULL ||
+    /* the ids or embeddings have as many elements: the product is no overflow */
+    in->position_ids = llava_alloc(r->e, in->batch * in->length, sizeof(int64_t));
+    if (in->position_ids == NULL ||
         !llava_dump_read_integers(r->dump, entry, 0, in->length, in->position_ids, r->e)) {
         return false;
     }

@@ -37,7 +37,7 @@ static bool fail_at(const llava_dump_entry *entry, llava_error *e)
 
 /* ---- the row axis ---- */
 
-/* The letter of axis a in a tap's shape, as text with a NUL. */
+/* The letter of axis a in a tap's shape, "S'" the longest, as text with a NUL. */
 static bool axis_letter(const llava_tap_kind *kind, int a, char letter[4])
 {
     const char *at = kind->shape;
@@ -45,7 +45,7 @@ static bool axis_letter(const llava_tap_kind *kind, int a, char letter[4])
         a -= *at == ',' ? 1 : 0;
     }
     const size_t n = strcspn(at, ",");
-    if (a > 0 || n == 0 || n > 3) {
+    if (a > 0 || n == 0) {
         return false;
     }
     memcpy(letter, at, n);
@@ -67,7 +67,7 @@ static int row_axis(const llava_tap_kind *kind)
 {
     char letter[4];
     for (int a = 0; axis_letter(kind, a, letter); a++) {
-        if (letter[1] == '\0' && strchr("SPTFG", letter[0]) != NULL) {
+        if (strchr("SPTFG", letter[0]) != NULL) {
             return a;
         }
     }
@@ -392,11 +392,12 @@ static bool repeat(llava_layout *layout, const llava_sizes *sizes, llava_sizes_p
     if (!closed_size_of(&at, &rule->repeat, &times, e)) {
         return llava_fail_in(e, "repeat");
     }
-    if (layout->rank == 0 || layout->row_axis == 0 ||
+    if (layout->rank == 0 || layout->row_axis == 0 || times == 0 ||
         (layout->shape[0] != 1 && layout->shape[0] != times)) {
-        return llava_fail(e, "repeat: the first axis is neither 1 nor %zu", times);
+        return times == 0 ? llava_fail(e, "repeat: 0 times")
+                          : llava_fail(e, "repeat: the first axis is neither 1 nor %zu", times);
     }
-    layout->repeats = layout->shape[0] == 1 && times > 0 ? times : 1;
+    layout->repeats = layout->shape[0] == 1 ? times : 1;
     layout->shape[0] *= layout->repeats;
     return true;
 }
@@ -406,7 +407,7 @@ static bool is_direct(const llava_layout *layout)
 {
     const llava_layout_part *part = &layout->parts[0];
     bool direct = layout->parts_count == 1 && layout->repeats == 1 && layout->row_of == NULL &&
-                  !lacks_cells(part) && (layout->rule == NULL || !layout->rule->interleaved);
+                  !lacks_cells(part) && !layout->rule->interleaved;
     for (int a = 0; direct && a < part->rank; a++) {
         direct = part->axis[a] == a && part->from[a] == 0 && part->to[a] == part->shape[a];
     }
@@ -444,7 +445,7 @@ static bool check_permute(const llava_layout *layout, llava_error *e)
     if (!layout->rule->interleaved) {
         return true;
     }
-    if (last < 0 || !axis_letter(layout->rule->kind, last, letter) || strcmp(letter, "d") != 0) {
+    if (!axis_letter(layout->rule->kind, last, letter) || strcmp(letter, "d") != 0) {
         return llava_fail(e, "permute: the tap's last axis is not that of a head");
     }
     return layout->shape[last] % 2 == 0 ||

@@ -402,6 +402,9 @@ static bool check_tap(llava_map_rule *rule, llava_error *e)
             return llava_fail(e, "tap \"%s\": %s", shown, how_written);
         }
     }
+    if (strlen(rule->tap) >= LLAVA_TAP_NAME) {
+        return fail_no_tap(shown, e);
+    }
     if (!llava_map_tap(rule->tap, &found, name)) {
         return llava_fail(e, "tap \"%s\": its {...} must stand in the pattern, too", shown);
     }

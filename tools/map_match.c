@@ -97,7 +97,7 @@ bool llava_map_tap(const char *tap, const llava_map_captures *found, char out[LL
             return false;
         }
         const int wrote = snprintf(out + used, LLAVA_TAP_NAME - used, "%zu", value);
-        if (wrote < 0 || (size_t)wrote >= LLAVA_TAP_NAME - used) {
+        if ((size_t)wrote >= LLAVA_TAP_NAME - used) {
             return false;
         }
         used += (size_t)wrote;

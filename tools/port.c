@@ -177,11 +177,13 @@ static bool add_match(opening *o, const match *found, llava_error *e)
 {
     if (o->matches_count == o->room) {
         const size_t room = o->room == 0 ? 256 : 2 * o->room;
-        match *grown =
-            room > MOST_MATCHES ? NULL : llava_realloc(e, o->matches, room, sizeof *grown);
+        if (room > MOST_MATCHES) {
+            return llava_fail(e, "%s: the map takes more than %zu tensors", o->port->map.name,
+                              MOST_MATCHES);
+        }
+        match *grown = llava_realloc(e, o->matches, room, sizeof *grown);
         if (grown == NULL) {
-            return room <= MOST_MATCHES || llava_fail(e, "%s: the map takes more than %zu tensors",
-                                                      o->port->map.name, MOST_MATCHES);
+            return false;
         }
         o->matches = grown;
         o->room = room;
