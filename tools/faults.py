@@ -15,10 +15,12 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 
 class Port:
-    """A model to spoil, the inputs it will get, and patches that come off with close()."""
+    """A model to spoil, the inputs it will get, and patches that come off with close(). stored(): the model as the
+    file has it, in float32, for what is done to weights before a port loads them."""
 
-    def __init__(self, model, inputs):
+    def __init__(self, model, inputs, stored=None):
         self.model, self.inputs, self.stack = model, inputs, ExitStack()
+        self.stored = stored or (lambda: model)
         self.config = model.config
         self.tower = model.model.vision_tower
         self.projector = model.model.multi_modal_projector
@@ -674,23 +676,30 @@ def int8_block32(weight):
     return torch.cat(blocks, 1).view_as(weight)
 
 
-def matrices(port):
-    return [port.patches, *port.linears()]
+def matrices(model):
+    return [Port(model, {}).patches, *Port(model, {}).linears()]
+
+
+def converted(port, convert, all_but=lambda model: ()):
+    """The file's matrices, converted and then loaded in the port's type."""
+    stored = port.stored()
+    pairs = zip(matrices(port.model), matrices(stored))
+    left = [id(module) for module in all_but(port.model)]
+    for module, file in pairs:
+        if id(module) not in left:
+            module.weight.data = convert(file.weight.data).to(module.weight.dtype)
 
 
 for value, convert in (("f16", to_half), ("bf16", to_bf16), ("int8", int8), ("int8-block32", int8_block32)):
 
     @fault(f"numerics.weights={value}", group="precision")
     def _(port, convert=convert):
-        for module in matrices(port):
-            module.weight.data = convert(module.weight.data)
+        converted(port, convert)
 
 
 @fault("int8 without patches and head", group="precision", expect=["numerics.weights=int8"], about="bitsandbytes")
 def _(port):
-    for module in port.linears():
-        if module is not port.model.lm_head:
-            module.weight.data = int8(module.weight.data)
+    converted(port, int8, lambda model: (Port(model, {}).patches, model.lm_head))
 
 
 def as_many_bits(config):

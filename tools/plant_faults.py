@@ -97,7 +97,7 @@ class Case:
 def run_port(case, fault, path, dtype, attention, taps):
     """The port's dump: the model with the fault in it."""
     torch.manual_seed(0)
-    port = Port(case.model(dtype, attention), case.inputs())
+    port = Port(case.model(dtype, attention), case.inputs(), lambda: case.model("float32", attention))
     try:
         fault(port)
         with torch.no_grad(), capture(port.model, path, taps):
@@ -269,15 +269,15 @@ def distance(a, b):
 
 
 def visible(faulty, healthy, true, unit):
-    """Some tap is further from the healthy port's than three times that port's own distance from the truth, or
-    than what sixteen roundings of its type make where the truth is not known."""
+    """Some tap is further from the healthy port's than four times that port's own distance from the truth, or
+    than what sixteen roundings of its type make where the truth is not known. Four: what `diagnose` takes for noise."""
     faulty, healthy, true = np.load(faulty), np.load(healthy), np.load(true)
     if set(faulty.files) != set(healthy.files):
         return True
     for name in healthy.files:
         own = distance(healthy[name], true[name]) if name in true.files else 16 * unit
         floor = max(own if np.isfinite(own) else 0, unit if healthy[name].dtype.kind == "f" else 0)
-        if distance(faulty[name], healthy[name]) > 3 * floor:
+        if distance(faulty[name], healthy[name]) > 4 * floor:
             return True
     return False
 

@@ -297,21 +297,22 @@ bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, siz
     return true;
 }
 
-/* x rounded as a port does to a product's input; float32's exponent range for TF32 is kept. */
+/* By way of float32, which ports have it in: one value in 8192 is a float32 number in the middle of
+ * two float16 or TF32 ones, and would go the other way by its digits behind float32's. */
 static double round_input(llava_rounding rounding, double x)
 {
+    float f = (float)x;
+    uint32_t bits;
     switch (rounding) {
     case LLAVA_ROUNDING_EXACT:
         return x;
     case LLAVA_ROUNDING_F16:
-        return llava_round(LLAVA_F16, x);
+        return llava_round(LLAVA_F16, f);
     case LLAVA_ROUNDING_BF16:
-        return llava_round(LLAVA_BF16, x);
-    case LLAVA_ROUNDING_TF32: {
+        return llava_round(LLAVA_BF16, f);
+    case LLAVA_ROUNDING_TF32:
         /* 13 of float32's 23 bits go, to nearest even. The carry runs into the exponent, and from
          * the largest floats into infinity, as in a float32 addition. */
-        float f = (float)x;
-        uint32_t bits;
         memcpy(&bits, &f, sizeof bits);
         if ((bits & 0x7f800000u) != 0x7f800000u) {
             bits += 0xfffu + ((bits >> 13) & 1u);
@@ -319,7 +320,6 @@ static double round_input(llava_rounding rounding, double x)
         }
         memcpy(&f, &bits, sizeof f);
         return (double)f;
-    }
     }
     return x;
 }
