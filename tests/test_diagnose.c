@@ -484,6 +484,21 @@ static void test_roundings_everywhere_go_to_precision(void **state)
     }
 }
 
+/* float16 and TF32 are the same numbers in float16's range: both are said. */
+static void test_roundings_that_look_alike_are_both_said(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    assert_true(dump(&b, "plain", NULL, "--set numerics.patch_input=tf32", "port.npz"));
+    diagnose(&b, "plain", support_path(&b.folder, "port.npz"), "");
+    const cJSON *decisions = list_of(list_of(b.json, "precision"), "decisions");
+    const cJSON *others = list_of(decisions->child, "or");
+    assert_true(in_precision(&b, "numerics.patch_input=f16"));
+    assert_int_equal(cJSON_GetArraySize(others), 1);
+    assert_string_equal(others->child->valuestring, "tf32");
+    close_bench(&b);
+}
+
 /* Converters differ in which matrices they leave as they are: tables, patches, the head. Where a
  * span holds one that is rounded and one that is not, both are told. */
 static void test_matrices_left_out_of_a_rounding_are_told(void **state)
@@ -1371,6 +1386,7 @@ int main(void)
         cmocka_unit_test(test_a_planted_decision_is_named),
         cmocka_unit_test(test_a_permuted_tower_is_named),
         cmocka_unit_test(test_roundings_everywhere_go_to_precision),
+        cmocka_unit_test(test_roundings_that_look_alike_are_both_said),
         cmocka_unit_test(test_matrices_left_out_of_a_rounding_are_told),
         cmocka_unit_test(test_a_fault_behind_a_rounding_shows),
         cmocka_unit_test(test_two_faults_in_two_spans_are_two_findings),

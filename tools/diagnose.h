@@ -14,6 +14,7 @@ typedef struct {
     llava_decision_id id[LLAVA_MOST_CHOICES];
     unsigned char value[LLAVA_MOST_CHOICES];
     size_t count;
+    unsigned alike;          /* 1 << value: others of the one decision that explain as much */
     double error, error_max; /* relative L2; max |d| relative to the row's largest */
     double without;          /* the least L2 that is left where one of several is taken back */
 } llava_cause;
@@ -81,5 +82,8 @@ void llava_diagnosis_free(llava_diagnosis *d);
 const char *llava_confidence_name(llava_confidence confidence);
 /* "NAME=VALUE + NAME=VALUE". */
 void llava_cause_text(const llava_cause *cause, char *text, size_t size);
+/* Of a rounding that the port has everywhere: "NAME=VALUE", and the values that these data cannot
+ * tell from it. */
+void llava_rounding_text(const llava_cause *rounding, char *text, size_t size);
 
 #endif

@@ -101,6 +101,17 @@ typedef struct {
     effect_on_all on;
 } account;
 
+/* Another value of the best account's one decision that accounts as well: float16 and TF32 are the
+ * same numbers in float16's range. The first in the table is named, the others with it. */
+static void add_alike(account *best, const llava_cause *cause, const effect_on_all *on)
+{
+    unsigned alike = best->cause.alike | 1U << cause->value[0] | 1U << best->cause.value[0];
+    if (cause->value[0] < best->cause.value[0]) {
+        *best = (account){*cause, *on};
+    }
+    best->cause.alike = alike & ~(1U << best->cause.value[0]);
+}
+
 /* Is this cause a better one? It must mend something, and spoil nothing. */
 static bool weigh(llava_diagnoser *d, const llava_cause *cause, account *best, llava_error *e)
 {
@@ -108,12 +119,13 @@ static bool weigh(llava_diagnoser *d, const llava_cause *cause, account *best, l
     if (!survey(d, cause, &on, e)) {
         return false;
     }
-    bool first = best->cause.count == 0;
-    /* float16 and TF32 are the same numbers in float16's range: the first named */
-    bool equal = !first && best->cause.id[0] == cause->id[0] &&
-                 best->cause.value[0] > cause->value[0] && !accounts_better(&best->on, &on);
-    if (on.broken == 0 && on.mended > 0 && (first || accounts_better(&on, &best->on) || equal)) {
+    bool first = best->cause.count == 0, may = on.broken == 0 && on.mended > 0;
+    if (may && (first || accounts_better(&on, &best->on))) {
         *best = (account){*cause, on};
+    } else if (may && !accounts_better(&best->on, &on) && cause->count == 1 &&
+               best->cause.count == 1 && best->cause.id[0] == cause->id[0] &&
+               best->cause.value[0] != cause->value[0]) {
+        add_alike(best, cause, &on);
     }
     return true;
 }
@@ -150,6 +162,7 @@ bool llava_adopt_rounding(llava_diagnoser *d, bool *moved, llava_error *e)
         r->rounding[r->rounding_count++] = (llava_cause){.id = {adopted->id[k]},
                                                          .value = {adopted->value[k]},
                                                          .count = 1,
+                                                         .alike = adopted->alike,
                                                          .error = adopted->error};
     }
     return true;

@@ -26,6 +26,18 @@ void llava_cause_text(const llava_cause *cause, char *text, size_t size)
     }
 }
 
+void llava_rounding_text(const llava_cause *rounding, char *text, size_t size)
+{
+    llava_cause_text(rounding, text, size);
+    for (unsigned char v = 0; v < LLAVA_MAX_VALUES; v++) {
+        size_t used = strlen(text);
+        if ((rounding->alike >> v & 1) != 0) {
+            snprintf(text + used, size - used, " or %s, which these data cannot tell apart",
+                     llava_decision_at(rounding->id[0])->values[v]);
+        }
+    }
+}
+
 /* ---- text
  * ------------------------------------------------------------------------------------------ */
 
@@ -89,8 +101,8 @@ void llava_diagnosis_print(const llava_diagnosis *d, FILE *to)
         fputs(d->unknown_count > 1 ? ", ...\n" : "\n", to);
     }
     for (size_t i = 0; i < d->rounding_count; i++) {
-        char text[128];
-        llava_cause_text(&d->rounding[i], text, sizeof text);
+        char text[256];
+        llava_rounding_text(&d->rounding[i], text, sizeof text);
         fprintf(to, "rounding of its own, everywhere: %s\n", text);
     }
     for (size_t i = 0; i < d->finding_count; i++) {
@@ -143,6 +155,19 @@ static void put_cause(bool *lost, cJSON *list, const llava_cause *cause)
     put_number(lost, object, "error", cause->error);
 }
 
+/* "or": the values that account for the port as well, where there are any. */
+static void put_alike(bool *lost, cJSON *object, const llava_cause *rounding)
+{
+    cJSON *list =
+        rounding->alike == 0 ? NULL : llava_json_put(lost, object, "or", cJSON_CreateArray());
+    for (unsigned char v = 0; list != NULL && v < LLAVA_MAX_VALUES; v++) {
+        if ((rounding->alike >> v & 1) != 0) {
+            const char *value = llava_decision_at(rounding->id[0])->values[v];
+            llava_json_put(lost, list, NULL, cJSON_CreateString(value));
+        }
+    }
+}
+
 static void put_precision(bool *lost, cJSON *root, const llava_diagnosis *d)
 {
     cJSON *precision = llava_json_put(lost, root, "precision", cJSON_CreateObject());
@@ -156,6 +181,7 @@ static void put_precision(bool *lost, cJSON *root, const llava_diagnosis *d)
     for (size_t i = 0; i < d->rounding_count; i++) {
         cJSON *object = llava_json_put(lost, decisions, NULL, cJSON_CreateObject());
         put_choice(lost, object, &d->rounding[i], 0);
+        put_alike(lost, object, &d->rounding[i]);
     }
 }
 

@@ -24,6 +24,7 @@ FAMILIES = ["siglip", "pixtral", "rope-llama3", "rope-yarn-given", "rope-longrop
             "mistral-left"]
 PICTURES = ["demo-chat", "picture-pad", "picture-siglip", "picture-pixtral"]
 TYPES = ["f32", "bf16", "f16"]
+KEPT = "numerics.weights_kept"
 
 
 def arguments(case):
@@ -152,7 +153,7 @@ def write(program):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         found = {case: effects(program, case, folder) for case in MODELS}
-        passes = [d for d in table if not d[0].startswith(("image.", "tokens.", "cache."))]
+        passes = [d for d in table if not d[0].startswith(("image.", "tokens.", "cache.", KEPT))]
         others = {case: effects(program, case, folder) for case in FAMILIES}
 
         def acts_in(effects_of):
@@ -174,6 +175,7 @@ def write(program):
         out += [
             "",
             "`cache.position` shows in decoding steps only, first in `step.1.position_ids`.",
+            f"`{KEPT}` says what `numerics.weights` leaves out: it takes back the effect of that one's rows.",
             "",
             "## Pictures and prompts",
             "",

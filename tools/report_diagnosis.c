@@ -123,8 +123,8 @@ static void write_facts(llava_html *h, const llava_diagnosis *d, const llava_ses
                       llava_report_type(d->type),
                       d->islands ? ", with some steps in float32 as transformers does" : "");
     for (size_t i = 0; i < d->rounding_count; i++) {
-        char text[128];
-        llava_cause_text(&d->rounding[i], text, sizeof text);
+        char text[256];
+        llava_rounding_text(&d->rounding[i], text, sizeof text);
         llava_html_put(h, i == 0 ? ". Its own rounding everywhere, which is no fault: " : ", ");
         llava_report_code(h, text);
     }
