@@ -11,7 +11,8 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .acts = (const char *const[]){"image.rgb", "image.padded", "image.resized",
                                           "image.cropped", "pixel_values", NULL},
             .what = "The order of a pixel's three bytes. bgr: red and blue are exchanged; a port "
-                    "may do so before any step, so it is tried in front of each.",
+                    "may do so anywhere, so it is tried in front of each step, and behind the "
+                    "last.",
             .source = "spec 6.3: transformers image_transforms.py, convert_to_rgb",
             .ports = "ollama: red rectangles called blue (R 16) "
                      "https://github.com/ollama/ollama/issues/12784; "

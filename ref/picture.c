@@ -92,7 +92,7 @@ typedef struct {
     bool crop;
     llava_crop_rounding crop_rounding;
     size_t crop_height, crop_width;
-    bool swap_red_blue;
+    llava_channel_order channels;
     bool rescale, normalize, fused; /* fused: torchvision's rescale and normalise in one */
     double factor;
     double mean[3], std[3];
@@ -228,13 +228,14 @@ static bool resolve(const llava_processor *p, const llava_image_plan *plan, reci
         .pad_centered = plan->pad_align == LLAVA_PAD_CENTER,
         .size_rounding = plan->size_rounding,
         .crop_rounding = plan->crop_rounding,
-        .swap_red_blue = plan->channel_order == LLAVA_CHANNELS_BGR,
+        .channels = plan->channel_order,
         .resampling = {.filter = resolve_filter(plan->resize_filter, p->resample),
                        .antialias = plan->antialias == LLAVA_ANTIALIAS_ON,
                        .cubic_a = plan->cubic_a == LLAVA_CUBIC_A_HALF ? -0.5 : -0.75,
                        .rounding = plan->resize_rounding,
                        .grid = plan->resize_grid,
-                       .horizontal_first = plan->pass_order == LLAVA_PASSES_HORIZONTAL_FIRST},
+                       .horizontal_first = plan->pass_order == LLAVA_PASSES_HORIZONTAL_FIRST,
+                       .tie = plan->tie},
     };
     resolve_geometry(p, plan->geometry, r);
     resolve_pad_order(p, plan->pad_order, r);
@@ -433,8 +434,10 @@ static bool values_step(const recipe *r, const llava_plane *in, llava_image_stag
         return false;
     }
     for (size_t c = 0; c < 3; c++) {
+        size_t from = r->channels >= LLAVA_CHANNELS_BGR_LATE ? 2 - c : c;
+        size_t as = r->channels == LLAVA_CHANNELS_BGR_LAST ? 2 - c : c;
         for (size_t i = 0; i < pixels; i++) {
-            values[c * pixels + i] = normalized(r, llava_plane_get(in, 3 * i + c), c);
+            values[c * pixels + i] = normalized(r, llava_plane_get(in, 3 * i + from), as);
         }
     }
     out->pixel_values = values;
@@ -454,7 +457,7 @@ static bool enter_step(const recipe *r, const llava_picture *picture, llava_plan
     }
     size_t n = 3 * picture->height * picture->width;
     memcpy(out->u8, picture->rgb, n);
-    for (size_t i = 0; r->swap_red_blue && i < n; i += 3) {
+    for (size_t i = 0; r->channels == LLAVA_CHANNELS_BGR && i < n; i += 3) {
         uint8_t red = out->u8[i];
         out->u8[i] = out->u8[i + 2];
         out->u8[i + 2] = red;
@@ -495,7 +498,7 @@ bool llava_picture_process_from(const llava_processor *processor, const llava_im
               run_steps(&r, from, planes, stages, e);
     for (int stage = 0; stage < LLAVA_STAGE_COUNT; stage++) {
         llava_plane *plane = &planes[stage];
-        if (ok && llava_plane_to_u8(plane, e)) { /* gives its bytes away */
+        if (ok && llava_plane_to_u8(plane, plan->tie, e)) { /* gives its bytes away */
             stages->stage[stage] = (llava_picture){plane->height, plane->width, plane->u8};
             *plane = (llava_plane){0};
         } else {

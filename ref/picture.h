@@ -37,7 +37,13 @@ bool llava_picture_orient(llava_picture *picture, int orientation, llava_error *
 /* The image.* decisions (contract section 5). The first value of each is the default, and the order
  * is that of the table of decisions. "config" means: what llava_processor says. */
 
-typedef enum { LLAVA_CHANNELS_RGB, LLAVA_CHANNELS_BGR } llava_channel_order;
+typedef enum {
+    LLAVA_CHANNELS_RGB,
+    LLAVA_CHANNELS_BGR,      /* exchanged before the first step */
+    LLAVA_CHANNELS_BGR_LATE, /* behind padding, resize and crop; this and the next are no values of
+                              * the decision, but places where a port may have done it */
+    LLAVA_CHANNELS_BGR_LAST, /* behind the normalisation */
+} llava_channel_order;
 
 typedef enum {
     LLAVA_GEOMETRY_CONFIG,
@@ -155,6 +161,8 @@ typedef struct {
     llava_jpeg_dct jpeg_dct;
     llava_rescale rescale;
     llava_normalize normalize;
+    double tie; /* added to a float level before it becomes a byte: 0, or which way a level goes
+                 * that lies within this of the middle of two */
 } llava_image_plan;
 
 /* The stages, in the order of the flow; taps image.rgb, .padded, .resized, .cropped. */

@@ -56,7 +56,7 @@ static double nearest_level(double x)
     return up ? whole + 1 : whole;
 }
 
-bool llava_plane_to_u8(llava_plane *plane, llava_error *e)
+bool llava_plane_to_u8(llava_plane *plane, double tie, llava_error *e)
 {
     if (plane->f64 == NULL) {
         return true;
@@ -67,7 +67,7 @@ bool llava_plane_to_u8(llava_plane *plane, llava_error *e)
     }
     size_t n = 3 * plane->height * plane->width;
     for (size_t i = 0; i < n; i++) {
-        bytes.u8[i] = (uint8_t)nearest_level(plane->f64[i]);
+        bytes.u8[i] = (uint8_t)nearest_level(plane->f64[i] + tie);
     }
     llava_plane_free(plane);
     *plane = bytes;
@@ -403,7 +403,7 @@ bool llava_resize(const llava_resampling *how, const llava_plane *in, size_t hei
     if (!resample_both(how, in, height, width, out, e)) {
         return false;
     }
-    if (how->rounding == LLAVA_RESIZE_ONCE && !llava_plane_to_u8(out, e)) {
+    if (how->rounding == LLAVA_RESIZE_ONCE && !llava_plane_to_u8(out, how->tie, e)) {
         llava_plane_free(out);
         return false;
     }

@@ -15,8 +15,8 @@ typedef struct {
 
 bool llava_plane_new(llava_plane *plane, size_t height, size_t width, bool doubles, llava_error *e);
 void llava_plane_free(llava_plane *plane);
-/* Doubles become bytes: clipped to 0..255 and rounded, ties to even. */
-bool llava_plane_to_u8(llava_plane *plane, llava_error *e);
+/* Doubles become bytes: plus `tie`, clipped to 0..255 and rounded, ties to even. */
+bool llava_plane_to_u8(llava_plane *plane, double tie, llava_error *e);
 
 static inline double llava_plane_get(const llava_plane *plane, size_t i)
 {
@@ -40,6 +40,7 @@ typedef struct {
     llava_resize_rounding rounding;
     llava_resize_grid grid;
     bool horizontal_first; /* whatever the sizes */
+    double tie;            /* as llava_image_plan's */
 } llava_resampling;
 
 /* in [h, w] to out [height, width]. Each axis that keeps its size is left alone; horizontal first

@@ -31,7 +31,8 @@ struct llava_comparer {
     double worst_row_error; /* |d|_2 of the worst row */
     size_t heads, per_head; /* head of row r: r / per_head % heads; 0: no heads */
     sums *head;
-    extremes *range;        /* [heads], of attention scores; else NULL */
+    size_t scales, per_scale; /* row r is held against the largest of r / per_scale % scales */
+    extremes *range;          /* [scales]; NULL: against its own largest */
     size_t stride;          /* every stride-th element is sampled, where quantiles are asked for */
     double *sampled, *bits; /* else NULL */
     size_t samples;
@@ -218,7 +219,7 @@ static void take_row(llava_comparer *c, size_t row, const double *e, const doubl
     note_worst(c, row, e, a, n, max_d);
     r->max_abs = fmax(r->max_abs, max_d);
     if (c->range != NULL) {
-        extremes *x = &c->range[row / c->per_head % c->heads];
+        extremes *x = &c->range[row / c->per_scale % c->scales];
         *x = (extremes){fmax(x->d, max_d), fmax(x->e, max_e)};
     } else {
         take_extremes(r, max_d, max_e);
@@ -239,10 +240,8 @@ static void take_row(llava_comparer *c, size_t row, const double *e, const doubl
 /* ---- the tensor --------------------------------------------------------------------------------
  */
 
-/* Which axis of a tap is its heads: the third of [B,S,h,d], the second of [B,h,S,S']. True: they
- * are scores, whose scale is the head's. A row's own is none: the first of a causal mask is one
- * product, which may cancel to anything, and its rounding is that of what cancelled. */
-static bool find_heads(const char *name, int rank, const size_t *shape, size_t *heads,
+/* Which axis of a tap is its heads: the third of [B,S,h,d], the second of [B,h,S,S']; 0: none. */
+static void find_heads(const char *name, int rank, const size_t *shape, size_t *heads,
                        size_t *per_head)
 {
     *heads = *per_head = 0;
@@ -251,12 +250,28 @@ static bool find_heads(const char *name, int rank, const size_t *shape, size_t *
     llava_tap_place place;
     if (rank != 4 || !llava_tap_find(name, &place) ||
         strstr(kinds[place.kind].name, ".attn.") == NULL) {
-        return false;
+        return;
     }
     bool keys = kinds[place.kind].shape[2] == 'h';
     *heads = keys ? shape[1] : shape[2];
     *per_head = keys ? shape[2] : 1;
-    return strstr(kinds[place.kind].name, ".scores") != NULL;
+}
+
+/* What a row's largest error is held against, where not its own largest value: that of attention
+ * scores' head, as the first row of a causal mask is one product, which may cancel to anything, and
+ * its rounding is that of what cancelled; and that of a picture's channel, as levels near the mean
+ * cancel with it. */
+static void find_scales(llava_comparer *c, const char *name, int rank, const size_t *shape)
+{
+    static const char end[] = ".attn.scores";
+    size_t n = strlen(name), m = strlen(end);
+    if (c->heads > 0 && n > m && strcmp(name + n - m, end) == 0) {
+        c->scales = c->heads;
+        c->per_scale = c->per_head;
+    } else if (rank == 4 && strcmp(name, "pixel_values") == 0) {
+        c->scales = shape[1];
+        c->per_scale = shape[2];
+    }
 }
 
 size_t llava_position_of_row(const char *name, int rank, const size_t *shape, size_t row)
@@ -289,14 +304,15 @@ bool llava_comparer_open(llava_comparer **comparer, const llava_counting *counti
     for (int i = 0; i < rank; i++) {
         c->total *= shape[i];
     }
-    bool scores = find_heads(name, rank, shape, &c->heads, &c->per_head);
+    find_heads(name, rank, shape, &c->heads, &c->per_head);
+    find_scales(c, name, rank, shape);
     c->stride = c->total / SAMPLE + 1;
     c->expected = llava_alloc(e, c->rows.width, sizeof(double));
     c->actual = llava_alloc(e, c->rows.width, sizeof(double));
     c->head = llava_alloc(e, c->heads, sizeof(sums));
-    c->range = scores ? llava_alloc(e, c->heads, sizeof(extremes)) : NULL;
+    c->range = c->scales > 0 ? llava_alloc(e, c->scales, sizeof(extremes)) : NULL;
     if (c->expected == NULL || c->actual == NULL || c->head == NULL ||
-        (scores && c->range == NULL)) {
+        (c->scales > 0 && c->range == NULL)) {
         free_comparer(c);
         *comparer = NULL;
         return false;
@@ -377,11 +393,11 @@ llava_comparison llava_comparer_close(llava_comparer *c)
     r.rel_l2 = c->all.dd == 0 ? 0 : c->all.ee > 0 ? sqrt(c->all.dd / c->all.ee) : (double)INFINITY;
     double norms = sqrt(c->all.ee) * sqrt(c->all.aa);
     r.cosine = norms > 0 ? c->all.ea / norms : c->all.dd == 0 ? 1 : 0;
+    for (size_t i = 0; i < c->scales; i++) {
+        take_extremes(&r, c->range[i].d, c->range[i].e);
+    }
     for (size_t h = 0; h < c->heads; h++) {
         const sums *s = &c->head[h];
-        if (c->range != NULL) {
-            take_extremes(&r, c->range[h].d, c->range[h].e);
-        }
         double l2 = s->dd == 0 ? 0 : s->ee > 0 ? sqrt(s->dd / s->ee) : (double)INFINITY;
         if (l2 > r.worst_head_l2) {
             r.worst_head_l2 = l2;

@@ -2,7 +2,7 @@
  *
  * Over the elements that count, with d = actual - expected:
  *   max_abs = max |d|               rel_max = max over rows of max |d| / max |expected| of the row
- *             (of attention scores: over heads, max of the head)
+ *             (of attention scores: over heads, max of the head; of pixel_values: of the channel)
  *   rel_l2  = |d|_2 / |expected|_2  cosine  = <expected, actual> / (|expected|_2 |actual|_2)
  * A NaN on either side, and an infinity on one side or of the other sign, is a mismatch whatever
  * the rest says; such elements are left out of the sums. Equal infinities agree. */

@@ -337,6 +337,32 @@ static bool take_stated_sizes(llava_diagnoser *d, const llava_port_tensor *t, do
     return true;
 }
 
+/* The type of pixel values. Levels as they are, whole numbers, tell of none. */
+static llava_dtype type_of_pixels(const double *values, size_t n)
+{
+    bool whole = true;
+    for (size_t i = 0; i < n && whole; i++) {
+        whole = values[i] == floor(values[i]);
+    }
+    llava_dtype type = whole ? LLAVA_F32 : llava_narrowest(values, n);
+    return type == LLAVA_F64 ? LLAVA_F32 : type;
+}
+
+/* Two float32 operations behind bytes, whatever their order: an ulp or two, of (x - mean) / std
+ * before x and mean cancel, so that a picture near the mean has more; and the rounding to 16 bits
+ * where the port has them. */
+static void set_pixel_noise(llava_judged *j, const double *values, size_t n)
+{
+    double squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        squares += values[i] * values[i];
+    }
+    double cancelled = fmin(256, fmax(1, sqrt((double)n / squares)));
+    double own = j->type == LLAVA_F32 ? 0 : 0.5 * llava_unit(j->type);
+    j->noise = cancelled * (own + 2 * llava_unit(LLAVA_F32));
+    j->noise_max = 4 * j->noise;
+}
+
 /* pixel_values: judged, then the port's own are what the tower is replayed from. */
 static bool take_pixels(llava_diagnoser *d, llava_error *e)
 {
@@ -353,10 +379,8 @@ static bool take_pixels(llava_diagnoser *d, llava_error *e)
     }
     bool same = t->rank == 4 && memcmp(t->shape, shape, sizeof shape) == 0;
     bool ok = true;
-    j->type = llava_narrowest(theirs, t->count);
-    /* two float32 operations behind u8 values: an ulp or two, whatever their order */
-    j->noise = 2 * llava_unit(j->type == LLAVA_F64 ? LLAVA_F32 : j->type);
-    j->noise_max = 4 * j->noise;
+    j->type = type_of_pixels(theirs, t->count);
+    set_pixel_noise(j, theirs, t->count);
     if (same) {
         /* from the port's own stages, where it gives any */
         ok = make_pixels(d, e) && llava_compare(&d->counting, "pixel_values", 4, shape,

@@ -4,6 +4,7 @@
 #include "ref/picture_file.h"
 #include "ref/prompt.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,9 @@ static void stage_name(size_t picture, size_t stage, char name[LLAVA_TAP_NAME])
         snprintf(name, LLAVA_TAP_NAME, "image.%zu.%s", picture, stage_names[stage]);
     }
 }
+
+/* In levels: float32 weights of a picture of 10000 pixels are off by no more than this. */
+#define TIE 0x1p-7
 
 /* ---- where it starts -------------------------------------------------------------------------
  */
@@ -60,21 +64,29 @@ static bool read_file(const llava_session *s, size_t i, const llava_image_plan *
     return ok;
 }
 
+/* How pictures are made. */
+typedef struct {
+    const llava_session *session;
+    const llava_choices *choices;
+    llava_port *from;             /* whose stages they start with; NULL: with the files */
+    double tie;                   /* as llava_image_plan's */
+    llava_channel_order channels; /* where red and blue are exchanged, if the choices say so */
+} way;
+
 /* The nearest picture before stage `before`: the port's, else the file's. */
-static bool find_start(const llava_session *s, llava_port *port, size_t i, size_t before,
-                       const llava_image_plan *plan, llava_picture *picture,
-                       llava_image_stage *stage, llava_error *e)
+static bool find_start(const way *w, size_t i, size_t before, const llava_image_plan *plan,
+                       llava_picture *picture, llava_image_stage *stage, llava_error *e)
 {
     *stage = LLAVA_STAGE_RGB;
-    for (size_t j = before; port != NULL && j-- > 0;) {
+    for (size_t j = before; w->from != NULL && j-- > 0;) {
         char name[LLAVA_TAP_NAME];
         bool is;
         stage_name(i, j, name);
-        const llava_port_tensor *t = llava_port_find(port, name);
+        const llava_port_tensor *t = llava_port_find(w->from, name);
         if (t == NULL) {
             continue;
         }
-        if (!load_picture(port, t, picture, &is, e)) {
+        if (!load_picture(w->from, t, picture, &is, e)) {
             return false;
         }
         if (is) {
@@ -82,35 +94,38 @@ static bool find_start(const llava_session *s, llava_port *port, size_t i, size_
             return true;
         }
     }
-    return read_file(s, i, plan, picture, e);
+    return read_file(w->session, i, plan, picture, e);
 }
 
 /* ---- one picture -----------------------------------------------------------------------------
  */
 
 /* All stages of picture i behind its start; *made false where the choices refuse it. */
-static bool process(const llava_session *s, const llava_choices *choices, llava_port *from,
-                    size_t i, size_t before, llava_image_stages *stages, bool *made, llava_error *e)
+static bool process(const way *w, size_t i, size_t before, llava_image_stages *stages, bool *made,
+                    llava_error *e)
 {
-    llava_image_plan plan = llava_session_image_plan(s, choices);
+    llava_image_plan plan = llava_session_image_plan(w->session, w->choices);
     llava_picture picture;
     llava_image_stage stage;
     llava_error refused;
-    if (!find_start(s, from, i, before, &plan, &picture, &stage, e)) {
+    plan.tie = w->tie;
+    plan.channel_order =
+        plan.channel_order == LLAVA_CHANNELS_BGR ? w->channels : LLAVA_CHANNELS_RGB;
+    if (!find_start(w, i, before, &plan, &picture, &stage, e)) {
         return false;
     }
-    *made = llava_picture_process_from(&s->processor, &plan, stage, &picture, stages, &refused);
+    *made = llava_picture_process_from(&w->session->processor, &plan, stage, &picture, stages,
+                                       &refused);
     llava_picture_free(&picture);
     return *made || llava_may_go_on(&refused, e);
 }
 
 /* Stage j of picture i as doubles; *made false where it is absent or of another shape. */
-static bool stage_values(const llava_session *s, const llava_choices *choices, llava_port *from,
-                         size_t i, size_t j, const llava_port_tensor *t, double *values, bool *made,
-                         llava_error *e)
+static bool stage_values(const way *w, size_t i, size_t j, const llava_port_tensor *t,
+                         double *values, bool *made, llava_error *e)
 {
     llava_image_stages stages;
-    if (!process(s, choices, from, i, j, &stages, made, e)) {
+    if (!process(w, i, j, &stages, made, e)) {
         return false;
     }
     if (!*made) {
@@ -128,15 +143,16 @@ static bool stage_values(const llava_session *s, const llava_choices *choices, l
 
 /* pixel_values of all pictures, of the given shape [N, 3, h, w]: exactly that of each, or of the
  * largest where Pixtral pads the rest. */
-static bool pixel_values(const llava_session *s, const llava_choices *choices, llava_port *from,
-                         const size_t shape[4], double *values, bool *made, llava_error *e)
+static bool pixel_values(const way *w, const size_t shape[4], double *values, bool *made,
+                         llava_error *e)
 {
+    const llava_session *s = w->session;
     bool pads = s->processor.images == LLAVA_IMAGES_PIXTRAL && s->processor.do_pad;
     size_t height = 0, width = 0;
     *made = shape[0] == s->image_count && shape[1] == 3;
     for (size_t i = 0; *made && i < shape[0]; i++) {
         llava_image_stages stages;
-        if (!process(s, choices, from, i, LLAVA_STAGE_COUNT, &stages, made, e)) {
+        if (!process(w, i, LLAVA_STAGE_COUNT, &stages, made, e)) {
             return false;
         }
         if (!*made) {
@@ -163,6 +179,7 @@ bool llava_picture_sizes(const llava_session *s, llava_port *port, llava_inputs 
                          llava_error *e)
 {
     static const llava_choices right = {0};
+    const way w = {s, &right, port, 0, LLAVA_CHANNELS_BGR};
     bool known = inputs->image_sizes != NULL && s->pictures != NULL;
     int64_t *sizes = known ? llava_alloc(e, 2 * s->image_count, sizeof *sizes) : NULL;
     int64_t height = 0, width = 0;
@@ -171,7 +188,7 @@ bool llava_picture_sizes(const llava_session *s, llava_port *port, llava_inputs 
     }
     for (size_t i = 0; known && i < s->image_count; i++) {
         llava_image_stages stages;
-        if (!process(s, &right, port, i, LLAVA_STAGE_COUNT, &stages, &known, e)) {
+        if (!process(&w, i, LLAVA_STAGE_COUNT, &stages, &known, e)) {
             free(sizes);
             return false;
         }
@@ -258,10 +275,11 @@ bool llava_picture_values(const llava_session *s, const llava_inputs *in,
                           const llava_choices *choices, llava_port *port, double **values,
                           llava_error *e)
 {
+    const way w = {s, choices, port, 0, LLAVA_CHANNELS_BGR};
     size_t shape[4] = {in->pictures, 3, in->height, in->width};
     bool made;
     *values = llava_alloc(e, in->pictures * 3 * in->height * in->width, sizeof(double));
-    if (*values == NULL || !pixel_values(s, choices, port, shape, *values, &made, e)) {
+    if (*values == NULL || !pixel_values(&w, shape, *values, &made, e)) {
         free(*values);
         return false;
     }
@@ -272,26 +290,74 @@ bool llava_picture_values(const llava_session *s, const llava_inputs *in,
     return true;
 }
 
-bool llava_picture_compare(const llava_session *s, const llava_choices *choices, llava_port *from,
-                           llava_port *port, const char *tap, llava_comparison *result, bool *made,
-                           llava_error *e)
+/* The values of a tap; *made false where this way makes none, or of another shape. */
+static bool values_of(const way *w, const llava_port_tensor *t, double *values, bool *made,
+                      llava_error *e)
+{
+    llava_tap_place place;
+    *made = false;
+    if (strcmp(t->name, "pixel_values") == 0) {
+        return t->rank != 4 || pixel_values(w, t->shape, values, made, e);
+    }
+    bool picture = llava_tap_find(t->name, &place) && place.layer < w->session->image_count;
+    return !picture || stage_values(w, place.layer, place.kind, t, values, made, e);
+}
+
+/* Where float levels become bytes, one near the middle of two goes either way, by the port's rule
+ * for ties and by the last bits of its weights: such a value is taken as the port has it. */
+static bool turn_ties(way w, const llava_port_tensor *t, double *mine, const double *theirs,
+                      llava_error *e)
+{
+    double *other = llava_alloc(e, t->count, sizeof(double));
+    bool made, ok = other != NULL;
+    w.tie = -w.tie;
+    ok = ok && values_of(&w, t, other, &made, e);
+    for (size_t i = 0; ok && made && i < t->count; i++) {
+        bool nearer = fabs(theirs[i] - other[i]) < fabs(theirs[i] - mine[i]);
+        mine[i] = nearer ? other[i] : mine[i];
+    }
+    free(other);
+    return ok;
+}
+
+static bool compare(way w, llava_port *port, const char *tap, llava_comparison *result, bool *made,
+                    llava_error *e)
 {
     const llava_port_tensor *t = llava_port_find(port, tap);
     llava_counting none = {0};
-    llava_tap_place place;
+    const unsigned char rounding = w.choices->value[LLAVA_IMAGE_RESIZE_ROUNDING];
+    bool floats = rounding == LLAVA_RESIZE_ONCE ||
+                  (rounding == LLAVA_RESIZE_FLOAT && strcmp(tap, "pixel_values") != 0);
     double *mine = llava_alloc(e, t->count, sizeof(double)), *theirs = NULL;
-    bool ok = mine != NULL;
-    *made = false;
-    if (ok && strcmp(tap, "pixel_values") == 0) {
-        ok = t->rank != 4 || pixel_values(s, choices, from, t->shape, mine, made, e);
-    } else if (ok && llava_tap_find(tap, &place) && place.layer < s->image_count) {
-        ok = stage_values(s, choices, from, place.layer, place.kind, t, mine, made, e);
-    }
+    w.tie = floats ? TIE : 0;
+    bool ok = mine != NULL && values_of(&w, t, mine, made, e);
     if (ok && *made) {
         ok = llava_port_load(port, t, &theirs, e) &&
+             (!floats || turn_ties(w, t, mine, theirs, e)) &&
              llava_compare(&none, tap, t->rank, t->shape, mine, theirs, result, e);
     }
     free(mine);
     free(theirs);
     return ok;
+}
+
+bool llava_picture_compare(const llava_session *s, const llava_choices *choices, llava_port *from,
+                           llava_port *port, const char *tap, llava_comparison *result, bool *made,
+                           llava_error *e)
+{
+    way w = {s, choices, from, 0, LLAVA_CHANNELS_BGR};
+    bool places = strcmp(tap, "pixel_values") == 0 &&
+                  choices->value[LLAVA_IMAGE_CHANNEL_ORDER] == LLAVA_CHANNELS_BGR;
+    if (!compare(w, port, tap, result, made, e)) {
+        return false;
+    }
+    while (places && *made && w.channels < LLAVA_CHANNELS_BGR_LAST) {
+        llava_comparison other;
+        w.channels++;
+        if (!compare(w, port, tap, &other, made, e)) {
+            return false;
+        }
+        *result = other.rel_l2 < result->rel_l2 ? other : *result;
+    }
+    return true;
 }

@@ -316,7 +316,10 @@ static bool explained_anew(const llava_trial *trial, const llava_judged *judged,
 static bool leaves_within(const llava_trial *trial, const llava_judged *judged,
                           const llava_span *span, const llava_cause *cause, double times)
 {
-    return is_within(times, cause->error, cause->error_max, judged) ||
+    llava_choices choices = choices_of(trial, cause);
+    llava_judged allowed = *judged;
+    llava_allow_float_resize(&allowed, trial->spec.session, &choices);
+    return is_within(times, cause->error, cause->error_max, &allowed) ||
            (cause->error <= judged->local.rel_l2 / 4 &&
             explained_anew(trial, judged, span, cause, times));
 }

@@ -64,6 +64,11 @@ void llava_altered_free(llava_altered *altered);
 bool llava_trial_explains(llava_trial *trial, const llava_judged *judged, const llava_span *span,
                           const llava_cause *cause);
 
+/* pixel_values alone: what these choices add to the noise of a port's, where its resize rounds
+ * nothing. Its weights are float32 numbers then, and an input position p is off by p 2^-24. */
+void llava_allow_float_resize(llava_judged *judged, const llava_session *session,
+                              const llava_choices *choices);
+
 /* Tries every decision that acts in the finding's span, in every value, then pairs; fills causes,
  * cause_count and confidence. */
 bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_finding *finding,

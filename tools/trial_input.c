@@ -59,6 +59,23 @@ bool llava_trial_inputs(llava_trial *trial, const llava_choices *choices, const 
     return session->pictures == NULL || compare_pictures(trial, choices, tap, cause, e);
 }
 
+void llava_allow_float_resize(llava_judged *judged, const llava_session *session,
+                              const llava_choices *choices)
+{
+    size_t edge = 0;
+    if (choices->value[LLAVA_IMAGE_RESIZE_ROUNDING] != LLAVA_RESIZE_FLOAT ||
+        strcmp(judged->name, "pixel_values") != 0) {
+        return;
+    }
+    for (size_t i = 0; session->pictures != NULL && i < session->image_count; i++) {
+        const llava_picture *rgb = &session->pictures[i].stage[LLAVA_STAGE_RGB];
+        edge = rgb->height > edge ? rgb->height : edge;
+        edge = rgb->width > edge ? rgb->width : edge;
+    }
+    judged->noise += (double)edge * llava_unit(LLAVA_F32);
+    judged->noise_max += 4 * (double)edge * llava_unit(LLAVA_F32);
+}
+
 static bool in_stage(const llava_cause *cause, const char *stage)
 {
     bool is = false;
