@@ -588,6 +588,44 @@ static void test_two_faults_in_one_span_are_a_pair(void **state)
     close_bench(&b);
 }
 
+/* The picture that is stretched has another shape than the model's, and so has what only one of two
+ * faults makes of it. */
+static void test_two_faults_that_change_a_shape_are_a_pair(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    assert_true(dump(&b, "picture-prompt", NULL,
+                     "--set image.geometry=stretch --set image.resize_filter=bilinear --taps "
+                     "image.rgb,image.resized",
+                     "port.npz"));
+    diagnose(&b, "picture-prompt", support_path(&b.folder, "port.npz"), "");
+    assert_int_equal(finding_count(&b), 1);
+    if (!is_pair(cause(finding(&b, 0), 0), "image.geometry=stretch",
+                 "image.resize_filter=bilinear")) {
+        fail_msg("%s", shown(&b));
+    }
+    close_bench(&b);
+}
+
+/* Bytes of a float resize look alike whether or not the port goes on with them. */
+static void test_pixels_tell_whether_a_resize_rounds(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"float", "once"};
+    for (size_t i = 0; i < 2; i++) {
+        bench b = open_bench();
+        char more[128], expected[64];
+        snprintf(expected, sizeof expected, "image.resize_rounding=%s", values[i]);
+        snprintf(more, sizeof more, "--set %s --taps image.*,pixel_values", expected);
+        assert_true(dump(&b, "picture-prompt", NULL, more, "port.npz"));
+        diagnose(&b, "picture-prompt", support_path(&b.folder, "port.npz"), "");
+        assert_int_equal(finding_count(&b), 1);
+        assert_string_equal(cause(finding(&b, 0), 0), expected);
+        assert_string_equal(text_of(finding(&b, 0), "confidence"), "certain");
+        close_bench(&b);
+    }
+}
+
 static void test_three_faults_in_the_picture_stage(void **state)
 {
     (void)state;
@@ -1391,6 +1429,8 @@ int main(void)
         cmocka_unit_test(test_a_fault_behind_a_rounding_shows),
         cmocka_unit_test(test_two_faults_in_two_spans_are_two_findings),
         cmocka_unit_test(test_two_faults_in_one_span_are_a_pair),
+        cmocka_unit_test(test_two_faults_that_change_a_shape_are_a_pair),
+        cmocka_unit_test(test_pixels_tell_whether_a_resize_rounds),
         cmocka_unit_test(test_three_faults_in_the_picture_stage),
         cmocka_unit_test(test_inputs_are_judged_and_shown),
         cmocka_unit_test(test_damage_is_located_and_not_guessed_at),

@@ -2,8 +2,10 @@
  * image tokens say of a picture's size. */
 #include "memory.h"
 #include "program.h"
+#include "tools/llava_dump.h"
 #include "tools/picture_trial.h"
 #include "tools/port.h"
+#include "tools/trial.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -73,14 +75,20 @@ static void make_port(scene *s, const char *description)
 }
 
 /* A comparison of `tap` that could be made, or not. */
-static bool compares(scene *s, llava_port *from, const char *tap, llava_comparison *c)
+static bool compares_by(scene *s, const llava_choices *choices, llava_port *from, const char *tap,
+                        llava_comparison *c)
 {
     bool made;
     llava_error e;
-    if (!llava_picture_compare(&s->session, &right, from, s->port, tap, c, &made, &e)) {
+    if (!llava_picture_compare(&s->session, choices, from, s->port, tap, c, &made, &e)) {
         fail_msg("%s: %s", tap, e.text);
     }
     return made;
+}
+
+static bool compares(scene *s, llava_port *from, const char *tap, llava_comparison *c)
+{
+    return compares_by(s, &right, from, tap, c);
 }
 
 /* ---- one stage from the one before --------------------------------------------------------------
@@ -185,6 +193,128 @@ static void what_the_steps_refuse_makes_nothing(void **state)
     assert_memory_equal(sizes, s.session.inputs.image_sizes, sizeof sizes);
     assert_true(llava_picture_values(&s.session, &in, &right, s.port, &values, &e));
     assert_null(values);
+    close_scene(&s);
+}
+
+/* ---- what a port does besides -------------------------------------------------------------------
+ */
+
+static const llava_choices bgr = {.value = {[LLAVA_IMAGE_CHANNEL_ORDER] = 1}};
+static const llava_choices linear = {
+    .value = {[LLAVA_IMAGE_RESIZE_FILTER] = LLAVA_FILTER_BILINEAR}};
+static const llava_choices linear_once = {
+    .value = {[LLAVA_IMAGE_RESIZE_FILTER] = LLAVA_FILTER_BILINEAR,
+              [LLAVA_IMAGE_ANTIALIAS] = LLAVA_ANTIALIAS_OFF,
+              [LLAVA_IMAGE_RESIZE_ROUNDING] = LLAVA_RESIZE_ONCE}};
+
+enum { SIDE = 21, PLANE = SIDE * SIDE };
+
+/* The port's pixel values are what these choices make of the file, cast, and with its planes in
+ * that order. */
+static void make_pixels(scene *s, const support_folder *folder, const llava_choices *choices,
+                        llava_dtype cast, const int planes[3])
+{
+    static const size_t shape[] = {1, 3, SIDE, SIDE};
+    llava_error e;
+    double *values;
+    float given[3 * PLANE];
+    assert_true(llava_picture_values(&s->session, &s->session.inputs, choices, NULL, &values, &e));
+    for (size_t i = 0; i < 3 * PLANE; i++) {
+        double x = values[(size_t)planes[i / PLANE] * PLANE + i % PLANE];
+        given[i] = (float)llava_round(cast, x);
+    }
+    free(values);
+    assert_int_equal(llava_dump_f32(support_path(folder, "p"), "pixel_values", given, 4, shape), 0);
+    open_port(s, support_path(folder, "p"));
+}
+
+/* A cast to 16 bits is no error, however small what it would hide. */
+static void pixels_cast_to_16_bits_are_held_against_a_cast(void **state)
+{
+    (void)state;
+    static const int in_order[] = {0, 1, 2};
+    static const llava_dtype types[] = {LLAVA_F32, LLAVA_F16, LLAVA_BF16};
+    support_folder folder = support_folder_new();
+    for (size_t t = 0; t < 3; t++) {
+        scene s;
+        llava_comparison c;
+        open_scene(&s, false);
+        make_pixels(&s, &folder, &right, types[t], in_order);
+        assert_true(compares(&s, s.port, "pixel_values", &c) && c.rel_l2 == 0);
+        assert_true(compares_by(&s, &linear, s.port, "pixel_values", &c) && c.rel_l2 > 0.01);
+        make_pixels(&s, &folder, &linear, types[t], in_order);
+        assert_true(compares_by(&s, &linear, s.port, "pixel_values", &c) && c.rel_l2 == 0);
+        close_scene(&s);
+    }
+    support_folder_remove(&folder);
+    /* an error of a few units of bfloat16 is one in float32, also where its numbers are short */
+    double mine[2] = {1.0, 0.75}, theirs[2] = {1.0 + 3 * 0x1p-8, 0.75};
+    llava_cast_pixels(mine, theirs, 2);
+    assert_true(mine[0] == 1.0);
+}
+
+static void red_and_blue_are_exchanged_anywhere(void **state)
+{
+    (void)state;
+    static const int in_order[] = {0, 1, 2}, exchanged[] = {2, 1, 0};
+    support_folder folder = support_folder_new();
+    scene s;
+    llava_comparison c;
+    open_scene(&s, false);
+    make_pixels(&s, &folder, &bgr, LLAVA_F32, in_order); /* before the steps */
+    assert_true(compares_by(&s, &bgr, NULL, "pixel_values", &c) && c.rel_l2 < 1e-6);
+    make_pixels(&s, &folder, &right, LLAVA_F32, exchanged); /* behind them */
+    assert_true(compares(&s, NULL, "pixel_values", &c) && c.rel_l2 > 0.1);
+    assert_true(compares_by(&s, &bgr, NULL, "pixel_values", &c) && c.rel_l2 < 1e-6);
+    close_scene(&s);
+    support_folder_remove(&folder);
+}
+
+/* Columns of 0 and 1 in turn, halved in size: every value is 0.5, in the middle of two bytes. */
+static void a_float_in_the_middle_of_two_bytes_becomes_either(void **state)
+{
+    (void)state;
+    static const size_t rgb[] = {2 * SIDE, 2 * SIDE, 3}, resized[] = {SIDE, SIDE, 3};
+    for (uint8_t most = 1; most < 3; most++) {
+        uint8_t before[12 * PLANE], after[3 * PLANE];
+        support_folder folder = support_folder_new();
+        const char *path = support_path(&folder, "p");
+        scene s;
+        llava_comparison c;
+        for (size_t i = 0; i < sizeof before; i++) {
+            before[i] = i / 3 % 2;
+        }
+        for (size_t i = 0; i < sizeof after; i++) {
+            after[i] = i % 5 == 0 ? most : 0;
+        }
+        assert_int_equal(llava_dump_u8(path, "image.rgb", before, 3, rgb), 0);
+        assert_int_equal(llava_dump_u8(path, "image.resized", after, 3, resized), 0);
+        open_scene(&s, false);
+        open_port(&s, path);
+        assert_true(compares_by(&s, &linear_once, s.port, "image.resized", &c));
+        assert_true((c.unequal == 0) == (most == 1));
+        close_scene(&s);
+        support_folder_remove(&folder);
+    }
+}
+
+/* A resize without rounding is off by what float32 weights of a large picture are. */
+static void a_float_resize_has_the_noise_of_its_positions(void **state)
+{
+    (void)state;
+    static char pixels[] = "pixel_values", cropped[] = "image.cropped";
+    static const llava_choices floats = {
+        .value = {[LLAVA_IMAGE_RESIZE_ROUNDING] = LLAVA_RESIZE_FLOAT}};
+    scene s;
+    open_scene(&s, false);
+    llava_judged j = {.name = pixels, .noise = 0x1p-23, .noise_max = 0x1p-21}, before = j;
+    llava_allow_float_resize(&j, &s.session, &right);
+    assert_memory_equal(&j, &before, sizeof j);
+    llava_allow_float_resize(&j, &s.session, &floats);
+    assert_true(j.noise == 63 * 0x1p-24 && j.noise_max == 63 * 0x1p-22); /* 61 columns */
+    before = j = (llava_judged){.name = cropped};
+    llava_allow_float_resize(&j, &s.session, &floats);
+    assert_memory_equal(&j, &before, sizeof j);
     close_scene(&s);
 }
 
@@ -316,6 +446,10 @@ int main(void)
         cmocka_unit_test(a_stage_starts_at_the_nearest_that_is_a_picture),
         cmocka_unit_test(what_no_choice_makes_is_not_compared),
         cmocka_unit_test(what_the_steps_refuse_makes_nothing),
+        cmocka_unit_test(pixels_cast_to_16_bits_are_held_against_a_cast),
+        cmocka_unit_test(red_and_blue_are_exchanged_anywhere),
+        cmocka_unit_test(a_float_in_the_middle_of_two_bytes_becomes_either),
+        cmocka_unit_test(a_float_resize_has_the_noise_of_its_positions),
         cmocka_unit_test(sizes_are_those_of_the_ports_own_pictures),
         cmocka_unit_test(rows_of_image_tokens_state_a_size),
         cmocka_unit_test(memory_that_runs_out_is_no_refusal),

@@ -178,7 +178,7 @@ static bool examine(llava_diagnoser *d, llava_error *e)
     }
     aim_trials(d, steps);
     if (d->session.weights == NULL) { /* nothing behind pictures and ids is supplied */
-        return llava_diagnose_causes(d, e);
+        return llava_diagnose_causes(d, e) && llava_narrow_causes(d, e);
     }
     return settle(d, e) && llava_narrow_causes(d, e) && llava_diagnose_totals(d, e) &&
            llava_diagnose_tokens(d, e);

@@ -337,28 +337,20 @@ static bool take_stated_sizes(llava_diagnoser *d, const llava_port_tensor *t, do
     return true;
 }
 
-/* The type of pixel values. Levels as they are, whole numbers, tell of none. */
-static llava_dtype type_of_pixels(const double *values, size_t n)
-{
-    bool whole = true;
-    for (size_t i = 0; i < n && whole; i++) {
-        whole = values[i] == floor(values[i]);
-    }
-    llava_dtype type = whole ? LLAVA_F32 : llava_narrowest(values, n);
-    return type == LLAVA_F64 ? LLAVA_F32 : type;
-}
-
 /* Two float32 operations behind bytes, whatever their order: an ulp or two, of (x - mean) / std
- * before x and mean cancel, so that a picture near the mean has more; and the rounding to 16 bits
- * where the port has them. */
-static void set_pixel_noise(llava_judged *j, const double *values, size_t n)
+ * before x and mean cancel, so that a picture near the mean has more. A cast to 16 bits adds
+ * nothing (llava_cast_pixels); a port whose tower computes in 16 bits may have computed these so.
+ */
+static void set_pixel_noise(const llava_diagnoser *d, llava_judged *j, const double *values,
+                            size_t n)
 {
     double squares = 0;
     for (size_t i = 0; i < n; i++) {
         squares += values[i] * values[i];
     }
     double cancelled = fmin(256, fmax(1, sqrt((double)n / squares)));
-    double own = j->type == LLAVA_F32 ? 0 : 0.5 * llava_unit(j->type);
+    bool narrow = j->type == LLAVA_F16 || j->type == LLAVA_BF16;
+    double own = narrow && d->types[0] == j->type ? 0.5 * llava_unit(j->type) : 0;
     j->noise = cancelled * (own + 2 * llava_unit(LLAVA_F32));
     j->noise_max = 4 * j->noise;
 }
@@ -379,12 +371,16 @@ static bool take_pixels(llava_diagnoser *d, llava_error *e)
     }
     bool same = t->rank == 4 && memcmp(t->shape, shape, sizeof shape) == 0;
     bool ok = true;
-    j->type = type_of_pixels(theirs, t->count);
-    set_pixel_noise(j, theirs, t->count);
+    j->type = llava_narrowest(theirs, t->count);
+    set_pixel_noise(d, j, theirs, t->count);
     if (same) {
         /* from the port's own stages, where it gives any */
-        ok = make_pixels(d, e) && llava_compare(&d->counting, "pixel_values", 4, shape,
-                                                in->pixel_values, theirs, &j->local, e);
+        ok = make_pixels(d, e);
+        if (ok) {
+            llava_cast_pixels(in->pixel_values, theirs, t->count);
+            ok = llava_compare(&d->counting, "pixel_values", 4, shape, in->pixel_values, theirs,
+                               &j->local, e);
+        }
         j->wrong =
             !llava_explained(j->local.rel_l2, j->local.rel_max, j) || j->local.mismatched > 0;
         free(in->pixel_values);

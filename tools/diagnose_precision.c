@@ -59,11 +59,26 @@ static bool add_effect(llava_diagnoser *d, llava_judged *j, const llava_cause *c
     return ok;
 }
 
+/* A resize that rounds nothing, where the port's pixel values come from the bytes that it shows. */
+static bool goes_on_with_bytes(const llava_diagnoser *d, const llava_cause *cause)
+{
+    bool floats = false, right = false;
+    for (size_t i = 0; i < cause->count; i++) {
+        floats |= cause->id[i] == LLAVA_IMAGE_RESIZE_ROUNDING &&
+                  cause->value[i] == LLAVA_RESIZE_FLOAT;
+    }
+    for (size_t i = 0; i < d->inputs_judged; i++) {
+        const llava_judged *j = &d->result.taps[i];
+        right |= strcmp(j->name, "pixel_values") == 0 && !j->wrong;
+    }
+    return floats && right && llava_port_find(d->port, "image.resized") != NULL;
+}
+
 static bool survey(llava_diagnoser *d, const llava_cause *cause, effect_on_all *on, llava_error *e)
 {
     const llava_diagnosis *r = &d->result;
     sampled s = {{{0}}};
-    *on = (effect_on_all){0};
+    *on = (effect_on_all){.broken = goes_on_with_bytes(d, cause)};
     for (size_t i = 0; i < r->count; i++) {
         bool picture = i < d->inputs_judged && strstr(r->taps[i].name, "_ids") == NULL;
         if (!picture && !add_effect(d, &r->taps[i], cause, &s, on, e)) {

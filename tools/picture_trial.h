@@ -3,6 +3,7 @@
 #ifndef LLAVA_PICTURE_TRIAL_H
 #define LLAVA_PICTURE_TRIAL_H
 
+#include "tools/bounds.h"
 #include "tools/compare.h"
 #include "tools/session.h"
 
@@ -24,6 +25,10 @@ bool llava_picture_sizes(const llava_session *session, llava_port *port, llava_i
  * Nothing changes and false where not. */
 bool llava_picture_sizes_of_ids(const llava_session *session, const int64_t *ids, size_t n,
                                 size_t height, size_t width, llava_inputs *inputs);
+
+/* Where the port's pixel values are cast to 16 bits, each of mine that may round to the port's is
+ * taken as the port has it: what remains is no cast. */
+void llava_cast_pixels(double *mine, const double *theirs, size_t n);
 
 /* pixel_values [N, 3, h, w] that these choices make of the port's last stages, in new memory; NULL
  * where they are refused or of another shape than the inputs'. */

@@ -488,8 +488,8 @@ static bool sort_found(llava_trial *trial, const sample *s, const llava_span *sp
 
 /* Every value of every decision that acts in the span. Those that change nothing are left out, or
  * put behind the others with an infinite error where they might beside another one. */
-static bool try_singles(llava_trial *trial, const sample *s, const llava_span *span, causes *found,
-                        llava_error *e)
+static bool try_singles(llava_trial *trial, const sample *s, const llava_span *span, bool shapeless,
+                        causes *found, llava_error *e)
 {
     llava_progress_begin();
     for (size_t i = 0; i < LLAVA_DECISION_COUNT; i++) {
@@ -506,7 +506,7 @@ static bool try_singles(llava_trial *trial, const sample *s, const llava_span *s
             bool changes = isfinite(cause.error) && (cause.error != s->nothing.error ||
                                                      cause.error_max != s->nothing.error_max);
             cause.error = changes ? cause.error : (double)INFINITY;
-            if ((changes || is_shaping(id)) && !add_cause(found, &cause, e)) {
+            if ((changes || shapeless || is_shaping(id)) && !add_cause(found, &cause, e)) {
                 return false;
             }
         }
@@ -526,15 +526,17 @@ static bool names(const llava_cause *cause, llava_decision_id id)
 }
 
 /* The best `wide` seeds, each with each of `singles`; shaping decisions with each other whatever
- * they leave alone. */
-static bool extend(llava_trial *trial, const sample *s, const llava_span *span, const causes *seeds,
-                   size_t wide, const causes *singles, causes *found, llava_error *e)
+ * they leave alone. Where the port's shape is another, one that leaves that shape has no error of
+ * its own to be told by. */
+static bool extend(llava_trial *trial, const sample *s, const llava_span *span, bool shapeless,
+                   const causes *seeds, size_t wide, const causes *singles, causes *found,
+                   llava_error *e)
 {
     for (size_t i = 0; i < seeds->count; i++) {
-        for (size_t j = 0; j < singles->count; j++) {
+        for (size_t j = seeds == singles ? i : 0; j < singles->count; j++) { /* (j, i) was tried */
             llava_cause cause = seeds->list[i];
             const llava_cause *more = &singles->list[j];
-            bool best = i < wide && isfinite(cause.error) && isfinite(more->error);
+            bool best = i < wide && isfinite(cause.error) && (isfinite(more->error) || shapeless);
             if (names(&cause, more->id[0]) || (!best && !(shapes(&cause) && shapes(more)))) {
                 continue;
             }
@@ -638,17 +640,18 @@ bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_fi
     causes singles = {0}, pairs = {0}, triples = {0};
     bool picture =
         strcmp(judged->name, "pixel_values") == 0 || strncmp(judged->name, "image.", 6) == 0;
+    const bool shapeless = judged->other_shape;
     bool ok = take_sample(trial, judged, &f->span, &s, e) &&
-              try_singles(trial, &s, &f->span, &singles, e);
+              try_singles(trial, &s, &f->span, shapeless, &singles, e);
     if (ok) {
         keep_explaining(trial, &singles, judged, f);
     }
     if (ok && f->cause_count == 0) {
-        ok = extend(trial, &s, &f->span, &singles, wide, &singles, &pairs, e);
+        ok = extend(trial, &s, &f->span, shapeless, &singles, wide, &singles, &pairs, e);
         keep_explaining(trial, &pairs, judged, f);
     }
     if (ok && f->cause_count == 0 && picture) {
-        ok = extend(trial, &s, &f->span, &pairs, wide, &singles, &triples, e);
+        ok = extend(trial, &s, &f->span, shapeless, &pairs, wide, &singles, &triples, e);
         keep_explaining(trial, &triples, judged, f);
     }
     free_sample(trial, &s);
