@@ -64,8 +64,8 @@ static bool goes_on_with_bytes(const llava_diagnoser *d, const llava_cause *caus
 {
     bool floats = false, right = false;
     for (size_t i = 0; i < cause->count; i++) {
-        floats |= cause->id[i] == LLAVA_IMAGE_RESIZE_ROUNDING &&
-                  cause->value[i] == LLAVA_RESIZE_FLOAT;
+        floats |=
+            cause->id[i] == LLAVA_IMAGE_RESIZE_ROUNDING && cause->value[i] == LLAVA_RESIZE_FLOAT;
     }
     for (size_t i = 0; i < d->inputs_judged; i++) {
         const llava_judged *j = &d->result.taps[i];
