@@ -47,8 +47,8 @@ bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t pas
                      const llava_fast_rows *rows, const float *k, const float *v, llava_error *e)
 {
     bool narrow = is_narrow(f, of);
-    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, d = of->d;
-    size_t half = size_of(narrow, KEYS * even(d)), heads = rows->batch * of->kv_heads;
+    size_t lanes = rows->lanes, d = of->d, half = size_of(narrow, KEYS * even(d));
+    size_t heads = rows->batch * of->kv_heads, count = llava_fast_panels(rows) * of->kv_heads;
     size_t blocks = (past + rows->length + KEYS - 1) / KEYS, bytes;
     if (!llava_mul(blocks, 2 * half * heads, &bytes)) {
         return llava_fail(e, "out of memory (keys and values of %zu positions)", past);
@@ -60,12 +60,11 @@ bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t pas
         }
         *of->cache = (llava_fast_room){more, bytes};
     }
-    for (size_t i = 0; i < rows->batch * panels * of->kv_heads;
-         i++, k += d * lanes, v += d * lanes) {
-        size_t p = i / of->kv_heads % panels;
-        size_t head = i / of->kv_heads / panels * of->kv_heads + i % of->kv_heads;
-        for (size_t lane = 0; lane < llava_fast_live(rows, p); lane++) {
-            size_t t = past + p * lanes + lane;
+    for (size_t i = 0; i < count; i++, k += d * lanes, v += d * lanes) {
+        llava_fast_panel p = llava_fast_panel_at(rows, i / of->kv_heads);
+        size_t head = p.sample * of->kv_heads + i % of->kv_heads;
+        for (size_t lane = 0; lane < p.live; lane++) {
+            size_t t = past + p.row - p.sample * rows->length + lane;
             uint8_t *keys = (uint8_t *)of->cache->at + (t / KEYS * heads + head) * 2 * half;
             if (t % KEYS == 0) {
                 memset(keys, 0, 2 * half); /* what is not there multiplies zeros, and is finite */
@@ -157,27 +156,27 @@ bool llava_fast_attention(llava_fast *f, const llava_fast_heads *of, size_t keys
                           const llava_fast_rows *rows, const float *q, float *context,
                           llava_error *e)
 {
-    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, d = of->d;
-    size_t masked = of->visible == NULL ? 0 : keys;
+    size_t lanes = rows->lanes, d = of->d, masked = of->visible == NULL ? 0 : keys;
     panel p = {&f->kernel, of, is_narrow(f, of), lanes, 0, keys, NULL, NULL, NULL};
-    size_t half = size_of(p.narrow, KEYS * even(d)), all = rows->batch * of->kv_heads;
+    size_t both = 2 * size_of(p.narrow, KEYS * even(d)), step = rows->batch * of->kv_heads * both;
     p.scores = llava_fast_take(&f->scores, (size_t)2 * KEYS + even(d) + masked, lanes, e);
     if (p.scores == NULL) {
         return false;
     }
     p.pairs = p.scores + KEYS * lanes;
     p.mask = masked == 0 ? NULL : p.pairs + (KEYS + even(d)) * lanes;
-    for (size_t t = 0; t < rows->batch * panels; t++) {
-        size_t row = t / panels * rows->length + rows->first + t % panels * lanes;
-        p.live = llava_fast_live(rows, t % panels);
+    for (size_t t = 0; t < llava_fast_panels(rows); t++, context += of->heads * d * lanes) {
+        llava_fast_panel at = llava_fast_panel_at(rows, t);
+        p.live = at.live;
         if (masked > 0) {
-            look(&p, of->visible + row * keys, keys);
+            look(&p, of->visible + at.row * keys, keys);
         }
-        for (size_t h = 0; h < of->heads; h++, q += d * lanes, context += d * lanes) {
-            size_t head = t / panels * of->kv_heads + h / (of->heads / of->kv_heads);
-            const uint8_t *first = (const uint8_t *)of->cache->at + head * 2 * half;
-            attend(&p, first, all * 2 * half, q, context);
+        for (size_t h = 0; h < of->heads; h++, q += d * lanes) {
+            size_t head = at.sample * of->kv_heads + h / (of->heads / of->kv_heads);
+            attend(&p, (const uint8_t *)of->cache->at + head * both, step, q,
+                   context + h * d * lanes);
         }
+        llava_fast_lay(f, of->bf16, context, of->heads * d, lanes);
     }
     return true;
 }

@@ -64,8 +64,8 @@ void llava_fast_close(llava_fast *f)
     if (f == NULL) {
         return;
     }
-    llava_fast_room *rooms[] = {&f->x,      &f->w,      &f->h,      &f->a,      &f->wide,
-                                &f->scores, &f->vector, &f->weight, &f->cosine, &f->sine};
+    llava_fast_room *rooms[] = {&f->w,    &f->vector, &f->weight, &f->h,   &f->a,
+                                &f->wide, &f->scores, &f->cosine, &f->sine};
     for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) {
         free(rooms[i]->at);
     }
@@ -104,10 +104,10 @@ static llava_fast_rows last_rows(const llava_run *r, size_t batch, size_t length
     return (llava_fast_rows){batch, length - count, length, lanes};
 }
 
-/* Panels of all samples. */
-static size_t count_of(const llava_fast_rows *rows)
+/* 32-bit numbers of each feature in them. */
+static size_t room_for(const llava_fast_rows *rows)
 {
-    return rows->batch * llava_fast_panels(rows);
+    return llava_fast_panels(rows) * rows->lanes;
 }
 
 /* The vector NAME + suffix [count] in the run's type. */
@@ -129,21 +129,13 @@ static float *vector(llava_run *r, llava_fast_room *room, size_t count, const ch
 static bool linear(llava_run *r, float *y, const float *x, const llava_fast_rows *rows,
                    size_t inner, size_t outputs, bool biased, const char *name)
 {
-    llava_fast *f = r->fast;
     char full[NAME];
     llava_weight w;
     float *bias = NULL;
     snprintf(full, sizeof full, "%s.weight", name);
-    if (!llava_checkpoint_need(r->weights, &w, full, 2, (size_t[]){outputs, inner}, r->error) ||
-        (biased && (bias = vector(r, &f->vector, outputs, name, ".bias")) == NULL) ||
-        !llava_fast_product(f, is_bf16(r), y, x, rows, inner, outputs, &w, r->error)) {
-        return false;
-    }
-    for (size_t t = 0; (biased || is_bf16(r)) && t < count_of(rows); t++) {
-        float *of = y + t * outputs * rows->lanes;
-        f->kernel.add(of, of, bias, false, outputs, rows->lanes, is_bf16(r));
-    }
-    return true;
+    return llava_checkpoint_need(r->weights, &w, full, 2, (size_t[]){outputs, inner}, r->error) &&
+           (!biased || (bias = vector(r, &r->fast->vector, outputs, name, ".bias")) != NULL) &&
+           llava_fast_product(r->fast, is_bf16(r), y, x, rows, inner, outputs, &w, bias, r->error);
 }
 
 bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
@@ -152,8 +144,14 @@ bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, si
     llava_fast *f = r->fast;
     llava_fast_rows all = last_rows(r, 1, rows, rows);
     float *in = llava_fast_pack(f, &f->a, is_bf16(r), &all, inner, x, r->error);
-    float *out = llava_fast_take(&f->wide, count_of(&all) * all.lanes, outputs, r->error);
-    if (in == NULL || out == NULL || !linear(r, out, in, &all, inner, outputs, biased, name)) {
+    float *out = llava_fast_take(&f->wide, room_for(&all), outputs, r->error);
+    if (in == NULL || out == NULL) {
+        return false;
+    }
+    for (size_t t = 0; t < llava_fast_panels(&all); t++) {
+        llava_fast_lay(f, is_bf16(r), in + t * inner * all.lanes, inner, all.lanes);
+    }
+    if (!linear(r, out, in, &all, inner, outputs, biased, name)) {
         return false;
     }
     llava_fast_unpack(&all, outputs, out, y);
@@ -213,7 +211,7 @@ static const char *part_name(const block *b, char name[NAME], const char *part)
     return name;
 }
 
-/* a = norm(h) */
+/* a = norm(h), laid */
 static bool norm(llava_run *r, const block *b, const char *part, float *a, const float *h)
 {
     llava_fast *f = r->fast;
@@ -224,9 +222,10 @@ static bool norm(llava_run *r, const block *b, const char *part, float *a, const
         (b->norm_bias && (bias = vector(r, &f->vector, b->hidden, name, ".bias")) == NULL)) {
         return false;
     }
-    for (size_t t = 0, size = b->hidden * b->rows.lanes; t < count_of(&b->rows); t++) {
-        f->kernel.norm(a + t * size, h + t * size, weight, bias, b->eps, b->hidden, b->rows.lanes,
-                       is_bf16(r));
+    size_t lanes = b->rows.lanes, size = b->hidden * lanes;
+    for (size_t t = 0; t < llava_fast_panels(&b->rows); t++, a += size, h += size) {
+        f->kernel.norm(a, h, weight, bias, b->eps, b->hidden, lanes, is_bf16(r));
+        llava_fast_lay(f, is_bf16(r), a, b->hidden, lanes);
     }
     return true;
 }
@@ -249,7 +248,7 @@ static bool rotate(llava_run *r, const block *b, float *x, size_t heads)
     }
     float *cosine = llava_fast_pack(f, &f->cosine, false, rows, d, b->pass->cosine, r->error);
     float *sine = llava_fast_pack(f, &f->sine, false, rows, d, b->pass->sine, r->error);
-    for (size_t i = 0; cosine != NULL && sine != NULL && i < count_of(rows) * heads; i++) {
+    for (size_t i = 0; cosine != NULL && sine != NULL && i < llava_fast_panels(rows) * heads; i++) {
         f->kernel.rotate(x + i * size, cosine + i / heads * size, sine + i / heads * size, size / 2,
                          is_bf16(r));
     }
@@ -260,7 +259,7 @@ static bool rotate(llava_run *r, const block *b, float *x, size_t heads)
 static bool keep(llava_run *r, const block *b, size_t past, const float *a, float *wide)
 {
     size_t width = b->heads.kv_heads * b->heads.d;
-    float *v = wide + count_of(&b->rows) * b->rows.lanes * width;
+    float *v = wide + room_for(&b->rows) * width;
     return part(r, b, "self_attn.k_proj", wide, a, b->hidden, width, b->qkv_bias) &&
            part(r, b, "self_attn.v_proj", v, a, b->hidden, width, b->qkv_bias) &&
            rotate(r, b, wide, b->heads.kv_heads) &&
@@ -286,13 +285,15 @@ static bool attend(llava_run *r, const block *b, size_t past, float *a, float *w
 /* a = W_last(act(W_first a) (* W_up a)). wide: room for two intermediates. */
 static bool mlp(llava_run *r, const block *b, float *a, float *wide)
 {
-    size_t count = count_of(&b->rows) * b->rows.lanes * b->intermediate;
-    float *up = b->up == NULL ? NULL : wide + count;
+    size_t lanes = b->rows.lanes, size = b->intermediate * lanes;
+    float *up = b->up == NULL ? NULL : wide + room_for(&b->rows) * b->intermediate;
     bool ok = part(r, b, b->first, wide, a, b->hidden, b->intermediate, b->mlp_bias) &&
               (up == NULL || part(r, b, b->up, up, a, b->hidden, b->intermediate, b->mlp_bias));
     announce(r, b, up == NULL ? "mlp.fc1" : "mlp.up");
-    if (ok) {
-        activate(r, b->act, wide, wide, up, count);
+    for (size_t t = 0; ok && t < llava_fast_panels(&b->rows); t++) {
+        float *x = wide + t * size;
+        activate(r, b->act, x, x, up == NULL ? NULL : up + t * size, size);
+        llava_fast_lay(r->fast, is_bf16(r), x, b->intermediate, lanes);
     }
     announce(r, b, "mlp.act");
     ok = ok && part(r, b, b->last, a, wide, b->intermediate, b->hidden, b->mlp_bias);
@@ -303,8 +304,7 @@ static bool mlp(llava_run *r, const block *b, float *a, float *wide)
 /* h = h + x */
 static void add(const llava_run *r, const block *b, float *h, const float *x)
 {
-    size_t count = count_of(&b->rows) * b->rows.lanes * b->hidden;
-    r->fast->kernel.add(h, h, x, true, count, 1, is_bf16(r));
+    r->fast->kernel.add(h, h, x, true, room_for(&b->rows) * b->hidden, 1, is_bf16(r));
 }
 
 /* h = x in panels, a = norm1(h) */
@@ -321,7 +321,7 @@ static bool layer(llava_run *r, block *b, size_t needed, double *x)
     llava_fast *f = r->fast;
     const llava_fast_heads *of = &b->heads;
     size_t length = b->rows.length, past = b->pass == NULL ? 0 : b->pass->past;
-    size_t rows = count_of(&b->rows) * b->rows.lanes, q_width = of->heads * of->d;
+    size_t rows = room_for(&b->rows), q_width = of->heads * of->d;
     size_t widths[] = {b->hidden, q_width, 2 * of->kv_heads * of->d, 2 * b->intermediate}, most = 0;
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
         most = widths[i] > most ? widths[i] : most;

@@ -49,8 +49,8 @@ typedef struct {
                  size_t live, bool add);
     /* The row kernel: the same for one lane, n numbers to a sum. x: [n]; y: [outputs] */
     void (*dots)(llava_fast_factor w, float *y, const float *x, size_t n, size_t outputs, bool add);
-    /* x, whose numbers are bfloat16, in pairs; beside an odd last one a zero. x: [features][lanes];
-     * pairs: [ceil(features / 2)][lanes] */
+    /* x, whose numbers are bfloat16, in pairs; beside an odd last one a zero. x: [features][lanes],
+     * may be the same memory; pairs: [ceil(features / 2)][lanes] */
     void (*pair)(uint32_t *pairs, const float *x, size_t features, size_t lanes);
     /* n numbers of a file as float[n], or as the uint16_t[n] of bfloat16: rounded to float32, and
      * from there to bfloat16. For little-endian machines. */

@@ -282,8 +282,8 @@ TARGET static void NAME(convert)(llava_dtype from, const uint8_t *bytes, size_t 
 TARGET static void NAME(pair)(uint32_t *pairs, const float *x, size_t features, size_t lanes)
 {
     if (lanes == 1) {
-        pairs[(features - 1) / 2] = 0;
         NAME(convert)(LLAVA_F32, (const uint8_t *)x, features, true, pairs);
+        memset((uint16_t *)pairs + features, 0, features % 2 * sizeof(uint16_t));
         return;
     }
     for (size_t k = 0; k < features; k += 2, x += 2 * PANEL, pairs += PANEL) {

@@ -13,8 +13,8 @@ typedef struct {
 
 struct llava_fast {
     llava_fast_kernels kernel;
-    llava_fast_room x, w;                               /* factors that do not lie ready */
-    llava_fast_room h, a, wide, scores, vector, weight; /* activations; a bias, a norm's weight */
+    llava_fast_room w, vector, weight;  /* weights that do not lie ready; a bias, a norm's weight */
+    llava_fast_room h, a, wide, scores; /* activations */
     llava_fast_room cosine, sine;
     size_t layers;
     llava_fast_room *caches; /* [layers]: keys and values (attention.c) */
@@ -30,20 +30,26 @@ typedef struct {
     size_t batch, first, length, lanes;
 } llava_fast_rows;
 
-/* Panels of a sample, of all samples, and how many lanes of one count. */
+/* One of them: its sample, its first row among all batch * length, the lanes that count. */
+typedef struct {
+    size_t sample, row, live;
+} llava_fast_panel;
+
 size_t llava_fast_panels(const llava_fast_rows *rows);
-size_t llava_fast_live(const llava_fast_rows *rows, size_t panel);
+llava_fast_panel llava_fast_panel_at(const llava_fast_rows *rows, size_t panel);
 
 /* Panels of these rows (32 numbers of each feature) from and to x: [batch, length, width]. */
 float *llava_fast_pack(llava_fast *f, llava_fast_room *room, bool bf16, const llava_fast_rows *rows,
                        size_t width, const double *x, llava_error *e);
 void llava_fast_unpack(const llava_fast_rows *rows, size_t width, const float *panels, double *x);
 
-/* y = x W^T in float32, not rounded. bf16: x and w are taken as bfloat16 (x holds such numbers).
- * x: panels of `inner` features; W: [outputs, inner]; y: panels of `outputs` features */
+/* Makes a panel a factor of a product, in place: pairs, where bfloat16 is multiplied in such. */
+void llava_fast_lay(const llava_fast *f, bool bf16, float *panel, size_t inner, size_t lanes);
+/* y = x W^T (+ b), in bfloat16 where bf16. x: panels of `inner` features, laid; W: [outputs,
+ * inner]; bias: [outputs], NULL: none; y: panels of `outputs` features */
 bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,
                         const llava_fast_rows *rows, size_t inner, size_t outputs,
-                        const llava_weight *w, llava_error *e);
+                        const llava_weight *w, const float *bias, llava_error *e);
 
 /* The attention of one layer: `heads` of queries to kv_heads of keys and values, d numbers each. */
 typedef struct {
@@ -57,8 +63,8 @@ typedef struct {
 /* Puts new rows behind the `past` ones. k, v: panels of kv_heads * d features */
 bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t past,
                      const llava_fast_rows *rows, const float *k, const float *v, llava_error *e);
-/* context = softmax(scale q k^T) v over the first `keys` kept rows. A query that sees no key has
- * the mean of all values. q, context: panels of heads * d features */
+/* context = softmax(scale q k^T) v over the first `keys` kept rows, laid. A query that sees no key
+ * has the mean of all values. q, context: panels of heads * d features */
 bool llava_fast_attention(llava_fast *f, const llava_fast_heads *of, size_t keys,
                           const llava_fast_rows *rows, const float *q, float *context,
                           llava_error *e);

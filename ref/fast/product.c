@@ -8,7 +8,7 @@
 
 /* OUTPUTS rows of weights stay in the second cache while the panels pass. After UNITS units sums
  * start anew, as in any blocked product, so that the error of a long sum stays small. */
-enum { OUTPUTS = 64, UNITS = 512, COLUMNS = 64 };
+enum { OUTPUTS = 64, UNITS = 1024, COLUMNS = 64 };
 
 void *llava_fast_take(llava_fast_room *room, size_t rows, size_t width, llava_error *e)
 {
@@ -34,35 +34,36 @@ void *llava_fast_take(llava_fast_room *room, size_t rows, size_t width, llava_er
 /* ---- panels -------------------------------------------------------------------------------------
  */
 
-size_t llava_fast_panels(const llava_fast_rows *rows)
+static size_t panels_each(const llava_fast_rows *rows)
 {
     return (rows->length - rows->first + rows->lanes - 1) / rows->lanes;
 }
 
-size_t llava_fast_live(const llava_fast_rows *rows, size_t panel)
+size_t llava_fast_panels(const llava_fast_rows *rows)
 {
-    size_t left = rows->length - rows->first - panel * rows->lanes;
-    return left < rows->lanes ? left : rows->lanes;
+    return rows->batch * panels_each(rows);
 }
 
-/* Where panel t's first row begins in x: [batch, length, width]. */
-static size_t panel_start(const llava_fast_rows *rows, size_t t, size_t width)
+llava_fast_panel llava_fast_panel_at(const llava_fast_rows *rows, size_t t)
 {
-    size_t panels = llava_fast_panels(rows);
-    return (t / panels * rows->length + rows->first + t % panels * rows->lanes) * width;
+    size_t sample = t / panels_each(rows), at = rows->first + t % panels_each(rows) * rows->lanes;
+    size_t left = rows->length - at;
+    return (llava_fast_panel){sample, sample * rows->length + at,
+                              left < rows->lanes ? left : rows->lanes};
 }
 
 /* COLUMNS features at a time: they fit the first cache. */
 float *llava_fast_pack(llava_fast *f, llava_fast_room *room, bool bf16, const llava_fast_rows *rows,
                        size_t width, const double *x, llava_error *e)
 {
-    size_t panels = llava_fast_panels(rows), lanes = rows->lanes, size = width * lanes;
-    float *to = llava_fast_take(room, rows->batch * panels, size, e);
-    for (size_t t = 0; to != NULL && t < rows->batch * panels; t++) {
-        const double *from = x + panel_start(rows, t, width);
+    size_t count = llava_fast_panels(rows), lanes = rows->lanes, size = width * lanes;
+    float *to = llava_fast_take(room, count, size, e);
+    for (size_t t = 0; to != NULL && t < count; t++) {
+        llava_fast_panel p = llava_fast_panel_at(rows, t);
+        const double *from = x + p.row * width;
         float *panel = to + t * size;
         for (size_t j = 0; j < width; j += COLUMNS) {
-            for (size_t lane = 0; lane < llava_fast_live(rows, t % panels); lane++) {
+            for (size_t lane = 0; lane < p.live; lane++) {
                 for (size_t k = j; k < j + COLUMNS && k < width; k++) {
                     panel[k * lanes + lane] = (float)from[lane * width + k];
                 }
@@ -75,11 +76,12 @@ float *llava_fast_pack(llava_fast *f, llava_fast_room *room, bool bf16, const ll
 
 void llava_fast_unpack(const llava_fast_rows *rows, size_t width, const float *panels, double *x)
 {
-    size_t each = llava_fast_panels(rows), lanes = rows->lanes;
-    for (size_t t = 0; t < rows->batch * each; t++, panels += width * lanes) {
-        double *to = x + panel_start(rows, t, width);
+    size_t lanes = rows->lanes;
+    for (size_t t = 0; t < llava_fast_panels(rows); t++, panels += width * lanes) {
+        llava_fast_panel p = llava_fast_panel_at(rows, t);
+        double *to = x + p.row * width;
         for (size_t j = 0; j < width; j += COLUMNS) {
-            for (size_t lane = 0; lane < llava_fast_live(rows, t % each); lane++) {
+            for (size_t lane = 0; lane < p.live; lane++) {
                 for (size_t k = j; k < j + COLUMNS && k < width; k++) {
                     to[lane * width + k] = (double)panels[k * lanes + lane];
                 }
@@ -114,41 +116,42 @@ static llava_fast_factor weights(const llava_fast *f, bool bf16, llava_fast_kind
     return (llava_fast_factor){kind, (const uint8_t *)block, units * sizeof *block};
 }
 
+void llava_fast_lay(const llava_fast *f, bool bf16, float *panel, size_t inner, size_t lanes)
+{
+    if (bf16 && f->kernel.dot) {
+        f->kernel.pair((uint32_t *)(void *)panel, panel, inner, lanes);
+    }
+}
+
 bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,
                         const llava_fast_rows *rows, size_t inner, size_t outputs,
-                        const llava_weight *w, llava_error *e)
+                        const llava_weight *w, const float *bias, llava_error *e)
 {
-    size_t panels = llava_fast_panels(rows), all = rows->batch * panels, lanes = rows->lanes;
+    size_t count = llava_fast_panels(rows), lanes = rows->lanes;
     bool pairs = bf16 && f->kernel.dot, widen = lanes == 1 && (bf16 || w->dtype == LLAVA_BF16);
     llava_fast_kind kind = pairs ? LLAVA_FAST_PAIRS : widen ? LLAVA_FAST_WIDEN : LLAVA_FAST_FLOATS;
-    size_t per_unit = pairs ? 2 : 1, units = (inner + per_unit - 1) / per_unit;
+    size_t per_unit = pairs ? 2 : 1;
     size_t most = lanes == 1 ? inner : UNITS * per_unit; /* rows are read from end to end */
-    float *paired = llava_fast_take(&f->x, pairs ? all : 0, units * lanes, e);
     uint32_t *block = llava_fast_take(&f->w, OUTPUTS, most < inner ? most : inner, e);
-    if (paired == NULL || block == NULL) {
-        return false;
-    }
-    for (size_t t = 0; pairs && t < all; t++) {
-        f->kernel.pair((uint32_t *)(void *)(paired + t * units * lanes), x + t * inner * lanes,
-                       inner, lanes);
-    }
-    x = pairs ? paired : x;
-    for (size_t o = 0; o < outputs; o += OUTPUTS) {
-        size_t count = outputs - o < OUTPUTS ? outputs - o : OUTPUTS;
+    for (size_t o = 0; block != NULL && o < outputs; o += OUTPUTS) {
+        size_t some = outputs - o < OUTPUTS ? outputs - o : OUTPUTS;
         for (size_t k = 0; k < inner; k += most) {
-            size_t n = inner - k < most ? inner - k : most;
-            llava_fast_factor of = weights(f, bf16, kind, w, o, count, k, n, block);
-            for (size_t t = 0; t < all; t++) {
+            size_t n = inner - k < most ? inner - k : most, units = (n + per_unit - 1) / per_unit;
+            llava_fast_factor of = weights(f, bf16, kind, w, o, some, k, n, block);
+            for (size_t t = 0; t < count; t++) {
                 float *to = y + (t * outputs + o) * lanes;
-                const float *from = x + (t * units + k / per_unit) * lanes;
+                const float *from = x + (t * inner + k / per_unit) * lanes;
                 if (lanes == 1) {
-                    f->kernel.dots(of, to, from, n, count, false);
+                    f->kernel.dots(of, to, from, n, some, false);
                 } else {
-                    f->kernel.tile(of, to, from, (n + per_unit - 1) / per_unit, count,
-                                   llava_fast_live(rows, t % panels), k > 0);
+                    size_t live = llava_fast_panel_at(rows, t).live;
+                    f->kernel.tile(of, to, from, units, some, live, k > 0);
+                }
+                if (k + n == inner && (bias != NULL || bf16)) {
+                    f->kernel.add(to, to, bias == NULL ? NULL : bias + o, false, some, lanes, bf16);
                 }
             }
         }
     }
-    return true;
+    return block != NULL;
 }
