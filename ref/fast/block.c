@@ -186,12 +186,32 @@ static void activate(const llava_run *r, llava_act act, float *y, const float *x
 /* ---- a block ------------------------------------------------------------------------------------
  */
 
-/* What CLIP's and Llama's layers differ in. */
+/* Names: of the taps; of the weights, with the layer's number in it; of the parts that CLIP and
+ * Llama call differently. */
 typedef struct {
-    const char *name, *weights; /* of the taps; of the weights, with the layer's number in it */
-    const char *norm1, *out, *norm2, *first, *up, *last; /* parts of the weights' names */
-    bool norm_bias, qkv_bias, out_bias, mlp_bias;
+    const char *taps, *weights, *norm1, *out, *norm2, *first, *up, *last;
+} names;
+
+static const names clip = {"vision",      "vision_tower.vision_model.encoder.layers.%zu",
+                           "layer_norm1", "self_attn.out_proj",
+                           "layer_norm2", "mlp.fc1",
+                           NULL,          "mlp.fc2"};
+static const names llama = {"text",
+                            "language_model.model.layers.%zu",
+                            "input_layernorm",
+                            "self_attn.o_proj",
+                            "post_attention_layernorm",
+                            "mlp.gate_proj",
+                            "mlp.up_proj",
+                            "mlp.down_proj"};
+
+typedef struct {
+    llava_run *r;
+    const names *of;
     size_t layer, hidden, intermediate;
+    struct {
+        bool norm, qkv, out, mlp;
+    } biased;
     double eps;
     llava_act act;
     llava_fast_heads heads;
@@ -199,222 +219,194 @@ typedef struct {
     llava_fast_rows rows;        /* that are computed */
 } block;
 
-static void announce(const llava_run *r, const block *b, const char *tap)
+/* True, so that it stands between the steps. */
+static bool announce(const block *b, const char *tap)
 {
-    (void)llava_wanted(r, "%s.layers.%zu.%s", b->name, b->layer, tap);
+    (void)llava_wanted(b->r, "%s.layers.%zu.%s", b->of->taps, b->layer, tap);
+    return true;
 }
 
-static const char *part_name(const block *b, char name[NAME], const char *part)
+static const char *name_of(const block *b, char name[NAME], const char *part)
 {
-    int n = snprintf(name, NAME, b->weights, b->layer);
+    int n = snprintf(name, NAME, b->of->weights, b->layer);
     snprintf(name + n, NAME - (size_t)n, ".%s", part);
     return name;
 }
 
 /* a = norm(h), laid */
-static bool norm(llava_run *r, const block *b, const char *part, float *a, const float *h)
+static bool norm(const block *b, const char *part, float *a)
 {
-    llava_fast *f = r->fast;
+    llava_fast *f = b->r->fast;
     char name[NAME];
-    part_name(b, name, part);
-    const float *bias = NULL, *weight = vector(r, &f->weight, b->hidden, name, ".weight");
-    if (weight == NULL ||
-        (b->norm_bias && (bias = vector(r, &f->vector, b->hidden, name, ".bias")) == NULL)) {
+    size_t lanes = b->rows.lanes, size = b->hidden * lanes;
+    const float *h = f->h.at, *bias = NULL, *weight;
+    if ((weight = vector(b->r, &f->weight, b->hidden, name_of(b, name, part), ".weight")) == NULL ||
+        (b->biased.norm && (bias = vector(b->r, &f->vector, b->hidden, name, ".bias")) == NULL)) {
         return false;
     }
-    size_t lanes = b->rows.lanes, size = b->hidden * lanes;
     for (size_t t = 0; t < llava_fast_panels(&b->rows); t++, a += size, h += size) {
-        f->kernel.norm(a, h, weight, bias, b->eps, b->hidden, lanes, is_bf16(r));
-        llava_fast_lay(f, is_bf16(r), a, b->hidden, lanes);
+        f->kernel.norm(a, h, weight, bias, b->eps, b->hidden, lanes, b->heads.bf16);
+        llava_fast_lay(f, b->heads.bf16, a, b->hidden, lanes);
     }
     return true;
 }
 
-static bool part(llava_run *r, const block *b, const char *of, float *y, const float *x,
-                 size_t inner, size_t outputs, bool biased)
+static bool project(const block *b, const char *part, float *y, const float *x, size_t inner,
+                    size_t outputs, bool biased)
 {
     char name[NAME];
-    return linear(r, y, x, &b->rows, inner, outputs, biased, part_name(b, name, of));
+    return linear(b->r, y, x, &b->rows, inner, outputs, biased, name_of(b, name, part));
 }
 
 /* q or k in place, by the tables of the pass. */
-static bool rotate(llava_run *r, const block *b, float *x, size_t heads)
+static bool rotate(const block *b, float *x, size_t heads)
 {
-    llava_fast *f = r->fast;
-    const llava_fast_rows *rows = &b->rows;
-    size_t d = b->heads.d, size = d * rows->lanes;
+    llava_fast *f = b->r->fast;
+    llava_error *e = b->r->error;
+    size_t d = b->heads.d, size = d * b->rows.lanes;
     if (b->pass == NULL) {
         return true;
     }
-    float *cosine = llava_fast_pack(f, &f->cosine, false, rows, d, b->pass->cosine, r->error);
-    float *sine = llava_fast_pack(f, &f->sine, false, rows, d, b->pass->sine, r->error);
-    for (size_t i = 0; cosine != NULL && sine != NULL && i < llava_fast_panels(rows) * heads; i++) {
-        f->kernel.rotate(x + i * size, cosine + i / heads * size, sine + i / heads * size, size / 2,
-                         is_bf16(r));
+    float *cosine = llava_fast_pack(f, &f->cosine, false, &b->rows, d, b->pass->cosine, e);
+    float *sine = llava_fast_pack(f, &f->sine, false, &b->rows, d, b->pass->sine, e);
+    if (cosine == NULL || sine == NULL) {
+        return false;
     }
-    return cosine != NULL && sine != NULL;
+    for (size_t i = 0; i < llava_fast_panels(&b->rows) * heads; i++, x += size) {
+        size_t at = i / heads * size;
+        f->kernel.rotate(x, cosine + at, sine + at, size / 2, b->heads.bf16);
+    }
+    return true;
 }
 
 /* Keys and values of all rows, from a = norm1(h). wide: room for both */
-static bool keep(llava_run *r, const block *b, size_t past, const float *a, float *wide)
+static bool keep(const block *b, size_t past, const float *a, float *wide)
 {
     size_t width = b->heads.kv_heads * b->heads.d;
     float *v = wide + room_for(&b->rows) * width;
-    return part(r, b, "self_attn.k_proj", wide, a, b->hidden, width, b->qkv_bias) &&
-           part(r, b, "self_attn.v_proj", v, a, b->hidden, width, b->qkv_bias) &&
-           rotate(r, b, wide, b->heads.kv_heads) &&
-           llava_fast_keep(r->fast, &b->heads, past, &b->rows, wide, v, r->error);
+    return project(b, "self_attn.k_proj", wide, a, b->hidden, width, b->biased.qkv) &&
+           project(b, "self_attn.v_proj", v, a, b->hidden, width, b->biased.qkv) &&
+           rotate(b, wide, b->heads.kv_heads) &&
+           llava_fast_keep(b->r->fast, &b->heads, past, &b->rows, wide, v, b->r->error);
 }
 
 /* wide = W_o attention(W_q a, keys and values); a is lost. */
-static bool attend(llava_run *r, const block *b, size_t past, float *a, float *wide)
+static bool attend(const block *b, size_t keys, float *a, float *wide)
 {
     size_t width = b->heads.heads * b->heads.d;
-    bool ok = part(r, b, "self_attn.q_proj", wide, a, b->hidden, width, b->qkv_bias);
-    announce(r, b, "attn.v");
-    ok = ok && rotate(r, b, wide, b->heads.heads);
-    announce(r, b, "attn.k_rope");
-    ok = ok && llava_fast_attention(r->fast, &b->heads, past + b->rows.length, &b->rows, wide, a,
-                                    r->error);
-    announce(r, b, "attn.context");
-    ok = ok && part(r, b, b->out, wide, a, width, b->hidden, b->out_bias);
-    announce(r, b, "attn.out");
-    return ok;
+    return project(b, "self_attn.q_proj", wide, a, b->hidden, width, b->biased.qkv) &&
+           announce(b, "attn.v") && rotate(b, wide, b->heads.heads) && announce(b, "attn.k_rope") &&
+           llava_fast_attention(b->r->fast, &b->heads, keys, &b->rows, wide, a, b->r->error) &&
+           announce(b, "attn.context") &&
+           project(b, b->of->out, wide, a, width, b->hidden, b->biased.out) &&
+           announce(b, "attn.out");
 }
 
 /* a = W_last(act(W_first a) (* W_up a)). wide: room for two intermediates. */
-static bool mlp(llava_run *r, const block *b, float *a, float *wide)
+static bool mlp(const block *b, float *a, float *wide)
 {
-    size_t lanes = b->rows.lanes, size = b->intermediate * lanes;
-    float *up = b->up == NULL ? NULL : wide + room_for(&b->rows) * b->intermediate;
-    bool ok = part(r, b, b->first, wide, a, b->hidden, b->intermediate, b->mlp_bias) &&
-              (up == NULL || part(r, b, b->up, up, a, b->hidden, b->intermediate, b->mlp_bias));
-    announce(r, b, up == NULL ? "mlp.fc1" : "mlp.up");
-    for (size_t t = 0; ok && t < llava_fast_panels(&b->rows); t++) {
-        float *x = wide + t * size;
-        activate(r, b->act, x, x, up == NULL ? NULL : up + t * size, size);
-        llava_fast_lay(r->fast, is_bf16(r), x, b->intermediate, lanes);
+    size_t inner = b->intermediate, lanes = b->rows.lanes, size = inner * lanes;
+    float *up = b->of->up == NULL ? NULL : wide + room_for(&b->rows) * inner;
+    if (!project(b, b->of->first, wide, a, b->hidden, inner, b->biased.mlp) ||
+        (up != NULL && !project(b, b->of->up, up, a, b->hidden, inner, b->biased.mlp))) {
+        return false;
     }
-    announce(r, b, "mlp.act");
-    ok = ok && part(r, b, b->last, a, wide, b->intermediate, b->hidden, b->mlp_bias);
-    announce(r, b, "mlp.out");
-    return ok;
-}
-
-/* h = h + x */
-static void add(const llava_run *r, const block *b, float *h, const float *x)
-{
-    r->fast->kernel.add(h, h, x, true, room_for(&b->rows) * b->hidden, 1, is_bf16(r));
+    announce(b, up == NULL ? "mlp.fc1" : "mlp.up");
+    for (size_t t = 0; t < llava_fast_panels(&b->rows); t++) {
+        float *x = wide + t * size;
+        activate(b->r, b->act, x, x, up == NULL ? NULL : up + t * size, size);
+        llava_fast_lay(b->r->fast, b->heads.bf16, x, inner, lanes);
+    }
+    announce(b, "mlp.act");
+    return project(b, b->of->last, a, wide, inner, b->hidden, b->biased.mlp) &&
+           announce(b, "mlp.out");
 }
 
 /* h = x in panels, a = norm1(h) */
-static bool begin(llava_run *r, const block *b, const double *x, float *a)
+static bool begin(const block *b, const double *x, float *a)
 {
-    llava_fast *f = r->fast;
-    float *h = llava_fast_pack(f, &f->h, is_bf16(r), &b->rows, b->hidden, x, r->error);
-    return h != NULL && norm(r, b, b->norm1, a, h);
+    llava_run *r = b->r;
+    return llava_fast_pack(r->fast, &r->fast->h, b->heads.bf16, &b->rows, b->hidden, x, r->error) !=
+               NULL &&
+           norm(b, b->of->norm1, a);
+}
+
+/* h = h + x; true */
+static bool add(const block *b, const float *x)
+{
+    llava_fast *f = b->r->fast;
+    size_t count = room_for(&b->rows) * b->hidden;
+    f->kernel.add(f->h.at, f->h.at, x, true, count, 1, b->heads.bf16);
+    return true;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
 }
 
 /* x: [B, S, H], of which the last `needed` positions of each sample become the layer's output. */
-static bool layer(llava_run *r, block *b, size_t needed, double *x)
+static bool layer(block *b, size_t needed, double *x)
 {
-    llava_fast *f = r->fast;
-    const llava_fast_heads *of = &b->heads;
+    llava_fast *f = b->r->fast;
     size_t length = b->rows.length, past = b->pass == NULL ? 0 : b->pass->past;
-    size_t rows = room_for(&b->rows), q_width = of->heads * of->d;
-    size_t widths[] = {b->hidden, q_width, 2 * of->kv_heads * of->d, 2 * b->intermediate}, most = 0;
-    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
-        most = widths[i] > most ? widths[i] : most;
-    }
-    float *a = llava_fast_take(&f->a, rows, b->hidden > q_width ? b->hidden : q_width, r->error);
-    float *wide = llava_fast_take(&f->wide, rows, most, r->error);
-    bool ok = a != NULL && wide != NULL && begin(r, b, x, a);
-    announce(r, b, "norm1");
-    ok = ok && keep(r, b, past, a, wide);
+    size_t rows = room_for(&b->rows), d = b->heads.d, inner = larger(b->hidden, b->heads.heads * d);
+    size_t widest = larger(inner, 2 * larger(b->heads.kv_heads * d, b->intermediate));
+    float *a = llava_fast_take(&f->a, rows, inner, b->r->error);
+    float *wide = llava_fast_take(&f->wide, rows, widest, b->r->error);
+    bool ok = a != NULL && wide != NULL && b->heads.cache != NULL && begin(b, x, a) &&
+              announce(b, "norm1") && keep(b, past, a, wide);
     if (ok && needed < length) {
-        b->rows = last_rows(r, b->rows.batch, length, needed);
-        ok = begin(r, b, x, a);
+        b->rows = last_rows(b->r, b->rows.batch, length, needed);
+        ok = begin(b, x, a);
     }
-    ok = ok && attend(r, b, past, a, wide);
+    ok = ok && attend(b, past + length, a, wide) && add(b, wide) && norm(b, b->of->norm2, a) &&
+         announce(b, "norm2") && mlp(b, a, wide) && add(b, a);
     if (ok) {
-        add(r, b, f->h.at, wide);
-    }
-    ok = ok && norm(r, b, b->norm2, a, f->h.at);
-    announce(r, b, "norm2");
-    ok = ok && mlp(r, b, a, wide);
-    if (ok) {
-        add(r, b, f->h.at, a);
         llava_fast_unpack(&b->rows, b->hidden, f->h.at, x);
     }
-    return ok && llava_put(r, x, (llava_shape){3, {b->rows.batch, length, b->hidden}},
-                           "%s.layers.%zu.output", b->name, b->layer);
+    return ok && llava_put(b->r, x, (llava_shape){3, {b->rows.batch, length, b->hidden}},
+                           "%s.layers.%zu.output", b->of->taps, b->layer);
 }
 
-/* The room for keys and values number `at`. */
-static llava_fast_room *cache_at(llava_run *r, size_t at)
+/* The room for keys and values of a layer; the tower, and a pass without a future, need one at a
+ * time. NULL with an error where there is no memory. */
+static llava_fast_room *cache_of(llava_run *r, size_t layer)
 {
     llava_fast *f = r->fast;
-    if (at >= f->layers) {
-        llava_fast_room *more = llava_realloc(r->error, f->caches, at + 1, sizeof *more);
-        if (more == NULL) {
-            return NULL;
-        }
-        memset(more + f->layers, 0, (at + 1 - f->layers) * sizeof *more);
-        f->caches = more;
-        f->layers = at + 1;
+    if (f->caches == NULL) {
+        f->layers = r->plan->text.layers > 0 ? r->plan->text.layers : 1;
+        f->caches = llava_alloc(r->error, f->layers, sizeof *f->caches);
     }
-    return &f->caches[at];
+    return f->caches == NULL ? NULL : &f->caches[layer];
 }
 
 bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t rows, double *h)
 {
     const llava_vision_plan *v = &r->plan->vision;
-    llava_fast_room *cache = cache_at(r, 0);
-    block b = {.name = "vision",
-               .weights = "vision_tower.vision_model.encoder.layers.%zu",
-               .norm1 = "layer_norm1",
-               .out = "self_attn.out_proj",
-               .norm2 = "layer_norm2",
-               .first = "mlp.fc1",
-               .last = "mlp.fc2",
-               .norm_bias = true,
-               .qkv_bias = true,
-               .out_bias = true,
-               .mlp_bias = true,
-               .layer = i,
-               .hidden = v->hidden,
-               .intermediate = v->intermediate,
-               .eps = v->norm_eps,
-               .act = v->act,
-               .heads = {v->heads, v->heads, v->head_dim, is_bf16(r), v->attn_scale, NULL, cache},
-               .rows = last_rows(r, pictures, rows, rows)};
-    return cache != NULL && layer(r, &b, rows, h);
+    block b = {.r = r, .of = &clip, .layer = i, .hidden = v->hidden, .eps = v->norm_eps};
+    b.act = v->act;
+    b.intermediate = v->intermediate;
+    b.biased.norm = b.biased.qkv = b.biased.out = b.biased.mlp = true;
+    b.heads = (llava_fast_heads){v->heads,      v->heads, v->head_dim,   is_bf16(r),
+                                 v->attn_scale, NULL,     cache_of(r, 0)};
+    b.rows = last_rows(r, pictures, rows, rows);
+    return layer(&b, rows, h);
 }
 
 bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, double *x)
 {
     const llava_text_plan *t = &r->plan->text;
-    /* a pass without a future needs one layer's keys and values at a time */
-    llava_fast_room *cache = cache_at(r, pass->keep ? i : 0);
-    block b = {.name = "text",
-               .weights = "language_model.model.layers.%zu",
-               .norm1 = "input_layernorm",
-               .out = "self_attn.o_proj",
-               .norm2 = "post_attention_layernorm",
-               .first = "mlp.gate_proj",
-               .up = "mlp.up_proj",
-               .last = "mlp.down_proj",
-               .qkv_bias = t->qkv_bias,
-               .out_bias = t->out_bias,
-               .mlp_bias = t->mlp_bias,
-               .layer = i,
-               .hidden = t->hidden,
-               .intermediate = t->intermediate,
-               .eps = t->norm_eps,
-               .act = t->act,
-               .heads = {t->heads, t->kv_heads, t->head_dim, is_bf16(r), t->attn_scale,
-                         pass->visible, cache},
-               .pass = pass,
-               .rows = last_rows(r, pass->batch, pass->length, pass->length)};
-    return cache != NULL && layer(r, &b, i + 1 < t->layers ? pass->length : pass->needed, x);
+    llava_fast_room *cache = cache_of(r, pass->keep ? i : 0);
+    block b = {.r = r, .of = &llama, .layer = i, .hidden = t->hidden, .eps = t->norm_eps};
+    b.act = t->act;
+    b.intermediate = t->intermediate;
+    b.biased.qkv = t->qkv_bias;
+    b.biased.out = t->out_bias;
+    b.biased.mlp = t->mlp_bias;
+    b.heads = (llava_fast_heads){t->heads,      t->kv_heads,   t->head_dim, is_bf16(r),
+                                 t->attn_scale, pass->visible, cache};
+    b.pass = pass;
+    b.rows = last_rows(r, pass->batch, pass->length, pass->length);
+    return layer(&b, i + 1 < t->layers ? pass->length : pass->needed, x);
 }

@@ -78,11 +78,12 @@ INLINE vec NAME(step)(const llava_fast_kind kind, vec sum, ints x, ints w)
     return FMA((vec)x, (vec)w, sum);
 }
 
-/* Some rows of weights against one or both vectors of a panel. */
+/* Some rows of weights, from the o-th on, against one or both vectors of a panel. */
 INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, const size_t vectors,
-                          float *y, const float *x, const uint8_t *w, size_t stride, size_t units,
+                          llava_fast_factor of, size_t o, float *y, const float *x, size_t units,
                           bool add)
 {
+    const uint8_t *w = of.rows + o * of.stride;
     vec sum[ROWS][2];
     UNROLLED
     for (size_t r = 0; r < rows; r++) {
@@ -93,13 +94,14 @@ INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, const s
         UNROLLED
         for (size_t r = 0; r < rows; r++) {
             uint32_t unit;
-            memcpy(&unit, w + r * stride, sizeof unit);
+            memcpy(&unit, w + r * of.stride, sizeof unit);
             sum[r][0] = NAME(step)(kind, sum[r][0], x0, unit - (ints){0});
             if (vectors == 2) {
                 sum[r][1] = NAME(step)(kind, sum[r][1], x1, unit - (ints){0});
             }
         }
     }
+    y += o * PANEL;
     UNROLLED
     for (size_t i = 0; i < 2 * rows; i += 3 - vectors) {
         vec to = {0};
@@ -116,12 +118,10 @@ INLINE void NAME(tile_all)(const llava_fast_kind kind, const size_t vectors, lla
 {
     size_t o = 0;
     for (; o + ROWS <= outputs; o += ROWS) {
-        NAME(tile_of)
-        (kind, ROWS, vectors, y + o * PANEL, x, w.rows + o * w.stride, w.stride, units, add);
+        NAME(tile_of)(kind, ROWS, vectors, w, o, y, x, units, add);
     }
     for (; o < outputs; o++) {
-        NAME(tile_of)
-        (kind, 1, vectors, y + o * PANEL, x, w.rows + o * w.stride, w.stride, units, add);
+        NAME(tile_of)(kind, 1, vectors, w, o, y, x, units, add);
     }
 }
 
