@@ -636,6 +636,86 @@ static void models_of_any_shape_are_as_good_as_an_honest_ports(void **unused)
     assert_true(sums[0][0].taps > 0); /* the first width is every machine's */
 }
 
+/* ---- weights that are not there -----------------------------------------------------------------
+ */
+
+/* What a run of both paths says of the model as its files are now; true: nothing. */
+static bool both_say(tiny_model *model, const llava_inputs *in, llava_dtype type, llava_error *e)
+{
+    tiny_how how = {.storage = type};
+    llava_error plain;
+    tiny_taps *taps = calloc(1, sizeof *taps);
+    assert_non_null(taps);
+    taps->only = "logits";
+    bool ok = tiny_try(model, in, &how, taps, &plain);
+    tiny_free(taps);
+    taps->count = 0;
+    assert_true(llava_fast_open(&how.fast, NULL, e));
+    assert_true(tiny_try(model, in, &how, taps, e) == ok);
+    assert_true(ok || strcmp(e->text, plain.text) == 0);
+    llava_fast_close(how.fast);
+    tiny_free(taps);
+    free(taps);
+    return ok;
+}
+
+static bool of_a_later_layer(const char *name, const char *end)
+{
+    for (; name + 2 < end; name++) {
+        if (name[0] == '.' && name[2] == '.' && name[1] > '0') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Each tensor of the first layers and around them under another name: what the plain path says of
+ * it, the fast path says, too. */
+static void a_missing_weight_is_named_as_by_the_plain_path(void **unused)
+{
+    (void)unused;
+    static char file[1 << 18];
+    tiny_model model;
+    llava_error e;
+    size_t missed = 0;
+    tiny_open(&model);
+    llava_inputs in = tiny_inputs(1, 14, 3);
+    FILE *f = fopen(support_path(&model.folder, "model.safetensors"), "rb");
+    assert_non_null(f);
+    size_t size = fread(file, 1, sizeof file, f);
+    fclose(f);
+    assert_true(size > 8 && size < sizeof file);
+    assert_true(both_say(&model, &in, LLAVA_F32, &e));
+    for (char *at = strchr(file + 8, '"'); at != NULL; at = strchr(at + 1, '"')) {
+        char *end = strchr(at + 1, '"');
+        bool name = end != NULL && strncmp(end, "\":{", 3) == 0 && end - at > 8;
+        if (name && strncmp(at + 1, "__", 2) != 0 && !of_a_later_layer(at, end)) {
+            char last = end[-1];
+            end[-1] = '!';
+            llava_checkpoint_close(model.weights);
+            support_write(&model.folder, "model.safetensors", file, size);
+            assert_true(llava_checkpoint_open(&model.weights, model.folder.path, NULL, &e));
+            missed += !both_say(&model, &in, missed % 2 == 0 ? LLAVA_F32 : LLAVA_BF16, &e);
+            end[-1] = last;
+        }
+        at = end == NULL ? at : end;
+    }
+    assert_true(missed >= 30);
+    llava_inputs_free(&in);
+    tiny_close(&model);
+}
+
+static void room_beyond_all_memory_is_refused(void **unused)
+{
+    (void)unused;
+    llava_fast_room room = {0};
+    llava_error e;
+    assert_null(llava_fast_take(&room, SIZE_MAX, 2, &e));
+    support_says(&e, "out of memory");
+    assert_null(llava_fast_take(&room, SIZE_MAX / 8, 4, &e));
+    support_says(&e, "out of memory");
+}
+
 /* ---- a wrong kernel is seen ---------------------------------------------------------------------
  */
 
@@ -943,6 +1023,8 @@ int main(void)
         cmocka_unit_test(weights_of_other_types_are_converted),
         cmocka_unit_test(a_panel_is_the_definition_within_float32),
         cmocka_unit_test(models_of_any_shape_are_as_good_as_an_honest_ports),
+        cmocka_unit_test(a_missing_weight_is_named_as_by_the_plain_path),
+        cmocka_unit_test(room_beyond_all_memory_is_refused),
         cmocka_unit_test(a_planted_error_in_the_kernel_is_seen),
         cmocka_unit_test(every_golden_passes_diff),
         cmocka_unit_test(every_width_passes_beside_transformers),

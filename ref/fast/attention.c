@@ -82,7 +82,7 @@ bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t pas
  */
 
 typedef struct {
-    const llava_fast_kernels *kernel;
+    const llava_fast *f;
     const llava_fast_heads *of;
     bool narrow;
     size_t lanes, live, reach; /* no key from `reach` on is seen */
@@ -106,29 +106,23 @@ static void look(panel *p, const uint8_t *visible, size_t keys)
     }
 }
 
-/* y (+)= w x: the matrix kernel, or the row kernel for a panel of one lane. w: [outputs][stride] */
+/* y (+)= w x. w: [outputs][stride] */
 static void multiply(const panel *p, const uint8_t *w, size_t stride, float *y, const float *x,
                      size_t inner, size_t outputs, bool add)
 {
     llava_fast_factor of = {p->narrow ? LLAVA_FAST_PAIRS : LLAVA_FAST_FLOATS, w,
                             size_of(p->narrow, stride)};
-    size_t units = inner;
     if (p->narrow) {
-        p->kernel->pair((uint32_t *)(void *)p->pairs, x, inner, p->lanes);
-        units = even(inner) / 2;
-        x = p->pairs;
+        p->f->kernel.pair((uint32_t *)(void *)p->pairs, x, inner, p->lanes);
     }
-    if (p->lanes == 1) {
-        p->kernel->dots(of, y, x, inner, outputs, add);
-    } else {
-        p->kernel->tile(of, y, x, units, outputs, p->live, add);
-    }
+    llava_fast_multiply(p->f, of, y, p->narrow ? p->pairs : x, inner, outputs, p->lanes, p->live,
+                        add);
 }
 
 /* One query head. q, context: [d][lanes]; keys: its first block; the next is `step` bytes behind */
 static void attend(const panel *p, const uint8_t *keys, size_t step, const float *q, float *context)
 {
-    const llava_fast_kernels *kernel = p->kernel;
+    const llava_fast_kernels *kernel = &p->f->kernel;
     size_t d = p->of->d, half = size_of(p->narrow, KEYS * even(d));
     llava_fast_softmax soft = {.sum = {0}};
     for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
@@ -157,7 +151,7 @@ bool llava_fast_attention(llava_fast *f, const llava_fast_heads *of, size_t keys
                           llava_error *e)
 {
     size_t lanes = rows->lanes, d = of->d, masked = of->visible == NULL ? 0 : keys;
-    panel p = {&f->kernel, of, is_narrow(f, of), lanes, 0, keys, NULL, NULL, NULL};
+    panel p = {f, of, is_narrow(f, of), lanes, 0, keys, NULL, NULL, NULL};
     size_t both = 2 * size_of(p.narrow, KEYS * even(d)), step = rows->batch * of->kv_heads * both;
     p.scores = llava_fast_take(&f->scores, (size_t)2 * KEYS + even(d) + masked, lanes, e);
     if (p.scores == NULL) {

@@ -14,6 +14,9 @@ INLINE ints NAME(bits)(const void *from)
     return v;
 }
 
+/* LCOV_EXCL_BR_START: these are inlined, and without optimisation every copy has the branches of
+ * all kinds, counts and lanes: tests/test_fast.c takes each kernel with every remainder. */
+
 /* Up to LANES numbers of the `count` at x, from the i-th on; behind the last: rest. */
 INLINE vec NAME(load)(const float *x, size_t i, size_t count, float rest)
 {
@@ -59,9 +62,6 @@ INLINE float NAME(sum_of)(vec v)
     }
     return part[0];
 }
-
-/* LCOV_EXCL_BR_START: kind, rows and vectors are constants where these are
- * inlined, and without optimisation every copy has the branches of all kinds. */
 
 /* ---- the matrix kernel ------------------------------------------------------------------------
  */
@@ -192,8 +192,6 @@ TARGET static void NAME(dots)(llava_fast_factor w, float *y, const float *x, siz
     }
 }
 
-/* LCOV_EXCL_BR_STOP */
-
 /* ---- along a panel ----------------------------------------------------------------------------
  */
 
@@ -210,6 +208,8 @@ INLINE void NAME(joined)(vec v[2], size_t lanes)
         v[0] = v[1] = (vec){0} + NAME(sum_of)(v[0] + v[1]);
     }
 }
+
+/* LCOV_EXCL_BR_STOP */
 
 /* exp to within 1.5 units of the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; 0
  * below the smallest normal number, 2.4e38 above the largest argument. NaN stays NaN. */

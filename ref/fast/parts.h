@@ -45,6 +45,10 @@ void llava_fast_unpack(const llava_fast_rows *rows, size_t width, const float *p
 
 /* Makes a panel a factor of a product, in place: pairs, where bfloat16 is multiplied in such. */
 void llava_fast_lay(const llava_fast *f, bool bf16, float *panel, size_t inner, size_t lanes);
+/* y = w x, or that added to y, for one panel: the matrix kernel, or the row kernel where the panel
+ * has one lane. x: a laid panel of `inner` features; y: [outputs][lanes] */
+void llava_fast_multiply(const llava_fast *f, llava_fast_factor w, float *y, const float *x,
+                         size_t inner, size_t outputs, size_t lanes, size_t live, bool add);
 /* y = x W^T (+ b), in bfloat16 where bf16. x: panels of `inner` features, laid; W: [outputs,
  * inner]; bias: [outputs], NULL: none; y: panels of `outputs` features */
 bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,

@@ -123,6 +123,17 @@ void llava_fast_lay(const llava_fast *f, bool bf16, float *panel, size_t inner, 
     }
 }
 
+void llava_fast_multiply(const llava_fast *f, llava_fast_factor w, float *y, const float *x,
+                         size_t inner, size_t outputs, size_t lanes, size_t live, bool add)
+{
+    if (lanes == 1) {
+        f->kernel.dots(w, y, x, inner, outputs, add);
+    } else {
+        size_t units = w.kind == LLAVA_FAST_PAIRS ? (inner + 1) / 2 : inner;
+        f->kernel.tile(w, y, x, units, outputs, live, add);
+    }
+}
+
 bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,
                         const llava_fast_rows *rows, size_t inner, size_t outputs,
                         const llava_weight *w, const float *bias, llava_error *e)
@@ -136,21 +147,17 @@ bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,
     for (size_t o = 0; block != NULL && o < outputs; o += OUTPUTS) {
         size_t some = outputs - o < OUTPUTS ? outputs - o : OUTPUTS;
         for (size_t k = 0; k < inner; k += most) {
-            size_t n = inner - k < most ? inner - k : most, units = (n + per_unit - 1) / per_unit;
+            size_t n = inner - k < most ? inner - k : most;
             llava_fast_factor of = weights(f, bf16, kind, w, o, some, k, n, block);
             for (size_t t = 0; t < count; t++) {
-                float *to = y + (t * outputs + o) * lanes;
-                const float *from = x + (t * inner + k / per_unit) * lanes;
-                if (lanes == 1) {
-                    f->kernel.dots(of, to, from, n, some, false);
-                } else {
-                    size_t live = llava_fast_panel_at(rows, t).live;
-                    f->kernel.tile(of, to, from, units, some, live, k > 0);
-                }
-                if (k + n == inner && (bias != NULL || bf16)) {
-                    f->kernel.add(to, to, bias == NULL ? NULL : bias + o, false, some, lanes, bf16);
-                }
+                llava_fast_multiply(f, of, y + (t * outputs + o) * lanes,
+                                    x + (t * inner + k / per_unit) * lanes, n, some, lanes,
+                                    llava_fast_panel_at(rows, t).live, k > 0);
             }
+        }
+        for (size_t t = 0; (bias != NULL || bf16) && t < count; t++) {
+            float *to = y + (t * outputs + o) * lanes;
+            f->kernel.add(to, to, bias == NULL ? NULL : bias + o, false, some, lanes, bf16);
         }
     }
     return block != NULL;
