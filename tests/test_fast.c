@@ -636,6 +636,35 @@ static void models_of_any_shape_are_as_good_as_an_honest_ports(void **unused)
     assert_true(sums[0][0].taps > 0); /* the first width is every machine's */
 }
 
+/* Where only an answer is asked for, the last layer finishes the last row of each sample alone: by
+ * the row kernel, while the others went through the matrix kernel. */
+static void the_last_layer_cut_down_to_what_counts_gives_the_same_answer(void **unused)
+{
+    (void)unused;
+    tiny_model model;
+    llava_error e;
+    tiny_taps *plain = calloc(2, sizeof *plain), *fast = plain + 1;
+    assert_non_null(plain);
+    plain->only = fast->only = "generated_ids";
+    tiny_open(&model);
+    llava_inputs in = tiny_inputs(3, 14, 3);
+    tiny_how how = {.storage = LLAVA_F64, .generate = 4};
+    tiny_run(&model, &in, &how, plain);
+    how.storage = LLAVA_F32;
+    assert_true(llava_fast_open(&how.fast, NULL, &e));
+    tiny_run(&model, &in, &how, fast);
+    llava_fast_close(how.fast);
+    assert_int_equal(plain->taps->count, 3 * 4);
+    assert_memory_equal(plain->taps->values, fast->taps->values, 3 * 4 * sizeof(double));
+    /* the samples' first tokens differ, so that another row would be seen */
+    assert_true(plain->taps->values[0] != plain->taps->values[4]);
+    tiny_free(plain);
+    tiny_free(fast);
+    free(plain);
+    llava_inputs_free(&in);
+    tiny_close(&model);
+}
+
 /* ---- weights that are not there -----------------------------------------------------------------
  */
 
@@ -1023,6 +1052,7 @@ int main(void)
         cmocka_unit_test(weights_of_other_types_are_converted),
         cmocka_unit_test(a_panel_is_the_definition_within_float32),
         cmocka_unit_test(models_of_any_shape_are_as_good_as_an_honest_ports),
+        cmocka_unit_test(the_last_layer_cut_down_to_what_counts_gives_the_same_answer),
         cmocka_unit_test(a_missing_weight_is_named_as_by_the_plain_path),
         cmocka_unit_test(room_beyond_all_memory_is_refused),
         cmocka_unit_test(a_planted_error_in_the_kernel_is_seen),
