@@ -14,8 +14,10 @@ What it prints is kept, and put into the documents, by
 
 The model is random but has real sizes: LLaVA-1.5's vision tower (CLIP-L/14 at 336 pixels) and a
 Llama of 6 layers, 2048 wide; bfloat16 weights, 1.4 GB; one picture, 608 tokens. Nothing of it is
-committed. Every measurement is a process of its own; the processes take turns, so that a machine
-which others use slows all of them alike; the least CPU time of the rounds counts.
+committed. Before anything is measured, the files of weights are dropped from the page cache and read
+from the disk: as they lie there where nobody has just written them. Every measurement is a process
+of its own; the processes take turns, so that a machine which others use slows all of them alike; the
+least CPU time of the rounds counts.
 
 *pass* is the prefill: for llava-ref the whole process (`run`, logits of the last position), for
 torch model(..., logits_to_keep=1) alone, the better of two. *process* is the whole process: for
@@ -318,7 +320,6 @@ def report_start(rounds, ours, peers):
 
 
 def run_start(arguments, folder):
-    make_model(folder)
     make_processor(folder)
     results = {name: [] for name in (arguments.ours + "," + arguments.peers).split(",") if name}
     for i in range(arguments.rounds):
@@ -373,7 +374,6 @@ def report_stages(rounds, of):
 
 
 def run_stages(arguments, folder):
-    make_model(folder)
     of = {name: [] for name in arguments.ours.split(",") if name}
     for _ in range(arguments.rounds):
         for name, results in of.items():
@@ -385,7 +385,6 @@ def run_stages(arguments, folder):
 
 
 def run(arguments, folder):
-    make_model(folder)
     peers = {name: [] for name in arguments.peers.split(",") if name}
     ours = {name: [] for name in arguments.ours.split(",") if name}
     for i in range(arguments.rounds):
@@ -401,6 +400,13 @@ def run(arguments, folder):
         report(arguments.rounds, ours, peers)
     if arguments.llama_cpp:
         run_llama_cpp(arguments, folder)
+
+
+def prepare(folder):
+    """The model, with its files in the page cache as a program finds them that reads them from the disk."""
+    make_model(folder)
+    for path in [*folder.glob("model/*.safetensors"), *folder.glob("*.gguf")]:
+        bench_llama_cpp.settle(path)
 
 
 def main():
@@ -433,9 +439,11 @@ def main():
     measuring = run_start if arguments.start else run_stages if arguments.stages else run
     if arguments.folder:
         arguments.folder.mkdir(parents=True, exist_ok=True)
+        prepare(arguments.folder)
         measuring(arguments, arguments.folder)
     else:
         with tempfile.TemporaryDirectory() as folder:
+            prepare(Path(folder))
             measuring(arguments, Path(folder))
 
 
