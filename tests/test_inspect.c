@@ -1,6 +1,9 @@
 /* What inspect's numbers rest on: the table of needed weights is what a run reads, statistics are
  * exact where the plain formula is not. How it prints is tested in test_cli. */
+#include "ref/file.h"
+#include "ref/json.h"
 #include "tests/support.h"
+#include "tools/command.h"
 #include "tools/json_out.h"
 #include "tools/needed.h"
 #include "tools/session.h"
@@ -13,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -117,6 +121,113 @@ static void parts_are_known_in_every_spelling(void **state)
     assert_int_equal(llava_part_of("image_newline", true), LLAVA_PART_OTHER);
 }
 
+/* ---- what is printed ----------------------------------------------------------------------------
+ */
+
+/* What `inspect WORDS` prints, in this process; free it. */
+static char *printed(const support_folder *folder, const char *words)
+{
+    char text[1024], *argv[16];
+    int argc = 0;
+    llava_error e = {""};
+    snprintf(text, sizeof text, "%s", words);
+    for (char *word = strtok(text, " "); word != NULL; word = strtok(NULL, " ")) {
+        argv[argc++] = word;
+    }
+    fflush(stdout);
+    int kept = dup(STDOUT_FILENO);
+    assert_non_null(freopen(support_path(folder, "printed"), "w", stdout));
+    int status = llava_command_inspect.run(argc, argv, &e);
+    fflush(stdout);
+    dup2(kept, STDOUT_FILENO);
+    close(kept);
+    if (status != LLAVA_DONE) {
+        fail_msg("%s: %s", words, e.text);
+    }
+    llava_file file;
+    assert_true(llava_file_map(&file, support_path(folder, "printed"), &e));
+    char *all = calloc(file.size + 1, 1);
+    assert_non_null(all);
+    memcpy(all, file.bytes, file.size);
+    llava_file_unmap(&file);
+    return all;
+}
+
+static void says(const support_folder *folder, const char *words, const char *part)
+{
+    char *all = printed(folder, words);
+    if (strstr(all, part) == NULL) {
+        fail_msg("inspect %s: no '%s' in %s", words, part, all);
+    }
+    free(all);
+}
+
+static void what_tells_models_apart_is_printed(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    char words[512];
+    says(&folder, "golden/rope-yarn/model", "rotary type yarn, factor");
+    says(&folder, "golden/rope-yarn/model", ", cos and sin times ");
+    says(&folder, "golden/plain/model", "rotary type default; biases of nothing; no window");
+    says(&folder, "golden/grouped-heads/model", "; biases of q k v o MLP; ");
+    says(&folder, "golden/qwen2/model", "; biases of q k v; window of ");
+    /* a folder without weights, and long lists in its files */
+    const int layers[] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+    llava_error e;
+    cJSON *config = llava_json_read("golden/text-only/model/config.json", &e);
+    assert_true(
+        cJSON_ReplaceItemInObject(config, "vision_feature_layer", cJSON_CreateIntArray(layers, 9)));
+    char *text = cJSON_Print(config);
+    support_write_text(&folder, "config.json", text);
+    free(text);
+    cJSON_Delete(config);
+    snprintf(words, sizeof words, "%s", folder.path);
+    support_write_text(&folder, "generation_config.json", "{\"eos_token_id\":null}");
+    says(&folder, words, "stop none, pad ");
+    support_write_text(&folder, "generation_config.json",
+                       "{\"eos_token_id\":[1,2,3,4,5,6,7,8,9],\"pad_token_id\":7}");
+    says(&folder, words, "stop 1 2 3 4 5 6 7 8 ..., pad ");
+    says(&folder, words, "hidden states 1 1 1 1 1 1 1 1 ... are the features");
+    support_folder_remove(&folder);
+}
+
+static void one_tensor_is_found_in_both_spellings(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    char words[512];
+    llava_error e;
+    says(&folder, "golden/plain/model multi_modal_projector.linear_1.bias", "used by the model");
+    /* newer files spell it otherwise; its canonical name finds it all the same, and marks it */
+    llava_file file;
+    assert_true(llava_file_map(&file, "golden/text-only/model/config.json", &e));
+    support_write(&folder, "config.json", file.bytes, file.size);
+    llava_file_unmap(&file);
+    support_write_safetensors(
+        &folder, "model.safetensors",
+        "{\"model.multi_modal_projector.linear_1.bias\":{\"dtype\":\"F32\",\"shape\":[2],"
+        "\"data_offsets\":[0,8]},\"counts\":{\"dtype\":\"I64\",\"shape\":[1],"
+        "\"data_offsets\":[8,16]}}",
+        16);
+    snprintf(words, sizeof words, "%s multi_modal_projector.linear_1.bias", folder.path);
+    says(&folder, words, "model.multi_modal_projector.linear_1.bias\n");
+    snprintf(words, sizeof words, "%s counts", folder.path);
+    char *all = printed(&folder, words); /* nothing here decodes it */
+    assert_non_null(strstr(all, "type    I64"));
+    assert_null(strstr(all, "first values"));
+    free(all);
+    snprintf(words, sizeof words,
+             "golden/plain/model multi_modal_projector.linear_1.bias --json %s",
+             support_path(&folder, "json"));
+    free(printed(&folder, words));
+    cJSON *json = llava_json_read(support_path(&folder, "json"), &e);
+    const cJSON *first = cJSON_GetObjectItemCaseSensitive(json, "first");
+    assert_true(cJSON_GetArraySize(first) > 3 && cJSON_IsNumber(first->child));
+    cJSON_Delete(json);
+    support_folder_remove(&folder);
+}
+
 /* ---- statistics ---------------------------------------------------------------------------------
  */
 
@@ -211,6 +322,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(needed_weights_are_those_a_run_reads),
         cmocka_unit_test(parts_are_known_in_every_spelling),
+        cmocka_unit_test(what_tells_models_apart_is_printed),
+        cmocka_unit_test(one_tensor_is_found_in_both_spellings),
         cmocka_unit_test(statistics_keep_their_digits_beside_a_large_mean),
         cmocka_unit_test(statistics_do_not_depend_on_the_pieces),
         cmocka_unit_test(statistics_of_nothing_are_zero),

@@ -675,6 +675,87 @@ static void a_finding_says_where_and_how_to_repeat_it(void **state)
     free(page);
 }
 
+/* ---- the flow
+ * ---------------------------------------------------------------------------------- */
+
+static char *flow_page(llava_flow_tap *taps, size_t count)
+{
+    support_folder folder = support_folder_new();
+    llava_html h;
+    llava_error e;
+    llava_flow_sort(taps, count);
+    assert_true(llava_html_open(&h, support_path(&folder, "flow.html"), &e));
+    llava_html_put(&h, "<body>");
+    llava_flow_write(&h, taps, count, false);
+    llava_flow_numbers(&h, taps, count, false);
+    llava_html_put(&h, "</body>");
+    assert_true(llava_html_close(&h));
+    char *page = page_of(&folder, "flow.html");
+    assert_null(tags_wrong(page));
+    support_folder_remove(&folder);
+    return page;
+}
+
+static size_t times(const char *page, const char *part)
+{
+    size_t count = 0;
+    for (const char *at = page; (at = strstr(at, part)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+/* A model of any depth gives a page that opens: so many layers, steps, names and rows are drawn,
+ * the rest is counted. */
+static void a_flow_without_end_is_cut_and_counted(void **state)
+{
+    (void)state;
+    enum { LAYERS = 130, STEPS = 66, OTHERS = 66, MANY = 4100 };
+    static char names[MANY][40];
+    static llava_flow_tap taps[MANY];
+    size_t n = 0;
+    for (size_t i = 0; i < LAYERS; i++) {
+        snprintf(names[n++], 40, "text.layers.%zu.norm1", i);
+        if (i % 2 == 0) { /* every other layer has no such tap */
+            snprintf(names[n++], 40, "text.layers.%zu.output", i);
+        }
+    }
+    for (size_t i = 1; i <= STEPS; i++) {
+        snprintf(names[n++], 40, "step.%zu.text.layers.0.output", i);
+        snprintf(names[n++], 40, "step.%zu.text.layers.1.output", i);
+    }
+    size_t known = n;
+    for (size_t i = 0; i < OTHERS; i++) {
+        snprintf(names[n++], 40, "other.%zu", i);
+    }
+    for (size_t i = 0; i < n; i++) {
+        bool inner = strstr(names[i], "layers.0.output") != NULL;
+        taps[i] = (llava_flow_tap){.name = names[n - 1 - i],
+                                   .state = inner ? LLAVA_FLOW_OFF : LLAVA_FLOW_WITHIN,
+                                   .error = 1e-9,
+                                   .allowed = 1e-7,
+                                   .total = -1};
+    }
+    char *page = flow_page(taps, n);
+    assert_string_equal(taps[0].name, "text.layers.0.norm1");
+    assert_string_equal(taps[known].name, "other.0"); /* names that are no taps come last */
+    assert_says(page, "2 more layers are not drawn.");
+    assert_says(page, "2 more steps are not drawn.");
+    assert_says(page, "and 2 more");
+    *strstr(page, "class=\"numbers\"") = '\0'; /* of the grid alone: a layer without such a tap */
+    assert_int_equal(times(page, "<td></td>"), (LAYERS - 2) / 2);
+    free(page);
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(names[i], 40, "other.%zu", i);
+        taps[i] = (llava_flow_tap){.name = names[i],
+                                   .state = i < 50 ? LLAVA_FLOW_ABSENT : LLAVA_FLOW_WITHIN,
+                                   .exact = true};
+    }
+    page = flow_page(taps, MANY);
+    assert_says(page, "50 more rows are not drawn.");
+    free(page);
+}
+
 /* ---- parts
  * -------------------------------------------------------------------------------------- */
 
@@ -1098,6 +1179,7 @@ int main(void)
         cmocka_unit_test(a_diagnosis_is_told_in_a_sentence),
         cmocka_unit_test(a_diagnosis_without_findings_says_why),
         cmocka_unit_test(a_finding_says_where_and_how_to_repeat_it),
+        cmocka_unit_test(a_flow_without_end_is_cut_and_counted),
         cmocka_unit_test(text_is_escaped_and_cut_at_whole_characters),
         cmocka_unit_test(numbers_are_short),
         cmocka_unit_test(every_decision_has_words),
