@@ -1,4 +1,4 @@
-"""Every call that can fail, failed once: the n-th allocation, open, read, write, mapping, rename or pipe of every command.
+"""Every call that can fail, failed once: the n-th allocation, open, read, write, mapping, rename, pipe or fork of every command.
 
     python tools/check_faults.py [--program build/llava-ref] [--most 150] [--command NAME]
 
@@ -24,6 +24,8 @@ GOLDEN = pathlib.Path("golden").resolve()
 DATA = pathlib.Path("tests/data").resolve()
 PLAIN = ["--model", f"{GOLDEN}/plain/model", "--inputs", f"{GOLDEN}/plain/inputs.npz"]
 PICTURE = ["--model", f"{GOLDEN}/picture-chat/model", "--image", f"{GOLDEN}/picture-chat/p.png", "--chat", "What?"]
+PIXTRAL = ["--model", f"{GOLDEN}/picture-pixtral/model", "--image", f"{GOLDEN}/picture-pixtral/wide.jpg", "--image",
+           f"{GOLDEN}/picture-pixtral/turned.jpg", "--prompt", "[IMG] and [IMG]"]
 ORIGINAL = ["--profile", "original", "--vision-tower", f"{GOLDEN}/original-v15/tower"]
 COMMANDS = {
     "run": ["run", *PLAIN],
@@ -84,6 +86,17 @@ COMMANDS = {
     "diagnose, a picture": ["diagnose", *PICTURE, "--dump", "{work}/picture.npz", "--json", "out.json", "--html", "out.html"],
     "diagnose, a generation": ["diagnose", "--model", f"{GOLDEN}/generate/model", "--inputs",
                                f"{GOLDEN}/generate/inputs.npz", "--dump", f"{GOLDEN}/generate/hf.npz"],
+    "diagnose, Pixtral": ["diagnose", *PIXTRAL, "--dump", "{work}/pixtral.npz", "--html", "out.html"],
+    "diagnose, a rounding": ["diagnose", *PLAIN, "--dump", "{work}/rounded.npz"],
+    "diagnose, sparse": ["diagnose", *PLAIN, "--dump", "{work}/sparse.npz", "--html", "out.html"],
+    "diagnose, a mask of four dimensions": ["diagnose", "--model", f"{GOLDEN}/plain/model", "--inputs",
+                                            f"{GOLDEN}/mask-added/inputs.npz", "--dump", "{work}/masked.npz"],
+    "diagnose, tokens": ["diagnose", "--model", f"{GOLDEN}/generate/model", "--inputs", f"{GOLDEN}/generate/inputs.npz",
+                         "--dump", "{work}/tokens.npz"],
+    "diagnose, embeddings": ["diagnose", "--model", f"{GOLDEN}/inputs-embeds/model", "--inputs",
+                             f"{GOLDEN}/inputs-embeds/inputs.npz", "--dump", "{work}/embeds.npz"],
+    "diff, Pixtral's model": ["diff", f"{GOLDEN}/pixtral/true.npz", f"{GOLDEN}/pixtral/hf.npz", "--model",
+                              f"{GOLDEN}/pixtral/model"],
     "explain": ["explain", "--json"],
     "run --json": ["run", *PLAIN, "--json", "out.json"],
     "run --json, an answer": ["run", *PICTURE, "--generate", "2", "--json", "out.json"],
@@ -97,6 +110,18 @@ COMMANDS = {
 MADE = {
     "planted.npz": ["run", *PLAIN, "--dtype", "f32", "--set", "vision.cls_position=last", "--dump", "{work}/planted.npz"],
     "picture.npz": ["run", *PICTURE, "--dtype", "f32", "--set", "image.channel_order=bgr", "--dump", "{work}/picture.npz"],
+    "pixtral.npz": ["run", *PIXTRAL, "--dtype", "f32", "--set", "image.channel_order=bgr", "--dump", "{work}/pixtral.npz"],
+    "rounded.npz": ["run", *PLAIN, "--dtype", "f32", "--numerics", "hf", "--set", "numerics.weights=int8", "--taps",
+                    "text.*,logits,input_ids", "--dump", "{work}/rounded.npz"],
+    "sparse.npz": ["run", *PLAIN, "--dtype", "f32", "--set", "text.mlp_act=gelu_tanh", "--set", "projector.act=relu", "--taps",
+                   "vision.features,projector.out,text.layers.*.output,logits", "--dump", "{work}/sparse.npz"],
+    "masked.npz": ["run", "--model", f"{GOLDEN}/plain/model", "--inputs", f"{GOLDEN}/mask-added/inputs.npz", "--dtype", "f32",
+                   "--set", "text.attn_scale=none", "--dump", "{work}/masked.npz"],
+    "tokens.npz": ["run", "--model", f"{GOLDEN}/generate/model", "--inputs", f"{GOLDEN}/generate/inputs.npz", "--generate", "4",
+                   "--dtype", "f32", "--set", "cache.position=skipped", "--taps", "generated_ids,step.*.text.norm,text.norm",
+                   "--dump", "{work}/tokens.npz"],
+    "embeds.npz": ["run", "--model", f"{GOLDEN}/inputs-embeds/model", "--inputs", f"{GOLDEN}/inputs-embeds/inputs.npz", "--dtype",
+                   "f32", "--set", "text.rope_theta=1e6", "--dump", "{work}/embeds.npz"],
     "flips.npz": ["run", "--model", f"{GOLDEN}/generate/model", "--inputs", f"{GOLDEN}/generate/inputs.npz", "--generate", "4",
                   "--dtype", "f32", "--set", "text.layers=one-less", "--dump", "{work}/flips.npz"],
     "ports": ["run", *PLAIN, "--dtype", "f32", "--taps", "vision.features,logits", "--dump", "{work}/ports/"],

@@ -7,6 +7,7 @@
  *
  * Calls that the C library makes inside itself (stdio's writes) do not pass here. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -19,13 +20,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ALLOC, OPEN, READ, WRITE, MAP, RENAME, PIPE, KINDS };
+enum { ALLOC, OPEN, READ, WRITE, MAP, RENAME, PIPE, FORK, KINDS };
 enum { FRAMES = 8, PLACES = 1 << 14 };
-static const char *const names[KINDS] = {"alloc", "open", "read", "write", "map", "rename", "pipe"};
+static const char *const names[KINDS] = {"alloc", "open",   "read", "write",
+                                         "map",   "rename", "pipe", "fork"};
 static unsigned long counts[KINDS];
 static int kind = -1, onwards, ended;
 static unsigned long nth;
-static pid_t owner;
+static pid_t owner, (*true_fork)(void);
 
 /* Places seen, by a hash of their frames; 0: an empty slot. */
 typedef struct {
@@ -40,6 +42,7 @@ __attribute__((constructor)) static void begin(void)
 {
     const char *fault = getenv("LLAVA_FAULT");
     owner = getpid();
+    *(void **)&true_fork = dlsym(RTLD_NEXT, "fork");
     if (getenv("LLAVA_FAULT_COUNTS") != NULL) {
         void *frames[FRAMES];
         backtrace(frames, FRAMES); /* loads its library, which takes memory */
@@ -187,4 +190,9 @@ int rename(const char *from, const char *to)
 int pipe(int ends[2])
 {
     return fails(PIPE, EMFILE) ? -1 : (int)syscall(SYS_pipe2, ends, 0);
+}
+
+pid_t fork(void)
+{
+    return fails(FORK, EAGAIN) ? -1 : true_fork();
 }
