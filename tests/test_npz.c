@@ -1,4 +1,5 @@
 #define ZLIB_CONST
+#include "memory.h"
 #include "support.h"
 
 #include "tools/crc.h"
@@ -873,6 +874,95 @@ static void the_checksum_is_zlibs(void **state)
     }
 }
 
+/* ---- the writer's ends ---- */
+
+typedef struct {
+    char path[512];
+    bool deflate;
+} writing;
+
+/* More members than the first table has room for. */
+static bool write_many(void *self, llava_error *e)
+{
+    const writing *w = self;
+    llava_output *output;
+    llava_npz_writer *writer = NULL;
+    if (!llava_output_open(&output, w->path, e)) {
+        return false;
+    }
+    bool ok = llava_npz_writer_open(&writer, output, w->deflate, e);
+    for (int i = 0; ok && i < 70; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "m%d", i);
+        ok = llava_npz_writer_begin(writer, name, 3, e) &&
+             llava_npz_writer_add(writer, (const uint8_t *)"abc", 3, e) &&
+             llava_npz_writer_end(writer, e);
+    }
+    ok = ok && llava_npz_writer_finish(writer, e);
+    llava_npz_writer_close(writer);
+    if (!ok) {
+        llava_output_abort(output);
+        return false;
+    }
+    return llava_output_commit(output, e);
+}
+
+static void memory_that_runs_out_leaves_no_archive(void **state)
+{
+    (void)state;
+    writing w = {.deflate = false};
+    snprintf(w.path, sizeof w.path, "%s", support_path(&folder, "a.npz"));
+    assert_true(memory_runs_out(write_many, &w) > 75);
+    w.deflate = true;
+    assert_true(memory_runs_out(write_many, &w) > 75);
+}
+
+/* A disk that is full anywhere: each part of the archive is the first that does not fit. */
+static void a_full_disk_ends_the_archive_wherever_it_is(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[200000] = {0};
+    for (int deflate = 0; deflate < 2; deflate++) {
+        for (size_t members = 1; members < 6000; members += 999) {
+            llava_output *output;
+            llava_npz_writer *writer;
+            llava_error e;
+            assert_true(llava_output_open(&output, "/dev/full", &e));
+            assert_true(llava_npz_writer_open(&writer, output, deflate, &e));
+            bool ok = true;
+            for (size_t i = 0; ok && i < members; i++) {
+                char name[64];
+                size_t n = members == 1 ? sizeof bytes : 1;
+                snprintf(name, sizeof name, "a member with a long name, %zu", i);
+                ok = llava_npz_writer_begin(writer, name, n, &e) &&
+                     llava_npz_writer_add(writer, bytes, n, &e) && llava_npz_writer_end(writer, &e);
+            }
+            ok = ok && llava_npz_writer_finish(writer, &e);
+            llava_npz_writer_close(writer);
+            ok = ok && llava_output_commit(output, &e);
+            assert_false(ok);
+            support_says(&e, "/dev/full: cannot be written");
+        }
+    }
+}
+
+/* Sizes from 4 GB on are announced in a field of their own; what does not come is refused. */
+static void a_member_must_be_as_long_as_announced(void **state)
+{
+    (void)state;
+    llava_output *output;
+    llava_npz_writer *writer;
+    llava_error e;
+    assert_true(llava_output_open(&output, "/dev/null", &e));
+    assert_true(llava_npz_writer_open(&writer, output, false, &e));
+    assert_true(llava_npz_writer_begin(writer, "a", UINT64_C(1) << 33, &e));
+    assert_true(llava_npz_writer_add(writer, (const uint8_t *)"abc", 3, &e));
+    assert_false(llava_npz_writer_end(writer, &e));
+    support_says(&e, "a: not the number of bytes that was announced");
+    llava_npz_writer_close(writer);
+    llava_output_abort(output);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -905,6 +995,9 @@ int main(void)
         cmocka_unit_test(equal_members_give_equal_archives),
         cmocka_unit_test(seventy_thousand_members),
         cmocka_unit_test(a_name_written_twice_and_a_wrong_size_are_errors),
+        cmocka_unit_test(memory_that_runs_out_leaves_no_archive),
+        cmocka_unit_test(a_full_disk_ends_the_archive_wherever_it_is),
+        cmocka_unit_test(a_member_must_be_as_long_as_announced),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

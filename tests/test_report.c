@@ -7,6 +7,7 @@
 #include "tools/report.h"
 #include "tools/view.h"
 #include "tools/view_html.h"
+#include "tools/words.h"
 
 #include "ref/file.h"
 
@@ -775,6 +776,19 @@ static void text_is_escaped_and_cut_at_whole_characters(void **state)
     support_folder_remove(&folder);
 }
 
+/* What a terminal acts on: control characters, marks of direction, separators of lines. */
+static void characters_that_act_are_known_to_their_edges(void **state)
+{
+    (void)state;
+    static const uint32_t ranges[][2] = {{0, 0x1f},        {0x7f, 0x9f},     {0x200e, 0x200f},
+                                         {0x2028, 0x202e}, {0x2066, 0x2069}, {0xfeff, 0xfeff}};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        assert_true(llava_character_acts(ranges[i][0]) && llava_character_acts(ranges[i][1]));
+        assert_false(llava_character_acts(ranges[i][1] + 1));
+        assert_true(i == 0 || !llava_character_acts(ranges[i][0] - 1));
+    }
+}
+
 static void numbers_are_short(void **state)
 {
     (void)state;
@@ -1181,6 +1195,7 @@ int main(void)
         cmocka_unit_test(a_finding_says_where_and_how_to_repeat_it),
         cmocka_unit_test(a_flow_without_end_is_cut_and_counted),
         cmocka_unit_test(text_is_escaped_and_cut_at_whole_characters),
+        cmocka_unit_test(characters_that_act_are_known_to_their_edges),
         cmocka_unit_test(numbers_are_short),
         cmocka_unit_test(every_decision_has_words),
         cmocka_unit_test(one_wrong_value_of_a_million_is_seen),

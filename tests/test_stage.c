@@ -73,6 +73,31 @@ static void sizes_that_wrap_are_no_memory(void **state)
     }
 }
 
+static void errors_are_written_where_there_is_a_place(void **state)
+{
+    (void)state;
+    llava_error e, inner = {"out of memory (3 bytes)"};
+    assert_false(llava_fail(NULL, "nobody listens"));
+    assert_false(llava_fail_in(NULL, "nobody"));
+    assert_false(llava_fail(&e, "%d is wrong", 7));
+    assert_false(llava_fail_in(&e, "file"));
+    assert_string_equal(e.text, "file: 7 is wrong");
+    assert_true(llava_may_go_on(&e, &inner));
+    assert_false(llava_may_go_on(&inner, &e));
+    assert_string_equal(e.text, "out of memory (3 bytes)");
+    char *p = llava_alloc(&e, 0, 8), *q = llava_alloc(&e, 8, 0);
+    assert_true(p != NULL && q != NULL);
+    p = llava_realloc(&e, p, 0, 8); /* still something to free */
+    assert_non_null(p);
+    assert_null(llava_realloc(&e, p, SIZE_MAX, 2));
+    assert_true(llava_out_of_memory(&e));
+    e.text[0] = '\0';
+    assert_null(llava_text(&e, "", SIZE_MAX));
+    assert_true(llava_out_of_memory(&e));
+    free(p);
+    free(q);
+}
+
 /* ---- memory -------------------------------------------------------------------------------------
  */
 
@@ -190,6 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_that_do_not_fit_are_no_taps),
         cmocka_unit_test(sizes_that_wrap_are_no_memory),
+        cmocka_unit_test(errors_are_written_where_there_is_a_place),
         cmocka_unit_test(memory_that_runs_out_ends_every_kind_of_run),
     };
     return cmocka_run_group_tests_name("stage", tests, NULL, NULL);
