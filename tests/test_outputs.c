@@ -1,12 +1,17 @@
 /* Faults on output: whatever becomes of the file, disk, pipe or process, there is one line and
  * status 2, an old file stays whole, and nothing half-written stands under a final name. */
 #include "tests/program.h"
+#include "tools/output.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -227,6 +232,91 @@ static void weights_that_shrink_under_a_run_are_refused(void **state)
     free(says(0, "[ \"$(cat target.npz)\" = old ]"));
 }
 
+/* ---- names, in this process ---- */
+
+static void names_that_cannot_be_written_are_refused(void **state)
+{
+    (void)state;
+    support_folder own = support_folder_new();
+    llava_folder *taps;
+    llava_output *output;
+    llava_error e;
+    char file[512], empty[512], listening[512];
+    snprintf(file, sizeof file, "%s", support_path(&own, "file"));
+    snprintf(empty, sizeof empty, "%s", support_path(&own, "empty"));
+    snprintf(listening, sizeof listening, "%s", support_path(&own, "socket"));
+    support_write_text(&own, "file", "old");
+    assert_int_equal(mkdir(empty, 0777), 0);
+    assert_false(llava_folder_open(&taps, "", &e));
+    support_says(&e, "an output folder has an empty name");
+    assert_false(llava_folder_open(&taps, file, &e));
+    support_says(&e, "exists and is not a folder");
+    assert_false(llava_folder_open(&taps, own.path, &e));
+    support_says(&e, "the folder exists and is not empty");
+    assert_true(llava_folder_open(&taps, empty, &e));
+    llava_folder_abort(taps);
+    assert_false(llava_output_open(&output, "", &e));
+    support_says(&e, "an output file has an empty name");
+    assert_false(llava_output_open(&output, own.path, &e));
+    support_says(&e, "is a folder");
+    /* something that is no file and cannot be opened */
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%.100s", listening);
+    int bound = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_true(bound >= 0 && bind(bound, (struct sockaddr *)&address, sizeof address) == 0);
+    assert_false(llava_output_open(&output, listening, &e));
+    support_says(&e, "socket: ");
+    close(bound);
+    /* what can be asked without a file being left */
+    assert_true(llava_output_possible("-", &e) && llava_output_possible("no/such/folder/", &e));
+    assert_true(llava_output_possible("/dev/null", &e) && llava_output_possible(file, &e));
+    assert_false(llava_output_possible("", &e));
+    assert_false(llava_output_possible(own.path, &e));
+    support_folder_remove(&own);
+}
+
+static void room_is_asked_of_the_disk_that_is_written_to(void **state)
+{
+    (void)state;
+    support_folder own = support_folder_new();
+    llava_error e;
+    char file[512];
+    snprintf(file, sizeof file, "%s", support_path(&own, "file"));
+    support_write_text(&own, "file", "old");
+    assert_true(llava_output_room("-", UINT64_MAX, &e));
+    assert_true(llava_output_room("/dev/null", UINT64_MAX, &e));
+    assert_true(llava_output_room("/file", 0, &e)); /* of the root */
+    assert_true(llava_output_room("file", 0, &e));  /* of the current folder */
+    assert_true(llava_output_room("no/such/folder/file", UINT64_MAX, &e)); /* said by the opening */
+    assert_true(llava_output_room(file, 1, &e));
+    assert_false(llava_output_room(file, UINT64_MAX / 2, &e));
+    support_says(&e, "file: no room on the disk (");
+    support_folder_remove(&own);
+}
+
+/* Names that others have taken are passed over, but not for ever. */
+static void temporary_names_give_way(void **state)
+{
+    (void)state;
+    support_folder own = support_folder_new();
+    llava_output *output;
+    llava_error e;
+    char path[512];
+    snprintf(path, sizeof path, "%s", support_path(&own, "out"));
+    for (int i = 0; i < 1000; i++) {
+        char name[64];
+        if (i == 999) {
+            assert_true(llava_output_open(&output, path, &e));
+            llava_output_abort(output);
+        }
+        snprintf(name, sizeof name, "llava-ref.tmp%ld.%d", (long)getpid(), i);
+        support_write_text(&own, name, "");
+    }
+    assert_false(llava_output_open(&output, path, &e));
+    support_says(&e, "out: cannot be created (File exists)");
+    support_folder_remove(&own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +326,9 @@ int main(void)
         cmocka_unit_test(two_writers_of_one_file_leave_one_of_theirs),
         cmocka_unit_test(two_writers_of_one_folder_leave_the_firsts),
         cmocka_unit_test(weights_that_shrink_under_a_run_are_refused),
+        cmocka_unit_test(names_that_cannot_be_written_are_refused),
+        cmocka_unit_test(room_is_asked_of_the_disk_that_is_written_to),
+        cmocka_unit_test(temporary_names_give_way),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
