@@ -244,7 +244,7 @@ static void add_unknown(llava_config *c, const char *prefix, const char *key)
     const char *comma = used == 0 ? "" : ", ";
     if (used + strlen(prefix) + strlen(key) + 7 < room) {
         snprintf(c->unknown_keys + used, room - used, "%s%s%s", comma, prefix, key);
-    } else if (used < 4 || strcmp(c->unknown_keys + used - 3, "...") != 0) {
+    } else if (used < 3 || strcmp(c->unknown_keys + used - 3, "...") != 0) {
         snprintf(c->unknown_keys + used, room - used, "%s...", comma);
     }
 }

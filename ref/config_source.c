@@ -31,14 +31,12 @@ bool llava_read_bool(const llava_source *s, const char *key, bool *value)
     return llava_json_bool(s->path, s->root, key, value, s->e);
 }
 
-/* "a, b, c" */
+/* "a, b, c": our own words, of which no list is so long that the room would end. */
 static void join(const char *const *words, char *text, size_t size)
 {
     size_t used = 0;
-    text[0] = '\0';
-    for (size_t i = 0; words[i] != NULL && used < size; i++) {
-        int n = snprintf(text + used, size - used, "%s%s", i == 0 ? "" : ", ", words[i]);
-        used += n > 0 ? (size_t)n : 0;
+    for (size_t i = 0; words[i] != NULL; i++) {
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i == 0 ? "" : ", ", words[i]);
     }
 }
 
@@ -97,12 +95,11 @@ static const struct {
 
 const char *llava_act_name(llava_act act)
 {
-    for (size_t i = 0; i < sizeof act_names / sizeof *act_names; i++) {
-        if (act_names[i].act == act) {
-            return act_names[i].name;
-        }
+    size_t i = 0;
+    while (act_names[i].act != act) { /* each has a name */
+        i++;
     }
-    return "unknown";
+    return act_names[i].name;
 }
 
 bool llava_read_act(const llava_source *s, const char *key, llava_act *act)

@@ -143,8 +143,7 @@ static bool scan_unicode_escape(scanner *s)
     if (low < 0) {
         return false;
     }
-    return low >= 0xDC00 && low <= 0xDFFF ? true
-                                          : scan_fail(s, "half a surrogate pair in a string");
+    return (low >= 0xDC00 && low <= 0xDFFF) || scan_fail(s, "half a surrogate pair in a string");
 }
 
 static bool scan_escape(scanner *s)
@@ -256,7 +255,7 @@ static bool scan_members(scanner *s, int close, int depth)
             return false;
         }
     } while (accept(s, ','));
-    return accept(s, close) ? true : scan_fail(s, "a comma or a closing bracket is missing");
+    return accept(s, close) || scan_fail(s, "a comma or a closing bracket is missing");
 }
 
 /* A value with the white space around it. Recursion ends at LLAVA_JSON_DEPTH. */

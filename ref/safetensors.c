@@ -135,7 +135,7 @@ static bool check_metadata(const char *path, const cJSON *metadata, llava_error 
     for (const cJSON *item = ok ? metadata->child : NULL; item != NULL; item = item->next) {
         ok = ok && cJSON_IsString(item);
     }
-    return ok ? true : llava_fail(e, "%s: __metadata__ must hold strings only", path);
+    return ok || llava_fail(e, "%s: __metadata__ must hold strings only", path);
 }
 
 static bool read_tensors(llava_safetensors *file, const cJSON *header, llava_error *e)

@@ -2,6 +2,7 @@
  * Expected values were taken from transformers 5.23.0's AutoConfig and AutoImageProcessor. */
 #include "ref/config.h"
 
+#include "memory.h"
 #include "support.h"
 
 #include <setjmp.h>
@@ -295,10 +296,28 @@ static void rotary_types_that_lack_a_key_or_make_no_sense_are_refused(void **sta
          "original_max_position_embeddings: must be above 1"},
         {"\"rope_parameters\":{\"full_attention\":{\"rope_theta\":2}}",
          "full_attention: is not supp"},
+        {"\"rope_scaling\":{\"mrope_section\":[1]}",
+         "rope_scaling.mrope_section: is not supported"},
+        {"\"rope_parameters\":{\"mrope_section\":[1]}", "rope_parameters.mrope_section: is not"},
+        {"\"original_max_position_embeddings\":0,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}",
+         "text_config.original_max_position_embeddings: must be from 1"},
+        {"\"hidden_size\":4096,\"num_attention_heads\":1,\"rope_scaling\":{\"type\":\"longrope\","
+         "\"short_factor\":[1]}",
+         "short_factor: must be a list of 2048 numbers, half the head's width, and of at most"},
+        {"\"head_dim\":4,\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1,1],"
+         "\"long_factor\":[1,2],\"partial_rotary_factor\":2}",
+         "partial_rotary_factor: other than 1"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         refused(text_with(cases[i].members), cases[i].says);
     }
+    llava_rope given =
+        rope_of("\"head_dim\":4,\"rope_scaling\":{\"type\":\"longrope\","
+                "\"short_factor\":[1,1],\"long_factor\":[1,2],\"attention_factor\":3}");
+    assert_true(given.attention_factor == 3);
+    /* a factor below 1 stretches nothing */
+    assert_true(
+        rope_of(YARN "\"factor\":0.5,\"mscale\":2,\"mscale_all_dim\":1}").attention_factor == 1);
     /* `default` leaves a partial rotation out of account, as transformers' Llama does */
     assert_int_equal(rope_of("\"partial_rotary_factor\":0.5").type, LLAVA_ROPE_DEFAULT);
 }
@@ -330,6 +349,11 @@ static void mistral_has_its_own_defaults(void **state)
     assert_int_equal(c.text.window, 0);
     assert_int_equal(c.text.kv_heads, 32);
     assert_false(c.text.slides[0]);
+    c = family("mistral", "\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]");
+    assert_true(c.text.slides[0]);
+    c = family("llama",
+               "\"num_hidden_layers\":2,\"layer_types\":[\"attention\",\"full_attention\"]");
+    assert_false(c.text.slides[0] || c.text.slides[1]);
     /* the class knows no biases, whatever the file says */
     assert_false(family("mistral", "\"attention_bias\":true,\"mlp_bias\":true").text.qkv_bias);
 }
@@ -392,6 +416,8 @@ static void feature_layers_index_the_hidden_states_as_in_python(void **state)
     /* 12 layers, so 13 states */
     llava_config c = config_of("{\"vision_config\":{},\"vision_feature_layer\":-13}", NULL);
     assert_int_equal(c.feature_layers[0], 0);
+    c = config_of("{\"vision_config\":{},\"vision_feature_layer\":null}", NULL);
+    assert_true(c.feature_layer_count == 1 && c.feature_layers[0] == 11); /* -2 */
     c = config_of("{\"vision_config\":{},\"vision_feature_layer\":12}", NULL);
     assert_int_equal(c.feature_layers[0], 12);
     c = config_of("{\"vision_config\":{},\"vision_feature_layer\":[-1]}", NULL);
@@ -569,6 +595,11 @@ static void pixtral_values_that_cannot_be_are_refused(void **state)
         {"\"patch_size\":0", "vision_config.patch_size: must be"},
         {"\"patch_size\":[16,16]", "vision_config.patch_size: must be"},
         {"\"hidden_act\":\"mish\"", "vision_config.hidden_act: 'mish'"},
+        {"\"rope_parameters\":{\"rope_theta\":-1}",
+         "rope_parameters.rope_theta: must be a positive"},
+        {"\"rope_parameters\":{\"mrope_section\":[1]}",
+         "vision_config.rope_parameters.mrope_section: is not supported yet"},
+        {"\"tie_last_hidden_states\":7", "tie_last_hidden_states: must be true or false"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char more[300];
@@ -680,6 +711,9 @@ static void unknown_and_case_variant_keys_are_ignored_and_named(void **state)
     c = config_of(strcat(many, "}"), NULL);
     size_t n = strlen(c.unknown_keys);
     assert_true(n < sizeof c.unknown_keys && strcmp(c.unknown_keys + n - 5, ", ...") == 0);
+    snprintf(many, sizeof many, "{\"%0*d\":0,\"%0*d\":1}", (int)sizeof c.unknown_keys, 1,
+             (int)sizeof c.unknown_keys, 2);
+    assert_string_equal(config_of(many, NULL).unknown_keys, "..."); /* none of them fits */
 }
 
 /* What 4.x wrote into every configuration, and generation's keys, which 5.x drops. */
@@ -769,6 +803,17 @@ static void stop_ids_of_another_kind_are_refused(void **state)
     for (int i = 0; i < LLAVA_MAX_STOP_IDS; i++) {
         strcat(many, ",1");
     }
+    static const char *const ids[] = {"pad_token_id", "bos_token_id"};
+    for (size_t i = 0; i < 2; i++) {
+        char json[100];
+        snprintf(json, sizeof json, "{\"%s\":\"x\"}", ids[i]);
+        assert_false(try_config(&c, "{}", json, &e));
+        support_says(&e, ids[i]);
+    }
+    assert_false(try_config(&c, "{\"eos_token_id\":\"x\"}", NULL, &e));
+    support_says(&e, "/config.json: eos_token_id: must be a whole number");
+    assert_false(try_config(&c, text_with("\"eos_token_id\":\"x\""), NULL, &e));
+    support_says(&e, "/config.json: text_config.eos_token_id: must be a whole number");
     assert_false(try_config(&c, "{}", strcat(many, "]}"), &e));
     support_says(&e, "more than 64 ids");
 }
@@ -783,6 +828,8 @@ static void keys_that_change_greedy_decoding_are_reported(void **state)
     assert_string_equal(config_of("{}", "{\"repetition_penalty\":1.1}").unsupported_generation,
                         "repetition_penalty");
     assert_string_equal(config_of("{}", "{\"num_beams\":4}").unsupported_generation, "num_beams");
+    assert_string_equal(config_of("{}", "{\"num_beams\":\"4\"}").unsupported_generation,
+                        "num_beams");
     assert_string_equal(config_of("{}", "{\"suppress_tokens\":[1]}").unsupported_generation,
                         "suppress_tokens");
 }
@@ -926,6 +973,10 @@ static void pixtrals_processor_takes_whole_patches(void **state)
                            "\"patch_size\":8}");
     assert_true(p.class == LLAVA_PROCESSOR_UNNAMED && !p.has_processor);
     assert_true(p.resize_height == 64 && p.resize_width == 64 && p.grid_height == 8);
+    p = processor_of(NULL,
+                     "{\"image_processor_type\":\"PixtralImageProcessor\",\"processor_class\":"
+                     "\"PixtralProcessor\",\"patch_size\":8}");
+    assert_true(p.class == LLAVA_PROCESSOR_PIXTRAL && p.has_processor && p.grid_height == 16);
     p = processor_of("{\"processor_class\":\"LlavaProcessor\",\"patch_size\":4}", bare);
     assert_true(p.patch_size == 4 && p.grid_height == 16);
 }
@@ -963,6 +1014,11 @@ static void null_is_a_value_in_an_image_processor(void **state)
                                            "\"crop_size\":null,\"do_pad\":null}");
     assert_int_equal(p.resample, LLAVA_RESAMPLE_BILINEAR);
     assert_false(p.do_center_crop || p.do_pad);
+    p = processor_of(NULL, "{\"do_normalize\":null,\"image_mean\":null,\"image_std\":null}");
+    assert_false(p.do_normalize);
+    refused_image("{\"image_processor_type\":\"LlavaImageProcessor\",\"do_normalize\":false,"
+                  "\"do_pad\":true,\"image_mean\":null}",
+                  "image_mean: must not be null"); /* the padding has its colour */
     refused_image("{\"size\":null}", "size: must not be null");
     refused_image("{\"crop_size\":null}", "crop_size: must not be null");
     refused_image("{\"rescale_factor\":null}", "rescale_factor: must not be null");
@@ -1033,6 +1089,13 @@ static void image_processor_values_that_cannot_be_are_refused(void **state)
         {"{\"size\":{\"shortest_edge\":-1}}", "size: must be from 1"},
         {"{\"size\":{\"height\":3}}", "size: must hold shortest_edge, or height and width"},
         {"{\"size\":{\"shortest_edge\":3,\"longest_edge\":4}}", "size: must hold"},
+        {"{\"size\":{\"height\":1,\"width\":2,\"depth\":3}}", "size: must hold shortest_edge"},
+        {"{\"crop_size\":{\"longest_edge\":3}}", "crop_size: must hold height and width"},
+        {"{\"image_processor_type\":\"PixtralImageProcessor\",\"patch_size\":{\"shortest_edge\":3}"
+         "}",
+         "patch_size: must hold height and width"},
+        {"{\"image_processor_type\":\"PixtralImageProcessor\",\"patch_size\":{\"longest_edge\":3}}",
+         "patch_size: must hold height and width"},
         {"{\"size\":[1,2,3]}", "size: must be [height, width]"},
         {"{\"size\":[]}", "size: must be [height, width]"},
         {"{\"size\":\"224\"}", "size: must be a whole number"},
@@ -1055,6 +1118,8 @@ static void image_processor_values_that_cannot_be_are_refused(void **state)
         {"{\"image_processor_type\":\"SiglipImageProcessor\",\"do_center_crop\":true}",
          "crop_size: is missing, and do_center_crop is true"},
         {"{\"use_square_size\":true}", "use_square_size: true is not supported yet"},
+        {"{\"processor_class\":5}", "processor_class: must be a string"},
+        {"{", "a string is missing"},
         {"{\"image_processor_type\":\"CLIPImageProcessor\",\"do_pad\":true}",
          "do_pad: is supported in LlavaImageProcessor and PixtralImageProcessor"},
         {"[]", "must be an object"},
@@ -1068,6 +1133,10 @@ static void processor_values_that_cannot_be_are_refused(void **state)
 {
     (void)state;
     refused_processor("{\"patch_size\":0}", "patch_size: must be from 1");
+    refused_processor("{\"patch_size\":20000}", "patch_size: must be from 1 to 16384");
+    refused_processor("{\"image_processor\":{\"size\":0}}", "size: must be from 1");
+    refused_processor("{\"processor_class\":\"PixtralProcessor\",\"spatial_merge_size\":20000}",
+                      "spatial_merge_size: must be from 1 to 16384");
     refused_processor("{\"patch_size\":2,\"num_additional_image_tokens\":-1}",
                       "num_additional_image_tokens: must be a whole number, not negative");
     refused_processor("{\"num_additional_image_tokens\":1000000}", "must be at most 16384");
@@ -1270,6 +1339,29 @@ static void a_folder_without_an_image_processor_is_refused(void **state)
                      "image_processor");
 }
 
+static bool read_config(void *self, llava_error *e)
+{
+    (void)self;
+    llava_config c;
+    return llava_config_read(&c, folder.path, e);
+}
+
+static bool read_processor_files(void *self, llava_error *e)
+{
+    (void)self;
+    llava_processor p;
+    return llava_processor_read(&p, folder.path, e);
+}
+
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    config_of("{\"vision_config\":{},\"text_config\":{}}", "{\"eos_token_id\":[1,2]}");
+    assert_true(memory_runs_out(read_config, NULL) > 10);
+    processor_of("{\"patch_size\":14,\"image_token\":\"x\"}", "{\"size\":[3,4]}");
+    assert_true(memory_runs_out(read_processor_files, NULL) > 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1320,6 +1412,7 @@ int main(void)
         cmocka_unit_test(values_of_another_kind_are_refused_at_every_key),
         cmocka_unit_test(values_of_another_kind_are_refused_in_the_processor_too),
         cmocka_unit_test(a_folder_without_an_image_processor_is_refused),
+        cmocka_unit_test(memory_that_runs_out_is_said),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

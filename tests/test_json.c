@@ -261,6 +261,20 @@ static void a_dotted_key_descends(void **state)
     support_says(&e, "f: a.b: must be a whole number");
     assert_false(llava_json_size("f", tree, "n.x", &value, &e));
     support_says(&e, "f: n: must be an object");
+    /* whatever is looked for there */
+    int64_t number;
+    double real;
+    bool flag;
+    const char *text;
+    const cJSON *inner;
+    assert_false(llava_json_int("f", tree, "n.x", &number, &e));
+    assert_false(llava_json_double("f", tree, "n.x", &real, &e));
+    assert_false(llava_json_bool("f", tree, "n.x", &flag, &e));
+    assert_false(llava_json_string("f", tree, "n.x", &text, &e));
+    assert_false(llava_json_object("f", tree, "n.x", &inner, &e));
+    assert_false(llava_json_array("f", tree, "n.x", &inner, &e));
+    support_says(&e, "f: n: must be an object");
+    assert_false(llava_json_has(tree, "n.x"));
     cJSON_Delete(tree);
 }
 

@@ -135,6 +135,7 @@ static void files_without_tensors_or_elements_are_files(void **state)
     taken("{" F32("a", "[0,3]", "0", "0") "," F32("b", "[0]", "0", "0") "," F32("c", "[1]", "0",
                                                                                 "4") "}",
           4);
+    taken("{" F32("c", "[1]", "0", "4") "," F32("a", "[0,3]", "0", "0") "}", 4);
     taken("{" F32("a", "[1,1,1,1,1,1,1,1]", "0", "4") "}", 4);
 }
 
@@ -179,6 +180,7 @@ static void a_header_that_is_no_plain_object_is_refused(void **state)
     refused("{\"a\":1}", 0, "tensor 'a': must be an object");
     refused("{\"__metadata__\":{\"a\":1}}", 0, "__metadata__ must hold strings only");
     refused("{\"__metadata__\":1}", 0, "__metadata__");
+    refused("{\"__metadata__\":{\"a\":1,\"b\":\"x\"}}", 0, "__metadata__ must hold strings only");
 }
 
 static void a_broken_entry_is_refused(void **state)
