@@ -455,16 +455,17 @@ const llava_weight *llava_checkpoint_find(const llava_checkpoint *checkpoint, co
     return found == NULL ? NULL : &found->weight;
 }
 
+/* Room for eight extents of 20 digits. */
+#define SHAPE_TEXT 200
+
 /* "[2, 3]" */
-static void write_shape(char *text, size_t room, int rank, const size_t *shape)
+static void write_shape(char text[SHAPE_TEXT], int rank, const size_t *shape)
 {
-    size_t at = (size_t)snprintf(text, room, "[");
-    for (int i = 0; i < rank && at < room; i++) {
-        at += (size_t)snprintf(text + at, room - at, "%s%zu", i == 0 ? "" : ", ", shape[i]);
+    size_t at = (size_t)snprintf(text, SHAPE_TEXT, "[");
+    for (int i = 0; i < rank; i++) {
+        at += (size_t)snprintf(text + at, SHAPE_TEXT - at, "%s%zu", i == 0 ? "" : ", ", shape[i]);
     }
-    if (at < room) {
-        snprintf(text + at, room - at, "]");
-    }
+    snprintf(text + at, SHAPE_TEXT - at, "]");
 }
 
 static bool same_shape(const llava_weight *weight, int rank, const size_t *shape)
@@ -490,9 +491,9 @@ bool llava_checkpoint_need(const llava_checkpoint *checkpoint, llava_weight *wei
             weight->file, weight->name, found->type_name);
     }
     if (!same_shape(weight, rank, shape)) {
-        char has[200], needs[200];
-        write_shape(has, sizeof has, weight->rank, weight->shape);
-        write_shape(needs, sizeof needs, rank, shape);
+        char has[SHAPE_TEXT], needs[SHAPE_TEXT];
+        write_shape(has, weight->rank, weight->shape);
+        write_shape(needs, rank, shape);
         return llava_fail(e, "%s: tensor '%.200s' has the shape %s, where config.json means %s",
                           weight->file, weight->name, has, needs);
     }

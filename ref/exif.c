@@ -134,7 +134,7 @@ int llava_exif_orientation(const uint8_t *bytes, size_t n)
         return LLAVA_EXIF_UNREADABLE;
     }
     uint16_t entries = read_u16(&r);
-    for (uint16_t i = 0; i < entries && !r.c.bad; i++) {
+    for (uint16_t i = 0; i < entries; i++) { /* 0 where the file ends before */
         tiff_reader entry = r;
         if (llava_cursor_take(&r.c, 12) == NULL) {
             break;

@@ -27,7 +27,7 @@ static char *beside(const char *file, const char *name, llava_error *e)
     if (name[0] == '/' || slash == NULL) {
         return llava_text(e, name, strlen(name));
     }
-    char *folder = llava_text(e, file, slash == file ? 1 : (size_t)(slash - file));
+    char *folder = llava_text(e, file, (size_t)(slash - file)); /* "" is the root */
     char *path = folder == NULL ? NULL : llava_path(e, folder, name);
     free(folder);
     return path;

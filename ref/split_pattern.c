@@ -96,7 +96,7 @@ static bool is_line_end(char c)
  * into a letter of the contractions. */
 static char small_letter(const reader *r, size_t at, size_t *length)
 {
-    char c = at < r->n ? r->text[at] : '\0';
+    char c = r->text[at];
     *length = 1;
     if (r->pattern->contractions == CONTRACTIONS_ANY_CASE) {
         if (r->n - at >= 2 && memcmp(r->text + at, "\xc5\xbf", 2) == 0) {

@@ -2,6 +2,7 @@
 #include "ref/chat.h"
 #include "ref/messages.h"
 
+#include "memory.h"
 #include "support.h"
 
 #include <setjmp.h>
@@ -311,6 +312,27 @@ static void pictures_of_messages_are_found_beside_the_file(void **state)
     support_folder_remove(&folder);
 }
 
+static bool read_messages(void *self, llava_error *e)
+{
+    llava_messages m;
+    bool ok = llava_messages_read(&m, self, e);
+    llava_messages_free(&m);
+    return ok;
+}
+
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    char path[512];
+    support_write_text(
+        &folder, "messages.json",
+        USER("[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image\",\"path\":\"b.png\"}]"));
+    snprintf(path, sizeof path, "%s", support_path(&folder, "messages.json"));
+    assert_true(memory_runs_out(read_messages, path) > 10);
+    support_folder_remove(&folder);
+}
+
 static void messages_that_are_not_understood_are_refused(void **state)
 {
     (void)state;
@@ -337,7 +359,10 @@ static void messages_that_are_not_understood_are_refused(void **state)
         {USER("[{\"type\":\"video\"}]"), "its type is neither text nor image"},
         {USER("[{\"type\":\"image_url\",\"image_url\":{}}]"), "neither text nor image"},
         {USER("[{\"type\":\"text\"}]"), "a text item without text"},
-        {USER("[{\"type\":\"text\",\"text\":7}]"), "text"},
+        {USER("[{\"type\":\"text\",\"text\":7}]"), "text: must be a string"},
+        {USER("[{\"type\":\"text\",\"content\":7}]"), "content: must be a string"},
+        {USER("[{\"type\":7}]"), "type: must be a string"},
+        {USER("[{\"type\":\"image\",\"path\":7}]"), "path: must be a string"},
         {USER("[{\"type\":\"image\",\"url\":\"https://x/y.png\"}]"), "nothing is fetched"},
         {USER("[{\"type\":\"image\",\"base64\":\"eA==\"}]"), "nothing is fetched or decoded"},
         {USER("[{\"type\":\"image\",\"image\":\"https://x/y.png\"}]"), "nothing is fetched"},
@@ -411,6 +436,7 @@ int main(void)
         cmocka_unit_test(a_turn_has_its_pictures_first),
         cmocka_unit_test(prompts_are_jinjas),
         cmocka_unit_test(pictures_of_messages_are_found_beside_the_file),
+        cmocka_unit_test(memory_that_runs_out_is_said),
         cmocka_unit_test(messages_that_are_not_understood_are_refused),
         cmocka_unit_test(what_a_template_cannot_print_is_said),
     };

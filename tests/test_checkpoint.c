@@ -1,6 +1,7 @@
 /* A folder's weights: shards, spellings, and what is refused. */
 #include "ref/checkpoint.h"
 
+#include "memory.h"
 #include "support.h"
 
 #include <setjmp.h>
@@ -290,6 +291,47 @@ static void a_broken_index_is_refused(void **state)
     refused("duplicate key 'a'");
     write_index("{\"a\":\"missing.safetensors\"}");
     refused("/missing.safetensors: No such file or directory");
+    write_index("{\"a\":\".a\"}"); /* a name like others */
+    refused("/.a: No such file or directory");
+}
+
+/* A tower's folder without weights has nothing to say; one whose weights cannot be read ends it. */
+static void a_tower_of_its_own_is_opened_or_refused(void **state)
+{
+    (void)state;
+    llava_checkpoint *c;
+    llava_error e;
+    char tower[512];
+    snprintf(tower, sizeof tower, "%s", support_path(&folder, "tower"));
+    assert_int_equal(mkdir(tower, 0700), 0);
+    write_one("model.safetensors", "model.norm.weight");
+    assert_true(llava_checkpoint_open_original(&c, folder.path, tower, NULL, &e));
+    assert_int_equal(llava_checkpoint_count(c), 1);
+    llava_checkpoint_close(c);
+    support_write_text(&folder, "tower/model.safetensors.index.json", "{");
+    assert_false(llava_checkpoint_open_original(&c, folder.path, tower, NULL, &e));
+    assert_null(c);
+    support_says(&e, "tower/model.safetensors.index.json: a string is missing");
+}
+
+static bool open_whole(void *self, llava_error *e)
+{
+    llava_checkpoint *c;
+    bool ok = llava_checkpoint_open_original(&c, folder.path, self, NULL, e);
+    llava_checkpoint_close(c);
+    return ok;
+}
+
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    char tower[512];
+    snprintf(tower, sizeof tower, "%s", support_path(&folder, "tower"));
+    assert_int_equal(mkdir(tower, 0700), 0);
+    write_one("a.safetensors", "model.norm.weight");
+    write_index("{\"model.norm.weight\":\"a.safetensors\"}");
+    write_one("tower/model.safetensors", "vision_model.pre_layrnorm.bias");
+    assert_true(memory_runs_out(open_whole, tower) > 20);
 }
 
 static void too_many_shards_are_refused(void **state)
@@ -349,6 +391,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(one_tensor_in_two_shards_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_broken_index_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_tower_of_its_own_is_opened_or_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_that_runs_out_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_many_shards_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_single_file_wins_over_an_index_with_a_warning, set_up,
                                         tear_down),

@@ -129,6 +129,17 @@ static void a_path_is_folder_slash_name(void **state)
     free(path);
 }
 
+static void a_file_is_looked_for_in_a_folder(void **state)
+{
+    (void)state;
+    static char far[5000];
+    support_write(&folder, "there", "", 0);
+    assert_true(llava_file_in(folder.path, "there"));
+    assert_false(llava_file_in(folder.path, "not there"));
+    memset(far, '/', sizeof far - 1); /* a path that is longer than any may be */
+    assert_false(llava_file_in(far, "tmp"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +151,7 @@ int main(void)
         cmocka_unit_test(the_cursor_reads_little_endian),
         cmocka_unit_test(a_read_past_the_end_gives_zeros_and_is_remembered),
         cmocka_unit_test(a_path_is_folder_slash_name),
+        cmocka_unit_test(a_file_is_looked_for_in_a_folder),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,4 +1,5 @@
 #include "ref/jpeg.h"
+#include "tests/memory.h"
 #include "tests/picture_files.h"
 
 #include <setjmp.h>
@@ -184,6 +185,52 @@ static void the_content_decides_and_not_the_name(void **state)
     llava_file_unmap(&file);
 }
 
+/* A stream of tables alone in front of the picture's own, as the format allows. */
+static void tables_may_come_first(void **state)
+{
+    (void)state;
+    skip_if_built_without();
+    static const uint8_t tables[] = {0xff, 0xd8, 0xff, 0xd9};
+    static const llava_image_plan plain;
+    llava_file file;
+    picture_file_map(&file, "jpg", "good-", "444");
+    uint8_t *bytes = malloc(sizeof tables + file.size);
+    assert_non_null(bytes);
+    memcpy(bytes, tables, sizeof tables);
+    memcpy(bytes + sizeof tables, file.bytes, file.size);
+    llava_picture with, without;
+    llava_error e = {""};
+    if (!llava_picture_read(&with, "444", bytes, sizeof tables + file.size, &plain, &e)) {
+        fail_msg("%s", e.text);
+    }
+    assert_true(llava_picture_read(&without, "444", file.bytes, file.size, &plain, &e));
+    assert_int_equal(with.height, without.height);
+    assert_memory_equal(with.rgb, without.rgb, 3 * with.height * with.width);
+    llava_picture_free(&with);
+    llava_picture_free(&without);
+    free(bytes);
+    llava_file_unmap(&file);
+    assert_false(llava_jpeg_is((const uint8_t *)"\xff\xd9\xff", 3));
+}
+
+/* Turned by its EXIF segment, which takes memory of its own. */
+static bool read_turned(void *self, llava_error *e)
+{
+    (void)self;
+    llava_picture picture;
+    llava_image_plan plan = {.exif = LLAVA_EXIF_APPLIED};
+    bool ok = picture_file_read(&picture, "jpg", "good-", "exif-6", plan, e);
+    llava_picture_free(&picture);
+    return ok;
+}
+
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    skip_if_built_without();
+    assert_int_equal(memory_runs_out(read_turned, NULL), 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +241,8 @@ int main(void)
         cmocka_unit_test(a_file_cut_anywhere_is_refused_until_its_data_is_whole),
         cmocka_unit_test(a_file_with_any_byte_changed_gives_a_picture_or_a_message),
         cmocka_unit_test(the_content_decides_and_not_the_name),
+        cmocka_unit_test(tables_may_come_first),
+        cmocka_unit_test(memory_that_runs_out_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

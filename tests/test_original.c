@@ -1,6 +1,8 @@
 /* --profile original: checkpoints in the original project's spelling, its conversations, its
  * tokenisation. What its own package computes is in golden/original-v1 and original-v15; here stand
  * the refusals, and what the options have to do with each other. */
+#include "ref/original.h"
+#include "tests/memory.h"
 #include "tests/program.h"
 
 #include <setjmp.h>
@@ -300,6 +302,10 @@ static void test_configurations_that_are_another_kind(void **state)
         {"\"mm_vision_tower\"", "\"mm_patch_merge_type\": \"spatial_unpad\", \"mm_vision_tower\"",
          "mm_patch_merge_type: 'spatial_unpad'"},
         {"\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 0", "text_config.rms_norm_eps"},
+        {"\"mm_vision_tower\"", "\"s2\": 7, \"mm_vision_tower\"", "s2: must be true or false"},
+        {"\"mm_use_im_start_end\": false", "\"mm_use_im_start_end\": 7",
+         "mm_use_im_start_end: must"},
+        {"\"mm_hidden_size\": 18", "\"mm_hidden_size\": 0", "mm_hidden_size: must be from 1"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -319,6 +325,53 @@ static void test_configurations_that_are_another_kind(void **state)
     }
 }
 
+/* The configuration alone: the model's file, and the tower's. */
+static void test_files_that_are_no_configuration(void **state)
+{
+    static const struct {
+        const char *model, *tower, *says;
+    } rows[] = {
+        {"[]", "{}", "m/config.json: must be an object"},
+        {"{", "{}", "m/config.json: a string is missing"},
+        {"{}", "[]", "t/config.json: must be an object"},
+        {"{}", "{\"vision_config\": 3}", "t/config.json: vision_config: must be an object"},
+        {"{}", "{\"vision_config\": null, \"hidden_size\": 0}",
+         "vision_config.hidden_size: must be"},
+        {"{\"mm_vision_select_layer\": \"x\"}", "{}", "mm_vision_select_layer: must be a whole"},
+        {"{\"mm_vision_select_feature\": 7}", "{}", "mm_vision_select_feature: must be a string"},
+    };
+    (void)state;
+    support_folder folder = support_folder_new();
+    prepare(&folder, "mkdir m t");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char model[512], tower[512];
+        llava_config config;
+        llava_error e;
+        support_write_text(&folder, "m/config.json", rows[i].model);
+        support_write_text(&folder, "t/config.json", rows[i].tower);
+        snprintf(model, sizeof model, "%s", support_path(&folder, "m"));
+        snprintf(tower, sizeof tower, "%s", support_path(&folder, "t"));
+        assert_false(llava_original_is(model));
+        assert_false(llava_original_config(&config, model, tower, &e));
+        support_says(&e, rows[i].says);
+    }
+    support_folder_remove(&folder);
+}
+
+static bool read_v15(void *self, llava_error *e)
+{
+    llava_config *config = self;
+    return llava_original_config(config, "golden/original-v15/model", "golden/original-v15/tower",
+                                 e);
+}
+
+static void test_memory_that_runs_out(void **state)
+{
+    (void)state;
+    static llava_config config;
+    assert_true(memory_runs_out(read_v15, &config) > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +384,8 @@ int main(void)
         cmocka_unit_test(test_inspect_and_diff_read_the_original_spelling),
         cmocka_unit_test(test_folders_that_are_no_model),
         cmocka_unit_test(test_configurations_that_are_another_kind),
+        cmocka_unit_test(test_files_that_are_no_configuration),
+        cmocka_unit_test(test_memory_that_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

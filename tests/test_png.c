@@ -1,4 +1,6 @@
 #include "ref/exif.h"
+#include "ref/png.h"
+#include "tests/memory.h"
 #include "tests/picture_files.h"
 
 #include <setjmp.h>
@@ -8,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <zlib.h>
 
 #include "png_vectors.h"
 
@@ -129,6 +132,196 @@ static void a_file_with_any_byte_changed_gives_a_picture_or_a_message(void **sta
     llava_file_unmap(&file);
 }
 
+/* ---- files made by hand ---- */
+
+typedef struct {
+    uint8_t bytes[2048];
+    size_t n;
+} made;
+
+static void put_chunk(made *m, const char *type, const void *data, size_t n)
+{
+    uint8_t *at = m->bytes + m->n;
+    assert_true(m->n + n + 12 <= sizeof m->bytes);
+    memcpy(at, (const uint8_t[4]){0, 0, (uint8_t)(n >> 8), (uint8_t)n}, 4);
+    memcpy(at + 4, type, 4);
+    memcpy(at + 8, data, n);
+    uLong crc = crc32_z(0, at + 4, n + 4);
+    for (size_t i = 0; i < 4; i++) {
+        at[8 + n + i] = (uint8_t)(crc >> (24 - 8 * i));
+    }
+    m->n += n + 12;
+}
+
+/* One pixel of up to three bytes, with one more chunk before its data and one behind it. */
+typedef struct {
+    uint8_t depth, color_type, pixel[3];
+    const char *before, *behind; /* types, or NULL */
+    const char *data;            /* of both */
+    size_t n;
+} recipe;
+
+static made make(const recipe *r)
+{
+    made m = {.n = 8};
+    uint8_t header[13] = {[3] = 1, [7] = 1, [8] = r->depth, [9] = r->color_type};
+    const uint8_t row[4] = {0, r->pixel[0], r->pixel[1], r->pixel[2]};
+    uint8_t packed[64];
+    uLongf n = sizeof packed;
+    assert_int_equal(compress(packed, &n, row, r->color_type == 2 ? 4 : 2), Z_OK);
+    memcpy(m.bytes, "\x89PNG\r\n\x1a\n", 8);
+    put_chunk(&m, "IHDR", header, sizeof header);
+    if (r->before != NULL) {
+        put_chunk(&m, r->before, r->data, r->n);
+    }
+    put_chunk(&m, "IDAT", packed, n);
+    if (r->behind != NULL) {
+        put_chunk(&m, r->behind, r->data, r->n);
+    }
+    put_chunk(&m, "IEND", "", 0);
+    return m;
+}
+
+static bool read_made(const made *m, llava_alpha alpha, uint8_t rgb[3], int *orientation,
+                      llava_error *e)
+{
+    llava_picture picture;
+    if (!llava_png_read(&picture, "made", m->bytes, m->n, alpha, orientation, e)) {
+        return false;
+    }
+    memcpy(rgb, picture.rgb, 3);
+    llava_picture_free(&picture);
+    return true;
+}
+
+#define XMP "XML:com.adobe.xmp\0"
+
+/* A text that cannot be read says nothing, and is no reason to refuse the picture. */
+static void texts_that_say_nothing_turn_nothing(void **state)
+{
+    static const struct {
+        const char *type, *data;
+        size_t n;
+    } rows[] = {
+        {"tEXt", "", 0},
+        {"tEXt", "XML:com.adobe.xmp", 17},
+        {"iTXt", XMP, 18},                /* no compression flag */
+        {"iTXt", XMP "\1", 19},           /* no method */
+        {"iTXt", XMP "\0\0", 20},         /* no language */
+        {"iTXt", XMP "\0\0en", 22},       /* which does not end */
+        {"iTXt", XMP "\0\0en\0", 23},     /* no keyword of that language */
+        {"iTXt", XMP "\1\0\0\0abcd", 26}, /* not deflated */
+        {"zTXt", "Raw profile type exif\0", 22},
+        {"zTXt", "Raw profile type exif\0\0abcd", 27},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const made m = make(&(recipe){.depth = 8,
+                                      .pixel = {7},
+                                      .before = rows[i].type,
+                                      .data = rows[i].data,
+                                      .n = rows[i].n});
+        uint8_t rgb[3];
+        int orientation = -1;
+        llava_error e = {""};
+        if (!read_made(&m, LLAVA_ALPHA_WHITE, rgb, &orientation, &e) || orientation != 0) {
+            fail_msg("row %zu: %d %s", i, orientation, e.text);
+        }
+    }
+}
+
+static void a_deflated_xmp_is_read(void **state)
+{
+    (void)state;
+    static const char xmp[] = "tiff:Orientation=\"6\"";
+    uint8_t data[128];
+    uLongf n = sizeof data - 22;
+    memcpy(data, XMP "\1\0\0\0", 22);
+    assert_int_equal(compress(data + 22, &n, (const uint8_t *)xmp, sizeof xmp - 1), Z_OK);
+    const made m =
+        make(&(recipe){.depth = 8, .before = "iTXt", .data = (const char *)data, .n = 22 + n});
+    uint8_t rgb[3];
+    int orientation = 0;
+    llava_error e;
+    assert_true(read_made(&m, LLAVA_ALPHA_WHITE, rgb, &orientation, &e));
+    assert_int_equal(orientation, 6);
+}
+
+/* The one colour that is transparent becomes the background, here black; compared channel by
+ * channel. */
+static void one_colour_is_transparent(void **state)
+{
+    static const struct {
+        recipe r;
+        uint8_t red;
+    } rows[] = {
+        {{8, 2, {7, 8, 9}, "tRNS", NULL, "\0\7\0\10\0\11", 6}, 0},
+        {{8, 2, {7, 8, 9}, "tRNS", NULL, "\0\1\0\10\0\11", 6}, 7},
+        {{8, 2, {7, 8, 9}, "tRNS", NULL, "\0\7\0\1\0\11", 6}, 7},
+        {{8, 2, {7, 8, 9}, "tRNS", NULL, "\0\7\0\10\0\1", 6}, 7},
+        {{8, 2, {7, 8, 9}, NULL, "tRNS", "\0\7\0\10\0\11", 6}, 7}, /* too late */
+        {{1, 0, {0x80, 0, 0}, "tRNS", NULL, "\0\1", 2}, 0},
+        {{1, 0, {0x80, 0, 0}, "tRNS", NULL, "\0\0", 2}, 255},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const made m = make(&rows[i].r);
+        uint8_t rgb[3];
+        int orientation;
+        llava_error e = {""};
+        if (!read_made(&m, LLAVA_ALPHA_BLACK, rgb, &orientation, &e) || rgb[0] != rows[i].red) {
+            fail_msg("row %zu: %d %s", i, rgb[0], e.text);
+        }
+    }
+}
+
+static void files_made_wrong_are_refused(void **state)
+{
+    (void)state;
+    static const char palette[771];
+    uint8_t rgb[3];
+    int orientation;
+    llava_error e;
+    made m =
+        make(&(recipe){.depth = 8, .color_type = 2, .before = "PLTE", .data = palette, .n = 771});
+    assert_false(read_made(&m, LLAVA_ALPHA_WHITE, rgb, &orientation, &e));
+    assert_non_null(strstr(e.text, "made: a palette that is not 1 to 256 colours"));
+    m = (made){.n = 8};
+    memcpy(m.bytes, "\x89PNG\r\n\x1a\n", 8);
+    put_chunk(&m, "IHDR", palette, 12);
+    assert_false(read_made(&m, LLAVA_ALPHA_WHITE, rgb, &orientation, &e));
+    assert_non_null(strstr(e.text, "the first chunk is no IHDR of 13 bytes"));
+    /* whole chunks, but half of the picture's data, and then nothing */
+    m = (made){.n = 8};
+    memcpy(m.bytes, "\x89PNG\r\n\x1a\n", 8);
+    put_chunk(&m, "IHDR", (const uint8_t[13]){[3] = 1, [7] = 1, [8] = 8}, 13);
+    put_chunk(&m, "IDAT", "\x78\x9c", 2);
+    assert_false(read_made(&m, LLAVA_ALPHA_WHITE, rgb, &orientation, &e));
+    assert_non_null(strstr(e.text, "made: missing image data: the file ends too early"));
+}
+
+/* A raw profile that is deflated: its text, what it means, the pixels. */
+static bool read_profile(void *self, llava_error *e)
+{
+    uint8_t rgb[3];
+    int orientation = 0;
+    bool ok = read_made(self, LLAVA_ALPHA_WHITE, rgb, &orientation, e);
+    assert_true(!ok || orientation == 6);
+    return ok;
+}
+
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    static const char profile[] = "\nexif\n26\n49492a00080000000100120103000100000006000000";
+    uint8_t data[128];
+    uLongf n = sizeof data - 23;
+    memcpy(data, "Raw profile type exif\0", 23);
+    assert_int_equal(compress(data + 23, &n, (const uint8_t *)profile, sizeof profile - 1), Z_OK);
+    made m = make(&(recipe){.depth = 8, .before = "zTXt", .data = (const char *)data, .n = 23 + n});
+    assert_int_equal(memory_runs_out(read_profile, &m), 4);
+}
+
 #define EXIF(text) llava_exif_orientation((const uint8_t *)(text), sizeof(text) - 1)
 
 static void exif_is_read_in_both_byte_orders_and_types(void **state)
@@ -152,6 +345,8 @@ static void exif_is_read_in_both_byte_orders_and_types(void **state)
                              "\0\4"
                              "\0\0\0\1"
                              "\0\0\0\10"));
+    assert_int_equal(LLAVA_EXIF_UNREADABLE,
+                     EXIF("Exif\0\0Exif\0\0Exif\0\0II*\0")); /* twice at most */
     assert_int_equal(3, EXIF("Exif\0\0II*\0\10\0\0\0"
                              "\1\0"
                              "\22\1"
@@ -202,6 +397,7 @@ static void xmp_as_attribute_and_element(void **state)
         {"tiff:Orientation>", 0},
         {"tiff:Orientation='6'", 0},
         {"tiff:Orientation=6", 0},
+        {"tiff:Orientation=", 0},
         {"tiff:Orientation", 0},
         {"tiff:Orientation=\"/", 0},
         {"tiff:Orientation=\":", 0},
@@ -313,6 +509,12 @@ static void exif_that_says_nothing_or_nonsense_turns_nothing(void **state)
                              "\3\0"
                              "\377\377\377\377"
                              "\0\0\0\0"));
+    assert_int_equal(0, EXIF("II*\0\10\0\0\0" /* three values outside */
+                             "\1\0"
+                             "\22\1"
+                             "\3\0"
+                             "\3\0\0\0"
+                             "\377\377\377\377"));
     assert_int_equal(1, EXIF("II*\0\10\0\0\0"
                              "\1\0"
                              "\22\1"
@@ -340,6 +542,11 @@ int main(void)
         cmocka_unit_test(exif_of_every_type),
         cmocka_unit_test(xmp_as_attribute_and_element),
         cmocka_unit_test(a_raw_profile_is_hexadecimal_behind_three_lines),
+        cmocka_unit_test(texts_that_say_nothing_turn_nothing),
+        cmocka_unit_test(a_deflated_xmp_is_read),
+        cmocka_unit_test(one_colour_is_transparent),
+        cmocka_unit_test(files_made_wrong_are_refused),
+        cmocka_unit_test(memory_that_runs_out_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-"""Every call that can fail, failed once: the n-th allocation, open, read, write, mapping, rename, pipe or fork of every command.
+"""Every call that can fail, failed once: the n-th allocation, open, look at an open file, read, write, mapping, rename,
+pipe or fork of every command.
 
     python tools/check_faults.py [--program build/llava-ref] [--most 150] [--command NAME]
 

@@ -17,13 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ALLOC, OPEN, READ, WRITE, MAP, RENAME, PIPE, FORK, KINDS };
+enum { ALLOC, OPEN, READ, WRITE, MAP, RENAME, PIPE, FORK, STAT, KINDS };
 enum { FRAMES = 8, PLACES = 1 << 14 };
-static const char *const names[KINDS] = {"alloc", "open",   "read", "write",
-                                         "map",   "rename", "pipe", "fork"};
+static const char *const names[KINDS] = {"alloc",  "open", "read", "write", "map",
+                                         "rename", "pipe", "fork", "stat"};
 static unsigned long counts[KINDS];
 static int kind = -1, onwards, ended;
 static unsigned long nth;
@@ -185,6 +186,17 @@ void *mmap64(void *at, size_t n, int protection, int flags, int file, off_t offs
 int rename(const char *from, const char *to)
 {
     return fails(RENAME, EIO) ? -1 : (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+}
+
+/* Of a file that is open: what a path leads to may be nothing, which is no fault. */
+int fstat(int file, struct stat *status)
+{
+    return fails(STAT, EIO) ? -1 : (int)syscall(SYS_newfstatat, file, "", status, AT_EMPTY_PATH);
+}
+
+int fstat64(int file, struct stat64 *status)
+{
+    return fails(STAT, EIO) ? -1 : (int)syscall(SYS_newfstatat, file, "", status, AT_EMPTY_PATH);
 }
 
 int pipe(int ends[2])
