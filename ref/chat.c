@@ -96,22 +96,20 @@ static bool emit_string(reader *r, const char *text, size_t n)
     return true;
 }
 
-/* A quoted string, in single quotes if it holds none and no backslash before a quote. */
-static bool read_string(reader *r, size_t end)
+/* A quoted string, in single quotes if it holds none and no backslash before a quote. It ends
+ * within its tag: tag_end has jumped over it. */
+static bool read_string(reader *r)
 {
     char quote = r->text[r->at];
     size_t start = ++r->at;
     bool plain = true;
-    while (r->at < end && r->text[r->at] != quote) {
-        if (r->text[r->at] == '\\' && r->at + 1 < end) {
+    while (r->text[r->at] != quote) {
+        if (r->text[r->at] == '\\') {
             r->at++;
             plain &= r->text[r->at] != '\'' && r->text[r->at] != '"';
         }
         plain &= r->text[r->at] != '\'';
         r->at++;
-    }
-    if (r->at >= end) {
-        return false;
     }
     const char *mark = plain ? "'" : &r->text[r->at];
     bool good =
@@ -133,7 +131,7 @@ static bool read_words(reader *r, size_t end)
             continue;
         }
         if (r->text[r->at] == '\'' || r->text[r->at] == '"') {
-            if (!read_string(r, end)) {
+            if (!read_string(r)) {
                 return false;
             }
             continue;
@@ -181,7 +179,7 @@ static bool read_tag(reader *r, size_t from)
     if (end == r->n) {
         return false;
     }
-    r->at += (sign == '-' || sign == '+') && r->at < end;
+    r->at += sign == '-' || sign == '+';
     bool minus = end > r->at && r->text[end - 1] == '-';
     bool plus = end > r->at && kind != '{' && r->text[end - 1] == '+';
     size_t inner = end - ((minus || plus) ? 1 : 0);
@@ -233,13 +231,12 @@ static bool read_template(reader *r)
 }
 
 /* The normal form, into *out (free its `at` in any case); false, without a message, for what is no
- * template. */
-static bool normalise(const char *text, size_t n, llava_bytes *out)
+ * template, and where memory is out. */
+static bool normalise(const char *text, size_t n, llava_bytes *out, llava_error *e)
 {
-    llava_error ignored;
     llava_bytes lines = {0};
-    bool good = unify_lines(text, n, &lines, &ignored);
-    reader r = {.text = lines.at, .n = lines.n, .e = &ignored};
+    bool good = unify_lines(text, n, &lines, e);
+    reader r = {.text = lines.at, .n = lines.n, .e = e};
     good = good && read_template(&r);
     free(lines.at);
     free(r.plain.at);
@@ -251,12 +248,12 @@ bool llava_chat_recognise(const char *name, const char *text, size_t n, llava_ch
                           llava_error *e)
 {
     llava_bytes given = {0}, known = {0};
-    llava_error ignored;
+    llava_error why = {""};
     bool found = false;
-    bool readable = normalise(text, n, &given);
-    for (size_t i = 0; readable && !found && llava_chat_template(i, &known, chat, &ignored); i++) {
+    bool readable = normalise(text, n, &given, &why);
+    for (size_t i = 0; readable && !found && llava_chat_template(i, &known, chat, &why); i++) {
         llava_bytes one = {0};
-        found = normalise(known.at, known.n, &one) && one.n == given.n &&
+        found = normalise(known.at, known.n, &one, &why) && one.n == given.n &&
                 memcmp(one.at, given.at, one.n) == 0;
         free(one.at);
         free(known.at);
@@ -264,6 +261,9 @@ bool llava_chat_recognise(const char *name, const char *text, size_t n, llava_ch
     }
     free(given.at);
     free(known.at);
+    if (llava_out_of_memory(&why)) {
+        return llava_fail(e, "%s: %s", name, why.text);
+    }
     return found || llava_fail(e,
                                "%s: the chat template is none of the known ones; write the whole "
                                "prompt and give it with --prompt",

@@ -233,10 +233,10 @@ static int by_effect(const void *a, const void *b)
 {
     const request *x = a, *y = b;
     if (x->from != y->from) {
-        return x->from < y->from ? -1 : 1;
+        return (x->from > y->from) - (x->from < y->from);
     }
     if (x->order != y->order) {
-        return x->order < y->order ? -1 : 1;
+        return (x->order > y->order) - (x->order < y->order);
     }
     return (x->slot > y->slot) - (x->slot < y->slot);
 }
@@ -288,11 +288,9 @@ static bool has_effect(const request *r, const slot *s)
         return true;
     case FROM_DECODER:
         return !s->added || !same_flags(&r->token, &s->token);
-    case FROM_NAMED:
-    case FROM_EXTRA:
-        break;
+    default: /* FROM_NAMED, FROM_EXTRA */
+        return !s->added;
     }
-    return !s->added;
 }
 
 /* The ids given out so far: the next free one, and the highest. */

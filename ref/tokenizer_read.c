@@ -169,8 +169,11 @@ static bool read_steps(const char *name, const cJSON *root, const char *place, c
                        step_reader *read, llava_steps *steps, llava_error *e)
 {
     const cJSON *object = NULL, *items = NULL;
-    if (!llava_json_object(name, root, place, &object, e) || object == NULL) {
-        return object == NULL && !llava_json_has(root, place);
+    if (!llava_json_object(name, root, place, &object, e)) {
+        return false;
+    }
+    if (object == NULL) {
+        return true;
     }
     const char *type = read_type(name, place, object, e);
     if (type == NULL) {

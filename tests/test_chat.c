@@ -48,6 +48,9 @@ static void white_space_that_does_not_show_is_no_difference(void **state)
     const char *same[] = {
         LLAVA_1_5,
         LLAVA_1_5 "\n",
+        LLAVA_1_5 "\r",
+        "  \t" LLAVA_1_5,
+        HEAD "\n\t{{- '<image>\\n' -}}\r" REST LAST,
         HEAD "{{\"<image>\\n\"}}" REST LAST,
         HEAD "{{ '<image>\n' }}" REST LAST,
         HEAD "\n    {{- '<image>\\n' -}}\n  " REST "\n" LAST "\r\n",
@@ -127,6 +130,46 @@ static void every_known_template_is_told_from_the_others(void **state)
     }
 }
 
+/* Templates of no model: read to their end, and not known. */
+static void odd_templates_are_none_of_the_known_ones(void **state)
+{
+    (void)state;
+    static const char *const odd[] = {
+        "",
+        "a",
+        "{{}}",
+        "{{-}}",
+        "{%%}",
+        "{%-%}",
+        "a{{- x -}}b",
+        "{{a|}}",
+        "{% if x +%} ",
+        "{%+ if %}",
+        "{{ 'a\\'b' }}",
+        "\t{#",
+        "{{ \"a\\\"b\" }}",
+        "{{ 'a",
+        "a\rb\r\n",
+        "{{ 'a\\",
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        assert_false(recognised(odd[i]));
+    }
+}
+
+static bool recognise(void *self, llava_error *e)
+{
+    llava_chat chat;
+    return llava_chat_recognise("t", self, strlen(self), &chat, e);
+}
+
+static void memory_that_runs_out_makes_no_template_unknown(void **state)
+{
+    (void)state;
+    static char text[] = LLAVA_1_5;
+    assert_true(memory_runs_out(recognise, text) > 10);
+}
+
 /* A JSON file whose chat_template is unknown is reported under the file's name. */
 static void the_first_of_several_templates_counts(void **state)
 {
@@ -156,9 +199,15 @@ static void the_first_of_several_templates_counts(void **state)
                        "{\"chat_template\":[{\"name\":\"default\",\"template\":\"" HEAD
                        "{{ '<image>\\\\n' }}" REST LAST "\"}]}");
     has_format(folder.path, LLAVA_CHAT_LLAVA_1_5);
-    support_write_text(&folder, "processor_config.json", "{\"chat_template\":7}");
-    assert_false(llava_chat_of(folder.path, &chat, &e));
-    support_says(&e, "none of the known ones");
+    static const char *const others[] = {"7", "[{\"name\":\"other\",\"template\":\"x\"}]",
+                                         "[{\"template\":\"x\"}]"};
+    for (size_t i = 0; i < 3; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "{\"chat_template\":%s}", others[i]);
+        support_write_text(&folder, "processor_config.json", text);
+        assert_false(llava_chat_of(folder.path, &chat, &e));
+        support_says(&e, "none of the known ones");
+    }
     support_folder_remove(&folder);
 }
 
@@ -432,6 +481,8 @@ int main(void)
         cmocka_unit_test(white_space_that_does_not_show_is_no_difference),
         cmocka_unit_test(what_would_render_differently_is_not_recognised),
         cmocka_unit_test(every_known_template_is_told_from_the_others),
+        cmocka_unit_test(odd_templates_are_none_of_the_known_ones),
+        cmocka_unit_test(memory_that_runs_out_makes_no_template_unknown),
         cmocka_unit_test(the_first_of_several_templates_counts),
         cmocka_unit_test(a_turn_has_its_pictures_first),
         cmocka_unit_test(prompts_are_jinjas),

@@ -1,4 +1,5 @@
 /* The tokenizer: equal to the tokenizers library on committed cases, decisions, refusals, time. */
+#include "ref/bpe.h"
 #include "ref/json.h"
 #include "ref/tokenizer.h"
 #include "ref/unicode.h"
@@ -452,6 +453,11 @@ static bool go_there_and_back(void *self, llava_error *e)
     return ok;
 }
 
+#define TEMPLATE(single, specials)                                                                 \
+    "{\"type\":\"TemplateProcessing\",\"single\":" single ",\"special_tokens\":" specials "}"
+#define FORTY      "0123456789012345678901234567890123456789"
+#define LONG_TOKEN FORTY FORTY FORTY
+
 /* Every way that a text takes. */
 static void memory_that_runs_out_is_said(void **state)
 {
@@ -491,6 +497,59 @@ static void memory_that_runs_out_is_said(void **state)
     }
 }
 
+static bool open_once(void *self, llava_error *e)
+{
+    llava_tokenizer *t;
+    bool ok = llava_tokenizer_open(&t, self, e);
+    llava_tokenizer_close(t);
+    return ok;
+}
+
+/* Every part of a folder's files, with a merge so long that its text needs more room twice. */
+static void memory_that_runs_out_while_a_folder_is_read(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    support_write_text(
+        &folder, "tokenizer.json",
+        "{\"added_tokens\":[" ADDED(
+            9,
+            "<image>") ",{\"id\":10,\"content\":\"x\",\"normalized\":true}],"
+                       "\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"" META "\"},"
+                       "\"post_processor\":" TEMPLATE(
+                           "[{\"Sequence\":{\"id\":\"A\"}}]",
+                           "{}") ","
+                                 "\"decoder\":{\"type\":\"Strip\",\"content\":\" "
+                                 "\",\"start\":1,\"stop\":0},"
+                                 "\"model\":{\"unk_token\":\"a\",\"vocab\":{\"a\":0,\"" LONG_TOKEN
+                                 "\":1,\"a" LONG_TOKEN "\":2},"
+                                 "\"merges\":[\"a " LONG_TOKEN "\"]}}");
+    support_write_text(&folder, "tokenizer_config.json",
+                       "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},"
+                       "\"extra_special_tokens\":[\"<e>\"]}");
+    support_write_text(&folder, "special_tokens_map.json", "{\"bos_token\":{\"content\":\"<s>\"}}");
+    assert_true(memory_runs_out(open_once, folder.path) > 50);
+    support_folder_remove(&folder);
+}
+
+/* Numbers of candidates at which the heap of merges is full, so that the next needs more room. */
+static void memory_that_runs_out_while_tokens_are_merged(void **state)
+{
+    (void)state;
+    static char text[2 * 32 + 1];
+    llava_tokenizer *t = opened(&(parts){.added = "[]",
+                                         .normalizer = "null",
+                                         .vocab = "{\"<unk>\":0,\"<s>\":1,\"a\":3,\"b\":4,\"ab\":5,"
+                                                  "\"aba\":6,\"abab\":7}",
+                                         .merges = "[\"a b\",\"ab a\",\"ab ab\"]"});
+    for (size_t i = 0; i + 1 < sizeof text; i++) {
+        text[i] = i % 2 == 0 ? 'a' : 'b';
+    }
+    there_and_back s = {t, {.prefix_space = LLAVA_PREFIX_CONFIG}, text};
+    assert_true(memory_runs_out(go_there_and_back, &s) > 8);
+    llava_tokenizer_close(t);
+}
+
 static void tokenizer_config_adds_and_changes_tokens_but_no_bos(void **state)
 {
     (void)state;
@@ -510,15 +569,54 @@ static void tokenizer_config_adds_and_changes_tokens_but_no_bos(void **state)
     llava_tokenizer_close(t);
 }
 
-/* ---- Refusals ---- */
+/* A token of the decoder's list that is there already changes it only where a flag is another. */
+static void flags_in_tokenizer_config_count(void **state)
+{
+    static const struct {
+        const char *members;
+        bool special;
+    } rows[] = {
+        {"\"special\":true", true},
+        {"\"special\":false", false},
+        {"\"special\":true,\"lstrip\":true", true},
+        {"\"special\":true,\"rstrip\":true", true},
+        {"\"special\":true,\"normalized\":true", false}, /* its normal form is no such text */
+        {"\"special\":true,\"single_word\":true", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char config[300];
+        snprintf(
+            config, sizeof config,
+            "{\"x\":1,\"extra_special_tokens\":null,\"added_tokens_decoder\":{\"500\":{\"content\":"
+            "\"<new>\"},\"9\":{\"content\":\"<image>\",%s}}}",
+            rows[i].members);
+        llava_tokenizer *t = opened(&(parts){.config = config});
+        assert_int_equal(llava_tokenizer_id_of(t, "<image>"), 9);
+        assert_int_equal(llava_tokenizer_id_of(t, "<new>"), 10);
+        assert_int_equal(llava_tokenizer_is_special(t, 9), rows[i].special);
+        llava_tokenizer_close(t);
+    }
+    llava_tokenizer *t =
+        opened(&(parts){.config = "{\"extra_special_tokens\":{\"image_token\":\"<image>\"}}"});
+    assert_string_equal(llava_tokenizer_image_token(t), "<image>");
+    llava_tokenizer_close(t);
+    /* a token without a text is none */
+    t = opened(&(parts){.added = "[{\"id\":9,\"content\":\"\"}]"});
+    assert_int_equal(llava_tokenizer_id_of(t, ""), -1);
+    llava_tokenizer_close(t);
+}
 
-#define TEMPLATE(single, specials)                                                                 \
-    "{\"type\":\"TemplateProcessing\",\"single\":" single ",\"special_tokens\":" specials "}"
+/* ---- Refusals ---- */
 
 #define SEQUENCE(list) "{\"type\":\"Sequence\",\"pretokenizers\":[" list "]}"
 #define SPLIT(behavior, invert, pattern)                                                           \
     "{\"type\":\"Split\",\"behavior\":\"" behavior "\",\"invert\":" invert ",\"pattern\":" pattern \
     "}"
+#define GPT2                                                                                       \
+    "{\"Regex\":\"'(?:[sdmt]|ll|ve|re)| ?\\\\p{L}+| ?\\\\p{N}+| "                                  \
+    "?[^\\\\s\\\\p{L}\\\\p{N}]+|\\\\s+(?!"                                                         \
+    "\\\\S)|\\\\s+\"}"
 
 static void what_is_not_supported_is_refused_by_name(void **state)
 {
@@ -720,6 +818,23 @@ static void values_of_another_kind_are_refused_at_every_key(void **state)
               "{\"Sequence\":{\"id\":\"A\"}}]},{\"type\":\"TemplateProcessing\",\"single\":[{"
               "\"Sequence\":{\"id\":\"A\"}}]}]}"},
          "Sequence of templates"},
+        {{.pre_tokenizer = "{\"type\":\"Sequence\"}"}, "Sequence without ByteLevel"},
+        {{.pre_tokenizer =
+              SEQUENCE(SPLIT("Removed", "true", GPT2) "," SPLIT("Isolated", "false", GPT2))},
+         "Sequence of other than Split, ByteLevel"},
+        {{.merges = "[[\"" LONG_TOKEN "\",\"" LONG_TOKEN "\"]]"},
+         "its left part is not in the voc"},
+        {{.vocab = "{\"z\":2147483647}",
+          .merges = "[]",
+          .added = "[" ADDED(0, "z") "]",
+          .config = "{\"bos_token\":\"<s>\"}"},
+         "the added token <s> would get the id 2147483648"},
+        {{.config = "{\"added_tokens_decoder\":{\"5\":{\"content\":\"y\"},\"6\":{\"content\":\"y\","
+                    "\"lstrip\":true}}}"},
+         "y is listed twice (added_tokens_decoder)"},
+        {{.config = "{\"bos_token\":{\"content\":7}}"}, "content"},
+        {{.config = "{\"my_token\":{\"content\":7}}"}, "content"},
+        {{.config = "{\"extra_special_tokens\":[{\"content\":7}]}"}, "content"},
         {{.settings = "\"byte_fallback\":7"}, "byte_fallback"},
         {{.settings = "\"fuse_unk\":7"}, "fuse_unk"},
         {{.settings = "\"ignore_merges\":7"}, "ignore_merges"},
@@ -802,10 +917,67 @@ static void broken_templates_and_added_tokens_are_refused(void **state)
             "the same as another");
 }
 
+/* The whole of tokenizer.json. */
+static void files_that_are_no_tokenizer_are_refused(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } rows[] = {
+        {"[]", "tokenizer.json: not an object"},
+        {"{}", "tokenizer.json: model is missing"},
+        {"{\"version\":7}", "version: must be a string"},
+        {"{\"version\":\"2.0\"}", "version 2.0 is not supported yet"},
+        {"{\"model\":7}", "model: must be an object"},
+        {"{\"model\":{\"type\":7}}", "type: must be a string"},
+        {"{\"model\":{\"type\":\"Unigram\"}}", "model type Unigram is not supported yet"},
+        {"{\"model\":{\"vocab\":{},\"merges\":[]}}", NULL},
+        {"{\"model\":{\"vocab\":{},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"Metaspace\","
+         "\"replacement\":\"_\",\"prepend_scheme\":\"never\",\"add_prefix_space\":false}}",
+         NULL},
+    };
+    (void)state;
+    support_folder folder = support_folder_new();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        llava_tokenizer *t;
+        llava_error e;
+        support_write_text(&folder, "tokenizer.json", rows[i].text);
+        assert_int_equal(llava_tokenizer_open(&t, folder.path, &e), rows[i].says == NULL);
+        if (rows[i].says != NULL) {
+            support_says(&e, rows[i].says);
+        }
+        llava_tokenizer_close(t);
+    }
+    support_folder_remove(&folder);
+}
+
+static void characters_without_a_token(void **state)
+{
+    (void)state;
+    llava_tokenizer *t = opened(&(parts){.settings = "\"fuse_unk\":false"});
+    gives(t, &config_plan, "zab", 3, 1, 2, 5); /* no unknown token: left out */
+    llava_tokenizer_close(t);
+    t = opened(&(parts){.settings = "\"unk_token\":\"<unk>\",\"fuse_unk\":false"});
+    gives(t, &config_plan, "zz", 4, 1, 2, 0, 0);
+    llava_tokenizer_close(t);
+    t = opened(&(parts){.merges = "[\"a b\",\"a b\"]"}); /* listed twice: the last counts */
+    gives(t, &config_plan, "ab", 3, 1, 2, 5);
+    llava_tokenizer_close(t);
+    /* what no tokenizer hands on */
+    llava_bpe none = {.unk = -1};
+    llava_ids ids = {0};
+    llava_error e;
+    assert_true(llava_bpe_encode(&none, "", 0, &ids, &e));
+    assert_false(llava_bpe_encode(&none, "\xff", 1, &ids, &e));
+    support_says(&e, "the text is not UTF-8");
+    assert_false(llava_bpe_encode(&none, "", SIZE_MAX, &ids, &e));
+    support_says(&e, "is too long");
+    assert_int_equal(ids.n, 0);
+}
+
 static void older_files_that_add_tokens_are_refused(void **state)
 {
     (void)state;
-    const char *texts[] = {"{\"<image>\":9}", "{\"<other>\":10}"};
+    const char *texts[] = {"{\"<image>\":9}", "{\"<other>\":10,\"<more>\":11}"};
     for (size_t i = 0; i < 2; i++) {
         support_folder folder = support_folder_new();
         support_write_text(
@@ -836,6 +1008,8 @@ static void named_tokens_come_from_the_file_that_counts(void **state)
         {"{\"bos_token\":\"<a>\"}", NULL, "<a>"},
         {"{\"bos_token\":{\"content\":\"<a>\"}}", "{\"eos_token\":\"<b>\"}", "<a>"},
         {"{\"bos_token\":\"<a>\"}", "{\"bos_token\":\"<b>\"}", "<b>"},
+        {"{\"bos_token\":\"<a>\"}", "{\"bos_token\":{\"content\":\"<b>\"},\"other\":[\"<c>\"]}",
+         "<b>"},
         {"{\"bos_token\":\"<a>\",\"added_tokens_decoder\":{}}", "{\"bos_token\":\"<b>\"}", "<a>"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -968,6 +1142,11 @@ int main(void)
         cmocka_unit_test(decoding_joins_bytes_and_marks_broken_ones),
         cmocka_unit_test(decoders_strip_both_ends_and_keep_or_drop_the_first_blank),
         cmocka_unit_test(memory_that_runs_out_is_said),
+        cmocka_unit_test(memory_that_runs_out_while_a_folder_is_read),
+        cmocka_unit_test(memory_that_runs_out_while_tokens_are_merged),
+        cmocka_unit_test(flags_in_tokenizer_config_count),
+        cmocka_unit_test(files_that_are_no_tokenizer_are_refused),
+        cmocka_unit_test(characters_without_a_token),
         cmocka_unit_test(tokenizer_config_adds_and_changes_tokens_but_no_bos),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
         cmocka_unit_test(values_of_another_kind_are_refused_at_every_key),

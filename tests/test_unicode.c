@@ -155,6 +155,15 @@ static void pieces_and_normal_forms_are_those_of_the_library(void **state)
     cJSON_Delete(root);
 }
 
+static void pieces_without_letters(void **state)
+{
+    (void)state;
+    const llava_split_pattern *gpt2 = llava_split_pattern_byte_level();
+    assert_int_equal(llava_split_pattern_piece(gpt2, "'ve", 3), 3);
+    assert_int_equal(llava_split_pattern_piece(gpt2, "'va", 3), 1); /* no contraction */
+    assert_int_equal(llava_split_pattern_piece(gpt2, "!\0a", 3), 2);
+}
+
 static void patterns_with_one_character_changed_are_unknown(void **state)
 {
     (void)state;
@@ -275,6 +284,7 @@ int main(void)
         cmocka_unit_test(classes_of_all_code_points_are_those_of_the_library),
         cmocka_unit_test(the_normal_form_of_all_code_points_is_the_librarys),
         cmocka_unit_test(pieces_and_normal_forms_are_those_of_the_library),
+        cmocka_unit_test(pieces_without_letters),
         cmocka_unit_test(patterns_with_one_character_changed_are_unknown),
         cmocka_unit_test(bytes_become_characters_and_back),
         cmocka_unit_test(broken_utf8_is_cut_at_its_longest_beginning_of_a_character),
