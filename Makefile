@@ -1,11 +1,12 @@
 # llava-ref: `make help` lists the targets.
 CC       ?= cc
-CFLAGS   ?= -O2 -g
+SANITIZE ?= 0
+# -O1: what the sanitizers add is compiled in half the time.
+CFLAGS   ?= $(if $(filter 1,$(SANITIZE)),-O1,-O2) -g
 LDFLAGS  ?=
 BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
-SANITIZE ?= 0
 PYTHON   ?= python3
 VENV     ?= .venv
 SECONDS_EACH ?= 60
@@ -154,7 +155,7 @@ analyze:
 	    { echo "make analyze: see above"; exit 1; }
 	@echo "make analyze: $(words $(REF_C) $(TOOLS_C) main) files, nothing found"
 
-# All of them under valgrind's memcheck; VALGRIND=quick leaves out those that compute much, and names them.
+# All of them under valgrind's memcheck; VALGRIND=quick: in minutes, with a sample of sweeps and runs.
 valgrind: all tests
 	@bash tests/valgrind.sh $(BUILD) $(JOBS) $(VALGRIND)
 
@@ -271,7 +272,7 @@ help:
 	@echo "make coverage         lines and branches that the tests run, against tests/coverage/gates.tsv"
 	@echo "make tidy             clang-tidy over all C files (.clang-tidy)"
 	@echo "make analyze          gcc's -fanalyzer over ref and tools"
-	@echo "make valgrind         all tests under valgrind's memcheck; VALGRIND=quick: most of them"
+	@echo "make valgrind         all tests under valgrind's memcheck; VALGRIND=quick: a sample of each"
 	@echo "make bits             the same bits with every compiler and on other architectures (minutes)"
 	@echo "make fuzz             fuzz every reader, SECONDS_EACH=60 each"
 	@echo "make golden           write golden/ anew with the pinned transformers ($(VENV))"

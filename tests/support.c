@@ -49,10 +49,20 @@ void support_folder_remove(const support_folder *folder)
     remove_tree(folder->path);
 }
 
-bool support_long(void)
+static bool tests_are(const char *word)
 {
     const char *tests = getenv("LLAVA_TESTS");
-    return tests != NULL && strcmp(tests, "long") == 0;
+    return tests != NULL && strcmp(tests, word) == 0;
+}
+
+bool support_long(void)
+{
+    return tests_are("long");
+}
+
+size_t support_step(size_t step)
+{
+    return support_long() ? 1 : tests_are("short") ? 8 * step : step;
 }
 
 const char *support_path(const support_folder *folder, const char *name)

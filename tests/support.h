@@ -34,6 +34,9 @@ double support_random(uint64_t *seed);
 
 /* LLAVA_TESTS=long, as in .ci/run: the longest sweeps run whole; else a sample of each. */
 bool support_long(void);
+/* The step through the rows of a sweep: 1 where it runs whole, else `step`, and eight times as much
+ * with LLAVA_TESTS=short, where each row takes fifty times as long (valgrind). */
+size_t support_step(size_t step);
 
 /* What the rows say of `name` ({name, reason}, count of them); fails where none does. */
 const char *support_reason(const char *const (*rows)[2], size_t count, const char *name);
