@@ -254,7 +254,7 @@ def check(document, binary, write=False, tables=False):
                 if command_is_right(status, lines, shown):
                     continue
                 report(line, f"`{command}` exits with {status} and prints", lines)
-                if not any(line.strip() == ANYTHING for line in shown):
+                if command_is_right(status, lines, lines) and not any(line.strip() == ANYTHING for line in shown):
                     anew.append((line - 1, len(shown), [block.indent + line if line else "" for line in lines]))
         for claim in claims_of(text):
             if tables and not claim.whole:

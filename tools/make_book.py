@@ -104,7 +104,7 @@ class Site:
     def mention(self, name, match):
         """`path` of a file of the tree: a link to its page."""
         path = match["path"]
-        if path not in self.files or path.endswith(".png"):
+        if path not in self.files or path.endswith((".png", ".npz")):
             return match[0]
         return f"[`{path}`]({self.relative(name, self.target(path))})"
 

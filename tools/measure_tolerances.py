@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GOLDEN = os.path.join(ROOT, "golden")
@@ -97,7 +98,7 @@ def main():
                 dump = os.path.join(at, t + ".npz")
                 if os.path.exists(dump):
                     measure(program, folder, case, dump, "transformers " + t, worst, smallest)
-    print("%d cases: %s\n" % (len(cases), ", ".join(cases)))
+    print(textwrap.fill("%d cases: %s" % (len(cases), ", ".join(cases)), 118, break_on_hyphens=False) + "\n")
     print("| honest port | error / bound of types alone, L2 | max | error / bound replayed, L2 | max "
           "| local error / noise, L2 | max | findings |")
     print("|---|---|---|---|---|---|---|---|")

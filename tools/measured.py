@@ -5,6 +5,8 @@
     python tools/measured.py table peers [--rows 'ROW;ROW=NAME'] [--columns 'COLUMN;COLUMN=NAME']
     python tools/measured.py about peers
     python tools/measured.py value peers ROW COLUMN
+    python tools/measured.py findings port-mlx-eps
+    python tools/measured.py errors port-mlx '*.attn.context' [--right]
 
 A measurement can't be made anew by docs-check, but a document can be held against what was measured. keep runs a command,
 shows what it prints, and writes docs/measured/NAME.json (llava-ref.measured/1): the command, the date, the commit, the
@@ -12,12 +14,19 @@ machine, and the table of its report, digit by digit. --report: that run was mad
 A report with several tables has a name for each (`keep peers,llama.cpp -- ...`).
 
 table prints the record as Markdown, all of it or rows and columns of it, perhaps under other names; about prints where and
-how it was measured; value one cell. The documents have them behind `<!-- docs-check whole`, so `make tables` puts them in, and
+how it was measured; value one cell.
+
+There are reports of `diagnose --json`, too, of dumps that ports wrote (docs/ports): findings prints what they found, a line
+each; errors how many taps of a pattern there are and the least and largest local error of them, --right: of those that are
+not wrong. Either takes a file as well.
+
+The documents have them behind `<!-- docs-check whole`, so `make tables` puts them in, and
 docs-check compares.
 """
 
 import argparse
 import datetime
+import fnmatch
 import json
 import os
 import pathlib
@@ -162,6 +171,25 @@ def value(options):
     print(record["rows"][row][column])
 
 
+def report_of(name):
+    path = FOLDER / f"{name}.json"
+    return json.loads((path if path.is_file() else pathlib.Path(name)).read_text())
+
+
+def findings(options):
+    for finding in report_of(options.name)["findings"]:
+        causes = [" + ".join(f"{c['decision']}={c['value']}" for c in [cause, *cause["with"]]) + f", {cause['error']:.1e}"
+                  for cause in finding["causes"]]  # fmt: skip
+        print(f"{finding['tap']}: {finding['local_error']:.1e}; {finding['confidence']}: " + "\n    or ".join(causes))
+
+
+def errors(options):
+    taps = [tap for tap in report_of(options.name)["taps"]
+            if fnmatch.fnmatchcase(tap["name"], options.pattern) and not (options.right and tap["wrong"])]  # fmt: skip
+    sizes = [tap["local_error"] for tap in taps if tap["local_error"] is not None]
+    print(f"{len(taps)} taps", f"{min(sizes):.1e} to {max(sizes):.1e}", sep="\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
@@ -185,6 +213,14 @@ def main():
     for word in ("name", "row", "column"):
         one.add_argument(word)
     one.set_defaults(do=value)
+    one = commands.add_parser("findings", help="print a diagnosis's findings")
+    one.add_argument("name", help="of the report, or a file")
+    one.set_defaults(do=findings)
+    one = commands.add_parser("errors", help="print the size of a diagnosis's local errors")
+    one.add_argument("name", help="of the report, or a file")
+    one.add_argument("pattern", help="of taps")
+    one.add_argument("--right", action="store_true", help="only taps that are not wrong")
+    one.set_defaults(do=errors)
     options = parser.parse_args()
     options.do(options)
 

@@ -50,6 +50,7 @@ WRITTEN = (  # (a document, what --write makes of it, with --tables)
      "Text.\n\n    $ echo a; echo; echo b\n    a\n\n    b\n    $ echo c\n    c\n\nMore.\n", False),
     ("    $ echo a\n    b\n\n| 1 |\n| 2 |\n\n<!-- docs-check whole\n$ echo '| 3 |'\n-->\n",
      "    $ echo a\n    b\n\n| 3 |\n\n<!-- docs-check whole\n$ echo '| 3 |'\n-->\n", True),
+    ("    $ echo a; exit 2\n    b\n", "    $ echo a; exit 2\n    b\n", False),
     ("| 1 |\n\n<!-- docs-check whole\n$ echo '| 3 |'; false\n-->\n", "| 1 |\n\n<!-- docs-check whole\n$ echo '| 3 |'; false\n-->\n", True),
 )  # fmt: skip
 
