@@ -25,6 +25,8 @@
 #define ints                 NAME(words)
 #define shorts               NAME(halves)
 
+typedef float quad __attribute__((vector_size(4 * sizeof(float))));
+
 /* Vectors of 4 floats are in every x86-64 and aarch64. Product and sum are two roundings. */
 #define WIDTH portable
 #define LANES 4

@@ -51,16 +51,13 @@ INLINE void NAME(store)(float *y, size_t i, size_t count, vec v, bool bf16)
 
 INLINE float NAME(sum_of)(vec v)
 {
-    float part[LANES];
+    quad part[LANES / 4];
     memcpy(part, &v, sizeof v);
     UNROLLED
-    for (size_t half = LANES / 2; half > 0; half /= 2) {
-        UNROLLED
-        for (size_t i = 0; i < half; i++) {
-            part[i] += part[i + half];
-        }
+    for (size_t i = 1; i < LANES / 4; i++) {
+        part[0] += part[i];
     }
-    return part[0];
+    return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
 }
 
 /* ---- the matrix kernel ------------------------------------------------------------------------
