@@ -607,6 +607,22 @@ static void test_two_faults_that_change_a_shape_are_a_pair(void **state)
     close_bench(&b);
 }
 
+/* A picture of another shape hides nothing of what is done to it. */
+static void test_a_fault_behind_a_picture_of_another_shape_shows(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    assert_true(dump(&b, "picture-prompt", NULL,
+                     "--set image.size_rounding=ceil --set image.normalize=half --taps "
+                     "image.resized,pixel_values",
+                     "port.npz"));
+    diagnose(&b, "picture-prompt", support_path(&b.folder, "port.npz"), "");
+    assert_int_equal(finding_count(&b), 2);
+    assert_string_equal(text_of(finding(&b, 0), "tap"), "image.resized");
+    assert_string_equal(cause(finding(&b, 1), 0), "image.normalize=half");
+    close_bench(&b);
+}
+
 /* Bytes of a float resize look alike whether or not the port goes on with them. */
 static void test_pixels_tell_whether_a_resize_rounds(void **state)
 {
@@ -1431,6 +1447,7 @@ int main(void)
         cmocka_unit_test(test_two_faults_in_two_spans_are_two_findings),
         cmocka_unit_test(test_two_faults_in_one_span_are_a_pair),
         cmocka_unit_test(test_two_faults_that_change_a_shape_are_a_pair),
+        cmocka_unit_test(test_a_fault_behind_a_picture_of_another_shape_shows),
         cmocka_unit_test(test_pixels_tell_whether_a_resize_rounds),
         cmocka_unit_test(test_three_faults_in_the_picture_stage),
         cmocka_unit_test(test_inputs_are_judged_and_shown),

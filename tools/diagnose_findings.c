@@ -118,12 +118,14 @@ static void locate(const llava_judged *j, char *where, size_t size)
 }
 
 /* Is it computed from a tensor of another shape than the model's? Then the reference's own stood in
- * for that, and what is wrong here came from before. */
+ * for that, and what is wrong here came from before; a picture is gone on with in any size. */
 static bool behind_other_shape(const llava_diagnosis *r, const llava_span *span)
 {
     for (size_t i = 0; i < span->from_count; i++) {
         for (size_t k = 0; k < r->count; k++) {
-            if (r->taps[k].other_shape && strcmp(r->taps[k].name, span->from[i]) == 0) {
+            const llava_judged *j = &r->taps[k];
+            bool picture = strncmp(j->name, "image.", 6) == 0 && j->rank == 3 && j->shape[2] == 3;
+            if (j->other_shape && !picture && strcmp(j->name, span->from[i]) == 0) {
                 return true;
             }
         }
