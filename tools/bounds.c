@@ -61,14 +61,26 @@ llava_dtype llava_narrowest(const double *values, size_t n)
     return llava_probe_type(&probe);
 }
 
+/* The type that a file stores a tensor in; integers are exact numbers. */
+static llava_dtype stored_type(const llava_array *array)
+{
+    bool narrow = array->kind == 'f' || array->kind == 'B';
+    return !narrow || array->size == 8 ? LLAVA_F64
+           : array->size == 4          ? LLAVA_F32
+           : array->kind == 'f'        ? LLAVA_F16
+                                       : LLAVA_BF16;
+}
+
 bool llava_measure_type(llava_dump *dump, const llava_dump_entry *entry, llava_dtype *type,
                         llava_error *e)
 {
     size_t n = entry->array.count < 65536 ? entry->array.count : 65536;
+    llava_type_probe probe = {.tells = false};
     double *values = llava_alloc(e, n, sizeof(double));
     bool ok = values != NULL && llava_dump_read(dump, entry, 0, n, values, e);
     if (ok) {
-        *type = llava_narrowest(values, n);
+        llava_probe_add(&probe, values, n);
+        *type = probe.tells ? llava_probe_type(&probe) : stored_type(&entry->array);
     }
     free(values);
     return ok;

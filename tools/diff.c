@@ -421,6 +421,15 @@ static void judge_tokens(const llava_flips *f, llava_diff_tensor *t,
     judge(t, f->all_near_ties ? LLAVA_WARN : LLAVA_DIFFER, f->why);
 }
 
+/* Integers, masks, ids and pictures are compared exactly, whatever type a dump stores them in. */
+static bool is_exact(const llava_dump_entry *entry)
+{
+    const size_t n = strlen(entry->name);
+    bool ids = n > 4 && strcmp(entry->name + n - 4, "_ids") == 0;
+    bool floating = entry->array.kind == 'f' || entry->array.kind == 'B';
+    return !floating || ids || strncmp(entry->name, "image.", 6) == 0;
+}
+
 static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_port_tensor *tensor,
                         llava_diff_tensor *t, llava_error *e)
 {
@@ -429,7 +438,7 @@ static bool diff_tensor(differ *d, const llava_dump_entry *entry, const llava_po
     t->name = llava_text(e, entry->name, strlen(entry->name));
     t->rank = entry->array.rank;
     memcpy(t->shape, entry->array.shape, sizeof t->shape);
-    t->exact = entry->array.kind != 'f' && entry->array.kind != 'B';
+    t->exact = is_exact(entry);
     t->ratio = -1;
     if (t->name == NULL) {
         return false;
