@@ -712,7 +712,11 @@ for value, convert in (("f16", to_half), ("bf16", to_bf16), ("tf32", to_tf32)):
 
     @fault(f"numerics.patch_input={value}", group="precision", also=as_many_bits)
     def _(port, convert=convert):
-        port.patches.register_forward_pre_hook(lambda m, a: (convert(a[0]),))
+        def cast_once(module, arguments):  # from the picture, not from what a half-width model made of it
+            x, given = arguments[0], port.inputs.get("pixel_values")
+            return (convert(x if given is None or given.shape != x.shape else given).to(x.dtype),)
+
+        port.patches.register_forward_pre_hook(cast_once)
 
     @fault(f"numerics.matmul_input={value}", group="precision", also=as_many_bits)
     def _(port, convert=convert):

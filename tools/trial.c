@@ -243,44 +243,66 @@ static bool compare_captured(const llava_trial *trial, const capture *a, const c
                                  b->data, c, &e);
 }
 
-/* These choices without their roundings; says whether there were any that act in the span. */
-static bool without_roundings(const llava_span *span, llava_choices *choices)
+/* Roundings of weights, done once; and of what is computed, done anew in every row. */
+static bool is_of_weights(size_t id)
+{
+    return id == LLAVA_NUMERICS_WEIGHTS || id == LLAVA_NUMERICS_WEIGHTS_KEPT;
+}
+
+/* These choices without their roundings of one kind; says whether any of them acts in the span. */
+static bool without_roundings(const llava_span *span, bool of_weights, llava_choices *choices)
 {
     bool any = false;
     for (size_t i = LLAVA_NUMERICS_WEIGHTS; i < LLAVA_NUMERICS_ISLANDS; i++) {
-        any |= choices->value[i] != 0 && llava_span_acts(span, (llava_decision_id)i);
-        choices->value[i] = 0;
+        if (is_of_weights(i) == of_weights) {
+            any |= choices->value[i] != 0 && llava_span_acts(span, (llava_decision_id)i);
+            choices->value[i] = 0;
+        }
     }
     return any;
 }
 
-/* Adds to the noise what the roundings of these choices may do in the span, `with` being the span
- * with them: a value near the middle of two goes either way as the last bits before it fall. part:
- * in L2, of what all of them make; in max one value may be off by twice the largest of that, for
- * its rounding is off by half a unit and the other choice by a whole one. */
-static void add_ties(const llava_trial *trial, const llava_span *span, const llava_choices *choices,
-                     const capture *with, double part, llava_judged *judged)
+/* The part of what roundings make of a tap that may be left of it, for a value near the middle of
+ * two goes either way as the last bits before it fall. It is off by a whole unit then, where all
+ * are off by a half at most, u, and u / sqrt(3) rms. One in 1024 does so: sqrt(12 / 1024) in L2 for
+ * weights, of which everybody rounds the same bits. Of what is computed, twice that; and as one
+ * large value may hold most of a row's error, three rows off by twice as much, but no more than a
+ * half of all. */
+static double turned_part(const llava_tap *tap, bool of_weights)
 {
-    llava_choices plain = *choices;
-    llava_comparison c;
-    capture without = {.data = NULL};
-    if (without_roundings(span, &plain) && capture_span(trial, span, &plain, LLAVA_F64, &without) &&
-        compare_captured(trial, with, &without, &c)) {
-        judged->noise = fmax(judged->noise, part * c.rel_l2);
-        judged->noise_max = fmax(judged->noise_max, c.rel_max / 4);
-    }
-    free(without.data);
+    double few = sqrt(12.0 / 1024);
+    size_t width = tap->rank == 0 ? 1 : tap->shape[tap->rank - 1];
+    double rows = (double)llava_tap_count(tap) / (double)width;
+    return of_weights ? few : fmin(fmax(2 * few, 2 * sqrt(3 / rows)), 0.5);
 }
 
-/* Of the port's own roundings it is known that it has them, and what is left may be one large value
- * of a row that holds most of the error: half of what they make passes. */
+/* Raises the noise so that so many times it is what the roundings of these choices may leave of the
+ * span, `with` being the span with them. */
+static void add_ties(const llava_trial *trial, const llava_span *span, const llava_choices *choices,
+                     const capture *with, double times, llava_judged *judged)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        llava_choices plain = *choices;
+        llava_comparison c;
+        capture without = {.data = NULL};
+        if (without_roundings(span, kind == 1, &plain) &&
+            capture_span(trial, span, &plain, LLAVA_F64, &without) &&
+            compare_captured(trial, with, &without, &c)) {
+            double left = turned_part(&with->tap, kind == 1) * c.rel_l2;
+            judged->noise = fmax(judged->noise, left / times);
+            judged->noise_max = fmax(judged->noise_max, c.rel_max / times);
+        }
+        free(without.data);
+    }
+}
+
 void llava_trial_allow_ties(const llava_trial *trial, const llava_span *span, llava_judged *judged)
 {
     llava_choices plain = *trial->base;
     capture with = {.data = NULL};
-    if (without_roundings(span, &plain) &&
-        capture_span(trial, span, trial->base, LLAVA_F64, &with)) {
-        add_ties(trial, span, trial->base, &with, 1.0 / 8, judged);
+    bool any = without_roundings(span, true, &plain), more = without_roundings(span, false, &plain);
+    if ((any || more) && capture_span(trial, span, trial->base, LLAVA_F64, &with)) {
+        add_ties(trial, span, trial->base, &with, 4, judged);
     }
     free(with.data);
 }
@@ -303,8 +325,7 @@ static bool explained_anew(const llava_trial *trial, const llava_judged *judged,
     if (ok) {
         anew.noise = fmax(anew.noise, c.rel_l2);
         anew.noise_max = fmax(anew.noise_max, c.rel_max);
-        /* one in 1024 goes the other way: off by 2 u, where each is off by u / sqrt(3) rms */
-        add_ties(trial, span, &choices, &exact, sqrt(12.0 / 1024), &anew);
+        add_ties(trial, span, &choices, &exact, times, &anew);
     }
     free(exact.data);
     free(typed.data);
