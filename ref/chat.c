@@ -19,7 +19,7 @@
 typedef struct {
     const char *text;
     size_t n, at;
-    llava_bytes out;
+    llava_parts out;
     llava_bytes plain; /* text since the last tag */
     bool after_block;  /* the tag before was a statement or a comment: trim_blocks */
     bool after_minus;  /* ... and it ended in "-" */
@@ -31,9 +31,9 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static bool emit(reader *r, const char *text, size_t n)
+static void emit(reader *r, const char *text, size_t n)
 {
-    return llava_bytes_put(&r->out, text, n, 4 * MAX_TEMPLATE, r->e);
+    llava_parts_put(&r->out, text, n);
 }
 
 /* The text up to the next tag, after what the tag before takes away from its beginning. */
@@ -72,12 +72,14 @@ static void trim_plain(reader *r, size_t from, bool block, char sign)
 }
 
 /* Writes the text gathered so far. */
-static bool flush_plain(reader *r)
+static void flush_plain(reader *r)
 {
-    bool good = r->plain.n == 0 ||
-                (emit(r, "T", 1) && emit(r, r->plain.at, r->plain.n) && emit(r, "\1", 1));
+    if (r->plain.n > 0) {
+        emit(r, "T", 1);
+        emit(r, r->plain.at, r->plain.n);
+        emit(r, "\1", 1);
+    }
     r->plain.n = 0;
-    return good;
 }
 
 static bool is_name(char c)
@@ -86,19 +88,17 @@ static bool is_name(char c)
 }
 
 /* Writes n bytes of a string; a newline as the escape that means it. */
-static bool emit_string(reader *r, const char *text, size_t n)
+static void emit_string(reader *r, const char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!(text[i] == '\n' ? emit(r, "\\n", 2) : emit(r, &text[i], 1))) {
-            return false;
-        }
+        const bool newline = text[i] == '\n';
+        emit(r, newline ? "\\n" : &text[i], newline ? 2 : 1);
     }
-    return true;
 }
 
 /* A quoted string, in single quotes if it holds none and no backslash before a quote. It ends
  * within its tag: tag_end has jumped over it. */
-static bool read_string(reader *r)
+static void read_string(reader *r)
 {
     char quote = r->text[r->at];
     size_t start = ++r->at;
@@ -112,17 +112,18 @@ static bool read_string(reader *r)
         r->at++;
     }
     const char *mark = plain ? "'" : &r->text[r->at];
-    bool good =
-        emit(r, mark, 1) && emit_string(r, r->text + start, r->at - start) && emit(r, mark, 1);
+    emit(r, mark, 1);
+    emit_string(r, r->text + start, r->at - start);
+    emit(r, mark, 1);
+    emit(r, "\1", 1);
     r->at++;
-    return good && emit(r, "\1", 1);
 }
 
 /* The words of a tag, white space left out: names and numbers whole, other characters one by one.
  * (Jinja's longer operators, as "!=", are never the same as their characters apart, which are an
  * error in Jinja: a template with one of these is not rendered at all. So a blank inside of an
  * operator is kept.) */
-static bool read_words(reader *r, size_t end)
+static void read_words(reader *r, size_t end)
 {
     while (r->at < end) {
         size_t start = r->at;
@@ -131,9 +132,7 @@ static bool read_words(reader *r, size_t end)
             continue;
         }
         if (r->text[r->at] == '\'' || r->text[r->at] == '"') {
-            if (!read_string(r)) {
-                return false;
-            }
+            read_string(r);
             continue;
         }
         bool name = is_name(r->text[r->at]);
@@ -141,11 +140,9 @@ static bool read_words(reader *r, size_t end)
             r->at++;
         } while (r->at < end && name && is_name(r->text[r->at]));
         bool glued = !name && r->at < end && strchr("=*/", r->text[r->at]) != NULL;
-        if (!emit(r, r->text + start, r->at - start) || !emit(r, glued ? "\2" : "\1", 1)) {
-            return false;
-        }
+        emit(r, r->text + start, r->at - start);
+        emit(r, glued ? "\2" : "\1", 1);
     }
-    return true;
 }
 
 /* Where the tag that begins at r->at ends: the place of its closing two characters, strings jumped
@@ -184,9 +181,10 @@ static bool read_tag(reader *r, size_t from)
     bool plus = end > r->at && kind != '{' && r->text[end - 1] == '+';
     size_t inner = end - ((minus || plus) ? 1 : 0);
     if (kind != '#') {
-        if (!flush_plain(r) || !emit(r, &kind, 1) || !read_words(r, inner) || !emit(r, "\1", 1)) {
-            return false;
-        }
+        flush_plain(r);
+        emit(r, &kind, 1);
+        read_words(r, inner);
+        emit(r, "\1", 1);
     }
     r->at = end + 2;
     r->after_block = kind != '{' && !plus;
@@ -222,7 +220,9 @@ static bool read_template(reader *r)
             return false;
         }
         if (r->at >= r->n) {
-            return flush_plain(r) && emit(r, "", 0);
+            flush_plain(r);
+            emit(r, "", 0);
+            return !r->out.failed;
         }
         if (!read_tag(r, from)) {
             return false;
@@ -236,11 +236,11 @@ static bool normalise(const char *text, size_t n, llava_bytes *out, llava_error 
 {
     llava_bytes lines = {0};
     bool good = unify_lines(text, n, &lines, e);
-    reader r = {.text = lines.at, .n = lines.n, .e = e};
+    reader r = {.text = lines.at, .n = lines.n, .out = {.limit = 4 * MAX_TEMPLATE, .e = e}, .e = e};
     good = good && read_template(&r);
     free(lines.at);
     free(r.plain.at);
-    *out = r.out;
+    *out = r.out.bytes;
     return good;
 }
 

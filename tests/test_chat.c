@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -163,11 +164,28 @@ static bool recognise(void *self, llava_error *e)
     return llava_chat_recognise("t", self, strlen(self), &chat, e);
 }
 
+static bool look(void *self, llava_error *e)
+{
+    llava_chat chat;
+    return llava_chat_of(self, &chat, e);
+}
+
 static void memory_that_runs_out_makes_no_template_unknown(void **state)
 {
     (void)state;
     static char text[] = LLAVA_1_5;
     assert_true(memory_runs_out(recognise, text) > 10);
+    support_folder folder = support_folder_new();
+    support_write_text(&folder, "chat_template.jinja", LLAVA_1_5);
+    assert_true(memory_runs_out(look, folder.path) > 10);
+    support_folder_remove(&folder);
+    folder = support_folder_new();
+    llava_chat chat;
+    llava_error e;
+    assert_int_equal(mkdir(support_path(&folder, "chat_template.jinja"), 0700), 0);
+    assert_false(llava_chat_of(folder.path, &chat, &e));
+    support_says(&e, "chat_template.jinja: not a regular file");
+    support_folder_remove(&folder);
 }
 
 /* A JSON file whose chat_template is unknown is reported under the file's name. */
@@ -188,6 +206,9 @@ static void the_first_of_several_templates_counts(void **state)
         support_says(&e, files[i]);
         support_says(&e, "none of the known ones");
     }
+    support_write_text(&folder, "processor_config.json", "{");
+    assert_false(llava_chat_of(folder.path, &chat, &e));
+    support_says(&e, "/processor_config.json: a string is missing");
     support_write_text(&folder, "processor_config.json", "{\"chat_template\":null}");
     assert_false(llava_chat_of(folder.path, &chat, &e));
     support_says(&e, "chat_template.json");

@@ -152,6 +152,7 @@ static void test_statistics_are_their_formulas(void **state)
         size_t shape[4];
         bool masked;
     } rows[] = {
+        {"a port's own", 4, {1, 2, 3, 2}, true},
         {"pixel_values", 4, {2, 3, 4, 5}, false},
         {"vision.embed", 3, {2, 7, 13}, false},
         {"vision.layers.1.attn.scores", 4, {1, 3, 5, 5}, true},
@@ -388,6 +389,38 @@ static void test_quantiles_are_order_statistics(void **state)
     assert_true(c.equal_bits > 8 && c.equal_bits < 12);
 }
 
+/* Of some positions alone: rows of [B,S,H], and of each head's [B,h,S,S']. */
+static void test_positions_that_are_wanted(void **state)
+{
+    static const struct {
+        const char *name;
+        int rank;
+        size_t shape[4], per_position;
+    } rows[] = {
+        {"vision.embed", 3, {1, 4, 5}, 5},
+        {"vision.layers.0.attn.scores", 4, {1, 2, 4, 4}, 2 * 4},
+        {"vision.layers.0.attn.q", 4, {1, 4, 3, 2}, 3 * 2},
+    };
+    bool wanted[4] = {false, true, false, true};
+    const llava_some_rows some = {.wanted = wanted, .count = 2};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        static pair p;
+        llava_comparer *c;
+        llava_error e;
+        p = (pair){.name = rows[i].name, .rank = rows[i].rank};
+        memcpy(p.shape, rows[i].shape, sizeof p.shape);
+        fill(&p, i + 1, 1e-3);
+        assert_true(llava_comparer_open(&c, &p.counting, p.name, p.rank, p.shape, &e));
+        llava_comparer_positions(c, &some);
+        llava_comparer_add(c, p.expected, p.actual, p.count);
+        assert_int_equal(llava_comparer_close(c).count, 2 * rows[i].per_position);
+    }
+    const size_t scores[] = {1, 2, 4, 4}, embed[] = {1, 4, 5};
+    assert_int_equal(llava_position_of_row("vision.layers.0.attn.scores", 4, scores, 4 + 3), 3);
+    assert_int_equal(llava_position_of_row("vision.embed", 3, embed, 3), 3);
+}
+
 /* ---- pieces -----------------------------------------------------------------------------------
  */
 
@@ -461,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_squares_that_overflow),
         cmocka_unit_test(test_one_wrong_row_and_one_wrong_head_are_named),
         cmocka_unit_test(test_quantiles_are_order_statistics),
+        cmocka_unit_test(test_positions_that_are_wanted),
         cmocka_unit_test(test_pieces_change_nothing),
         cmocka_unit_test(test_an_empty_tensor_has_nothing_that_counts),
         cmocka_unit_test(test_memory_runs_out),

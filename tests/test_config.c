@@ -253,6 +253,7 @@ static void the_factor_of_the_rotary_tables_is_given_or_follows(void **state)
         }
     }
     assert_true(rope_of(YARN "\"factor\":4}").truncate);
+    assert_false(rope_of(YARN "\"factor\":4,\"truncate\":false}").truncate);
     assert_false(rope_of(YARN "\"factor\":4,\"truncate\":null}").truncate); /* as in Python */
 }
 
@@ -543,7 +544,11 @@ static void other_towers_have_their_own_defaults(void **state)
     assert_int_equal(v.image_size, 224);
     assert_int_equal(v.patch_size, 16);
     assert_int_equal(v.act, LLAVA_ACT_GELU_TANH);
-    assert_true(v.norm_eps == 1e-6);
+    assert_true(v.norm_eps == 1e-6 && v.pooling_head);
+    v = config_of(vision_with("\"model_type\":\"siglip_vision_model\",\"vision_use_head\":false"),
+                  NULL)
+            .vision;
+    assert_false(v.pooling_head);
     v = config_of(vision_with("\"model_type\":\"pixtral\",\"layer_norm_eps\":7"), NULL).vision;
     assert_int_equal(v.tower, LLAVA_TOWER_PIXTRAL);
     assert_int_equal(v.hidden, 1024);

@@ -1,5 +1,6 @@
 /* What counts: to which tensors the mask speaks, each condition by itself; a shape that does not
  * fit the mask is compared whole. */
+#include "tests/memory.h"
 #include "tests/support.h"
 #include "tools/counting.h"
 
@@ -183,6 +184,28 @@ static void test_a_window_is_of_its_layers(void **state)
     assert_true(llava_element_counts(&c, last, 1));
 }
 
+static bool count_pixtral(void *self, llava_error *e)
+{
+    static llava_plan plan;
+    static const uint8_t sees[4] = {1, 0, 1, 1};
+    const llava_inputs in = {.pictures = 2, .height = 4, .width = 6};
+    llava_counting *counting = self;
+    plan.vision.tower = LLAVA_TOWER_PIXTRAL;
+    plan.vision.patch = 2;
+    bool ok = llava_counting_add_pictures(counting, &plan, &in, e) &&
+              llava_counting_square(counting, 1, 2, sees, e);
+    assert_true(!ok || counting->patches == 12);
+    llava_counting_free(counting);
+    return ok;
+}
+
+static void test_memory_runs_out(void **state)
+{
+    (void)state;
+    llava_counting counting = {0};
+    assert_int_equal(memory_runs_out(count_pixtral, &counting), 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_behind_a_flip),
         cmocka_unit_test(test_patches_of_other_pictures),
         cmocka_unit_test(test_a_window_is_of_its_layers),
+        cmocka_unit_test(test_memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

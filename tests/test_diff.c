@@ -311,6 +311,9 @@ static void test_refusals(void **state)
          "--profile and --vision-tower go with --model"},
         {"logits <f8 [1,1,2] 1 2", "logits <f8 [1,1,2] 1 2", "e.npz a.npz --require ,",
          "empty pattern"},
+        {"logits <f8 [1,1,2] 1 2", "logits <f8 [1,1,2] 1 2", "e.npz a.npz --taps ,",
+         "empty pattern"},
+        {"logits <f8 [1,1,2] 1 2", "logits <f8 [1,1,2] 1 2", "e.npz a.npz --nope", "--nope"},
         {"text.norm <f8 [1,1,2] 1 2",
          "attention_mask <i8 [1,1,1,1] 9007199254740994; text.norm <f8 [1,1,2] 1 2", "e.npz a.npz",
          "a.npz: attention_mask: an integer that is too large"},
@@ -666,6 +669,27 @@ static void check_xml(const char *text)
     }
 }
 
+/* What another output takes standard output for is printed elsewhere. */
+static void test_pages_and_tests_on_standard_output(void **state)
+{
+    static const char *const words[] = {"--html", "--junit"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        outcome *o = open_outcome();
+        char text[100];
+        program_write_inputs(&o->folder, "e.npz", "logits <f8 [1,1,2] 1 2");
+        snprintf(text, sizeof text, "e.npz e.npz %s -", words[i]);
+        run_diff(o, text);
+        expect(o, "pass", 0);
+        assert_int_equal(o->table[0], '<'); /* and nothing before it */
+        snprintf(text, sizeof text, "e.npz e.npz %s /dev/full", words[i]);
+        run_diff(o, text);
+        assert_int_equal(o->status, 2);
+        support_says(&o->error, "/dev/full: cannot be written");
+        close_outcome(o);
+    }
+}
+
 static void test_junit_is_well_formed(void **state)
 {
     static char text[1 << 16];
@@ -769,6 +793,7 @@ int main(void)
         cmocka_unit_test(test_first_divergence_in_the_order_of_the_flow),
         cmocka_unit_test(test_json_has_every_field_and_null_for_what_is_no_number),
         cmocka_unit_test(test_the_table_fits_100_columns),
+        cmocka_unit_test(test_pages_and_tests_on_standard_output),
         cmocka_unit_test(test_junit_is_well_formed),
         cmocka_unit_test(test_memory_runs_out),
     };

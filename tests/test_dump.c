@@ -1,3 +1,4 @@
+#include "memory.h"
 #include "support.h"
 
 #include "ref/file.h"
@@ -277,7 +278,7 @@ static void any_stretch_of_a_long_tensor_is_read(void **state)
         assert_true(llava_dump_writer_commit(writer, &e));
         llava_dump *dump = open_dump("l.npz");
         const llava_dump_entry *entry = llava_dump_find(dump, "long");
-        static const size_t steps[] = {LONG, 70001, 999};
+        static const size_t steps[] = {70001, LONG, 999};
         for (size_t s = 0; s < 3; s++) {
             memset(y, 0, LONG * sizeof *y);
             for (size_t i = 0; i < LONG; i += steps[s]) {
@@ -358,6 +359,27 @@ static void fortran_order_and_big_endian_become_c_order(void **state)
         }
         llava_dump_close(dump);
     }
+}
+
+/* More files than there is room for at first. */
+static void a_folder_of_many_files_is_read(void **state)
+{
+    (void)state;
+    const buffer b = npy("|u1", true, "(2,)", "xy", 2);
+    assert_int_equal(mkdir(path_of("many"), 0777), 0);
+    for (int i = 0; i < 70; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "many/%d.npy", i);
+        support_write(&folder, name, b.bytes, b.n);
+    }
+    llava_dump *dump = open_dump("many");
+    llava_error e;
+    double *x;
+    assert_int_equal(llava_dump_count(dump), 70);
+    assert_true(llava_dump_load(dump, llava_dump_find(dump, "69"), &x, &e));
+    assert_true(x[0] == 'x' && x[1] == 'y'); /* of one dimension both orders are the same */
+    free(x);
+    llava_dump_close(dump);
 }
 
 static void safetensors_are_read(void **state)
@@ -510,6 +532,8 @@ static void things_that_are_no_dump_are_refused(void **state)
     refused("absent", "No such file");
     assert_int_equal(mkdir(path_of("void"), 0777), 0);
     refused("void", "no .npy files in this folder");
+    support_write(&folder, "bad.safetensors", "\2\0\0\0\0\0\0\0{]", 10);
+    refused("bad.safetensors", "a string is missing");
     assert_int_equal(mkfifo(path_of("fifo"), 0666), 0);
     refused("fifo", "not a regular file");
     assert_int_equal(mkdir(path_of("void/x.npy"), 0777), 0);
@@ -715,6 +739,44 @@ static void no_flipped_byte_changes_a_value_unnoticed(void **state)
         assert_true(llava_dump_writer_put(writer, &b, &e));
         assert_true(llava_dump_writer_commit(writer, &e));
         flip_every_byte("small.npz", &harmless);
+    }
+}
+
+/* ---- memory ---- */
+
+static bool read_all(void *self, llava_error *e)
+{
+    llava_dump *dump;
+    double *x;
+    if (!llava_dump_open(&dump, self, e)) {
+        return false;
+    }
+    bool ok = true;
+    for (size_t i = 0; ok && i < llava_dump_count(dump); i++) {
+        ok = llava_dump_load(dump, llava_dump_at(dump, i), &x, e);
+        free(ok ? x : NULL);
+    }
+    llava_dump_close(dump);
+    return ok;
+}
+
+/* Archives, stored and deflated, folders and safetensors; Fortran order in the midst of it. */
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"mem.npz", "deflated.npz", "mem", "mem.safetensors"};
+    const buffer b = npy("<i2", true, "(2, 3)", "\0\1\0\4\0\2\0\5\0\3\0\6", 12);
+    write_member("mem.npz", "x.npy", &b, false);
+    write_member("deflated.npz", "x.npy", &b, true);
+    assert_int_equal(mkdir(path_of("mem"), 0777), 0);
+    support_write(&folder, "mem/x.npy", b.bytes, b.n);
+    support_write_safetensors(&folder, "mem.safetensors",
+                              "{\"b\":{\"dtype\":\"BF16\",\"shape\":[2],\"data_offsets\":[0,4]}}",
+                              4);
+    for (size_t i = 0; i < 4; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s", path_of(names[i]));
+        assert_true(memory_runs_out(read_all, path) > 5);
     }
 }
 
@@ -1000,6 +1062,7 @@ int main(void)
         cmocka_unit_test(an_archive_keeps_the_order_of_the_flow),
         cmocka_unit_test(a_stored_tensor_lies_where_it_is_said_to),
         cmocka_unit_test(an_archive_of_nothing_is_a_dump_without_tensors),
+        cmocka_unit_test(a_folder_of_many_files_is_read),
         cmocka_unit_test(the_description_is_no_tensor),
         cmocka_unit_test(any_stretch_of_a_long_tensor_is_read),
         cmocka_unit_test(fortran_order_and_big_endian_become_c_order),
@@ -1015,6 +1078,7 @@ int main(void)
         cmocka_unit_test(a_file_that_changes_under_the_reader_is_noticed),
         cmocka_unit_test(damage_behind_a_deflated_header_is_found),
         cmocka_unit_test(no_flipped_byte_changes_a_value_unnoticed),
+        cmocka_unit_test(memory_that_runs_out_is_said),
         cmocka_unit_test(a_full_disk_is_an_error_naming_the_file),
         cmocka_unit_test(standard_output_gets_nothing_but_the_archive),
         cmocka_unit_test(an_aborted_dump_leaves_nothing),

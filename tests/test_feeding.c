@@ -165,6 +165,7 @@ static void test_inputs_that_are_no_inputs(void **state)
          "attention_mask: an integer that is too large"},
         {"input_ids <i8 [1,1] 1; logits_to_keep <i4 [] 1179010630", "FFFF",
          "logits_to_keep.npy: the CRC is wrong"},
+        {"input_ids <i2 [1,1] 1", NULL, "input_ids: not int64 or int32"},
         {"inputs_embeds <f2 [1,1,2] 0*2", NULL, "not float32 or float64"},
         {"inputs_embeds <f4 [1,1,2] 12689.568359375*2", "FFFFFFFF",
          "inputs_embeds.npy: the CRC is wrong"},

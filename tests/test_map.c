@@ -242,12 +242,24 @@ static void stars_and_captures_match_as_the_naive_definition_says(void **state)
         const char *pattern, *name;
         bool matches;
     } cases[] = {
-        {"*", "", true},           {"a*b", "ab", true},          {"a*b", "axxb", true},
-        {"a*b", "axxbc", false},   {"*ab*", "aab", true},        {"*a*a*", "aa", true},
-        {"*a*a*", "a", false},     {"{i}", "7", true},           {"{i}", "", false},
-        {"{i}", "7a", false},      {"{i}{j}", "77", false},      {"*.{i}.w", "a.b.3.w", true},
-        {"*{i}.w", "l12.w", true}, {"{i}", "1234567890", false}, {"**a", "xxa", true},
+        {"*", "", true},
+        {"a*b", "ab", true},
+        {"a*b", "axxb", true},
+        {"a*b", "axxbc", false},
+        {"*ab*", "aab", true},
+        {"*a*a*", "aa", true},
+        {"*a*a*", "a", false},
+        {"{i}", "7", true},
+        {"{i}", "", false},
+        {"{i}", "7a", false},
+        {"{i}{j}", "77", false},
+        {"*.{i}.w", "a.b.3.w", true},
+        {"*{i}.w", "l12.w", true},
+        {"{i}", "1234567890", false},
+        {"**a", "xxa", true},
         {"*-{i}", "a-b-3", true},
+        {"{a}.{b}.{c}.{d}", "1.2.3.4", true},
+        {"{a}.{b}.{c}.{d}.{e}", "1.2.3.4.5", false}, /* more than are kept */
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         llava_map_captures found;
@@ -333,7 +345,7 @@ static void slice_takes_a_tap_out_of_a_fused_tensor(void **state)
                   "{\"tap\": \"text.layers.3.attn.k\", \"reshape\": [1, \"n0\", \"h+2*k\", \"d\"],"
                   " \"slice\": {\"axis\": 2, \"from\": \"h\", \"to\": \"h+k\"}},"
                   "{\"tap\": \"text.layers.3.attn.v\", \"reshape\": [1, \"n0\", \"h+2*k\", \"d\"],"
-                  " \"slice\": [{\"axis\": 2, \"from\": 2, \"to\": 4}, {\"axis\": 2, \"from\": 1, "
+                  " \"slice\": [{\"to\": 4, \"axis\": 2, \"from\": 2}, {\"axis\": 2, \"from\": 1, "
                   "\"to\": 2}]}]}");
     HOLDS(port, "text.layers.3.attn.q", "[1,2,2,4]", 0, 1, 2, 3, 4, 5, 6, 7, 16, 17);
     HOLDS(port, "text.layers.3.attn.k", "[1,2,1,4]", 8, 9, 10, 11, 24, 25);
@@ -448,6 +460,13 @@ static void crop_keeps_the_keys_in_use_and_marks_those_that_lack(void **state)
     assert_true(llava_port_given(t, 1, 1));
     assert_false(llava_port_given(t, 1, 2));
     assert_false(llava_port_given(t, 2, 2));
+    llava_port_close(port);
+    const tensor few[] = {{"input_ids", LLAVA_I64, 2, {1, 3}, 1},
+                          {"kq", LLAVA_F64, 4, {1, 1, 3, 2}, 0}};
+    port = open_port(few, 2,
+                     "{\"kq\": {\"tap\": \"text.layers.0.attn.scores\","
+                     " \"crop\": {\"axis\": 3, \"to\": \"S'\"}}}");
+    HOLDS(port, "text.layers.0.attn.scores", "[1,1,3,3]", 0, 1, 0, 2, 3, 0, 4, 5, 0);
     llava_port_close(port);
     const tensor all[] = {{"kq", LLAVA_F64, 4, {1, 1, 1, 4}, 0}};
     port = open_port(all, 1,

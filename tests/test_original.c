@@ -338,6 +338,8 @@ static void test_files_that_are_no_configuration(void **state)
         {"{}", "{\"vision_config\": null, \"hidden_size\": 0}",
          "vision_config.hidden_size: must be"},
         {"{\"mm_vision_select_layer\": \"x\"}", "{}", "mm_vision_select_layer: must be a whole"},
+        {"{\"model_type\": \"llava_mistral\", \"sliding_window\": 0}", "{}",
+         "text_config.sliding_window: must be from 1"},
         {"{\"mm_vision_select_feature\": 7}", "{}", "mm_vision_select_feature: must be a string"},
     };
     (void)state;

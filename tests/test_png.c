@@ -211,6 +211,7 @@ static void texts_that_say_nothing_turn_nothing(void **state)
         {"iTXt", XMP "\0\0en", 22},       /* which does not end */
         {"iTXt", XMP "\0\0en\0", 23},     /* no keyword of that language */
         {"iTXt", XMP "\1\0\0\0abcd", 26}, /* not deflated */
+        {"tEXt", "Comment\0tiff:Orientation=\"6\"", 29},
         {"zTXt", "Raw profile type exif\0", 22},
         {"zTXt", "Raw profile type exif\0\0abcd", 27},
     };

@@ -192,6 +192,7 @@ static void a_broken_entry_is_refused(void **state)
     refused("{" F32("a", "[1]", "4", "0") "}", 4, "data_offsets must be [begin, end]");
     refused("{" F32("a", "[1]", "-4", "0") "}", 4, "data_offsets must be [begin, end]");
     refused("{" F32("a", "[1]", "0,2", "4") "}", 4, "data_offsets must be [begin, end]");
+    refused("{" F32("a", "[1]", "0", "\"4\"") "}", 4, "data_offsets must be [begin, end]");
     refused("{" F32("a", "[1.5]", "0", "4") "}", 4, "shape must hold whole numbers");
     refused("{" F32("a", "[-1]", "0", "4") "}", 4, "shape must hold whole numbers");
     refused("{" F32("a", "[2]", "0", "4") "}", 4, "do not fit the shape and the type");

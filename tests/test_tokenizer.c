@@ -524,9 +524,10 @@ static void memory_that_runs_out_while_a_folder_is_read(void **state)
                                  "\"model\":{\"unk_token\":\"a\",\"vocab\":{\"a\":0,\"" LONG_TOKEN
                                  "\":1,\"a" LONG_TOKEN "\":2},"
                                  "\"merges\":[\"a " LONG_TOKEN "\"]}}");
-    support_write_text(&folder, "tokenizer_config.json",
-                       "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},"
-                       "\"extra_special_tokens\":[\"<e>\"]}");
+    support_write_text(
+        &folder, "tokenizer_config.json",
+        "{\"image_token\":\"<image>\",\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},"
+        "\"extra_special_tokens\":[\"<e>\"]}");
     support_write_text(&folder, "special_tokens_map.json", "{\"bos_token\":{\"content\":\"<s>\"}}");
     assert_true(memory_runs_out(open_once, folder.path) > 50);
     support_folder_remove(&folder);
@@ -546,6 +547,8 @@ static void memory_that_runs_out_while_tokens_are_merged(void **state)
         text[i] = i % 2 == 0 ? 'a' : 'b';
     }
     there_and_back s = {t, {.prefix_space = LLAVA_PREFIX_CONFIG}, text};
+    assert_true(memory_runs_out(go_there_and_back, &s) > 8);
+    memset(text, 'a', sizeof text - 1); /* which do not merge: 64 ids */
     assert_true(memory_runs_out(go_there_and_back, &s) > 8);
     llava_tokenizer_close(t);
 }
@@ -881,6 +884,7 @@ static void broken_vocabularies_and_merges_are_refused(void **state)
     refused(&(parts){.merges = "[\"a b\",[\"a\",\"b\"]]"}, "model.merges[1]");
     refused(&(parts){.merges = "[\"a b c\"]"}, "model.merges[0]");
     refused(&(parts){.merges = "[[\"a\"]]"}, "model.merges[0]");
+    refused(&(parts){.merges = "[[\"a\",\"z\"],[\"a\",\"b\"]]"}, "model.merges[0]");
     refused(&(parts){.merges = "null"}, "merges is missing");
     refused(&(parts){.vocab = "null"}, "vocab is missing");
     refused(&(parts){.vocab = "{\"a\":0,\"b\":0,\"ab\":1,\"" META "\":2,\"" META "a\":3}"},
@@ -958,6 +962,9 @@ static void characters_without_a_token(void **state)
     llava_tokenizer_close(t);
     t = opened(&(parts){.settings = "\"unk_token\":\"<unk>\",\"fuse_unk\":false"});
     gives(t, &config_plan, "zz", 4, 1, 2, 0, 0);
+    llava_tokenizer_close(t);
+    t = opened(&(parts){.settings = "\"unk_token\":\"<unk>\",\"fuse_unk\":true"});
+    gives(t, &config_plan, "zzbz", 5, 1, 2, 0, 4, 0);
     llava_tokenizer_close(t);
     t = opened(&(parts){.merges = "[\"a b\",\"a b\"]"}); /* listed twice: the last counts */
     gives(t, &config_plan, "ab", 3, 1, 2, 5);

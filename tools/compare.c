@@ -166,7 +166,7 @@ static void sample(llava_comparer *c, size_t row, const double *e, const double 
 {
     size_t first = row * n;
     size_t i = (c->stride - first % c->stride) % c->stride;
-    for (; c->bits != NULL && i < n && c->samples < SAMPLE; i += c->stride) {
+    for (; c->bits != NULL && i < n; i += c->stride) { /* SAMPLE of them at most */
         if (isfinite(e[i]) && isfinite(a[i]) && element_counts(c, row, i)) {
             double d = fabs(a[i] - e[i]);
             c->sampled[c->samples] = d;
@@ -263,9 +263,7 @@ static void find_heads(const char *name, int rank, const size_t *shape, size_t *
  * cancel with it. */
 static void find_scales(llava_comparer *c, const char *name, int rank, const size_t *shape)
 {
-    static const char end[] = ".attn.scores";
-    size_t n = strlen(name), m = strlen(end);
-    if (c->heads > 0 && n > m && strcmp(name + n - m, end) == 0) {
+    if (c->heads > 0 && strcmp(strrchr(name, '.'), ".scores") == 0) {
         c->scales = c->heads;
         c->per_scale = c->per_head;
     } else if (rank == 4 && strcmp(name, "pixel_values") == 0) {

@@ -300,9 +300,11 @@ static bool full_rows(const llava_layout *layout, const llava_sizes *sizes, llav
     char letter[4];
     const llava_sizes_at at = {sizes, layout->rule->kind, pass, 0, NULL};
     const llava_map_size size = {.text = letter};
-    return layout->row_axis >= 0 && axis_letter(layout->rule->kind, layout->row_axis, letter)
-               ? closed_size_of(&at, &size, full, e) || llava_fail_in(e, "rows")
-               : llava_fail(e, "rows: this tap has none");
+    if (layout->row_axis < 0) {
+        return llava_fail(e, "rows: this tap has none");
+    }
+    axis_letter(layout->rule->kind, layout->row_axis, letter);
+    return closed_size_of(&at, &size, full, e) || llava_fail_in(e, "rows");
 }
 
 /* given: of all rows that the port has, all cells, or fewer in parts that lack some. */

@@ -26,7 +26,7 @@ static bool answers_load(answers *a, llava_dump *expected, llava_port *actual, l
     const llava_port_tensor *theirs = llava_port_find(actual, IDS);
     *a = (answers){0};
     if (mine == NULL || theirs == NULL || mine->array.rank != 2 || theirs->rank != 2 ||
-        mine->array.kind == 'f' || theirs->floating || theirs->partial ||
+        mine->array.kind == 'f' || theirs->floating || /* never partial: no size tells its rows */
         mine->array.shape[0] != theirs->shape[0]) {
         return true;
     }
