@@ -1126,6 +1126,47 @@ static void test_a_token_against_its_logits_is_a_finding(void **state)
 }
 
 /* The runner-up, 0.13 below the chosen one: inside of what rounding to bfloat16 may turn. */
+/* Tokens and logits by hand (61 words; the model chooses 44, then 24). */
+static void test_tokens_are_held_against_logits_that_can_be_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members, *tap,
+            *where; /* of the finding about tokens; tap NULL: there is none */
+    } rows[] = {
+        {"generated_ids <i8 [1,2] 44 24", NULL, NULL},
+        {"generated_ids <i8 [1,2] 44 3; step.1.logits <f8 [1,1,61] 0*3 5 0*57", NULL, NULL},
+        {"generated_ids <i8 [1,1] 4; logits <f8 [1,11,61] 0*613 5 0*57", "logits",
+         "token 0 of sample 0 is 4; the port's own logits choose 3"},
+        {"generated_ids <i8 [1,2] 44 4; step.1.logits <f8 [1,1,61] 0*3 5 0*57", "step.1.logits",
+         "token 1 of sample 0 is 4; the port's own logits choose 3"},
+        {"generated_ids <i8 [1,1] 4; logits <f8 [1,11,61] 0*670 nan", NULL, NULL},
+        {"generated_ids <i8 [1,1] 4; logits <f8 [1,1,60] 0*60", NULL, NULL},
+        {"generated_ids <i8 [1,1] 4; logits <f8 [1,61] 0*61", NULL, NULL},
+        {"generated_ids <i8 [2,1] 4 4; logits <f8 [1,1,61] 0*3 5 0*57", NULL, NULL},
+        {"generated_ids <i8 [1,0]", NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        bench b = open_bench();
+        const cJSON *about = NULL;
+        program_write_inputs(&b.folder, "port.npz", rows[i].members);
+        diagnose(&b, "generate", support_path(&b.folder, "port.npz"), "");
+        for (int k = 0; k < finding_count(&b); k++) {
+            if (strcmp(text_of(finding(&b, k), "tap"), "generated_ids") == 0) {
+                about = finding(&b, k);
+            }
+        }
+        const cJSON *from = about == NULL ? NULL : list_of(about, "from")->child;
+        bool right = (about != NULL) == (rows[i].tap != NULL);
+        right = right && (about == NULL || (strcmp(from->valuestring, rows[i].tap) == 0 &&
+                                            strcmp(text_of(about, "where"), rows[i].where) == 0));
+        if (!right) {
+            fail_msg("%s: %s", rows[i].members, shown(&b));
+        }
+        close_bench(&b);
+    }
+}
+
 static void test_a_near_tie_is_no_finding(void **state)
 {
     (void)state;
@@ -1457,6 +1498,7 @@ int main(void)
         cmocka_unit_test(test_a_nan_is_found_where_it_is_made),
         cmocka_unit_test(test_a_rounding_in_one_layer_only_is_a_finding),
         cmocka_unit_test(test_a_token_against_its_logits_is_a_finding),
+        cmocka_unit_test(test_tokens_are_held_against_logits_that_can_be_read),
         cmocka_unit_test(test_a_near_tie_is_no_finding),
         cmocka_unit_test(test_every_golden_passes),
         cmocka_unit_test(test_honest_runs_pass),
