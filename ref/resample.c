@@ -78,19 +78,11 @@ bool llava_plane_to_u8(llava_plane *plane, double tie, llava_error *e)
 
 static double support_of(llava_resample filter)
 {
-    switch (filter) {
-    case LLAVA_RESAMPLE_LANCZOS:
-        return 3.0;
-    case LLAVA_RESAMPLE_BICUBIC:
-        return 2.0;
-    case LLAVA_RESAMPLE_BILINEAR:
-    case LLAVA_RESAMPLE_HAMMING:
-        return 1.0;
-    case LLAVA_RESAMPLE_BOX:
-    case LLAVA_RESAMPLE_NEAREST:
-        break;
-    }
-    return 0.5;
+    static const double supports[] = {
+        [LLAVA_RESAMPLE_LANCZOS] = 3.0,  [LLAVA_RESAMPLE_BICUBIC] = 2.0,
+        [LLAVA_RESAMPLE_BILINEAR] = 1.0, [LLAVA_RESAMPLE_HAMMING] = 1.0,
+        [LLAVA_RESAMPLE_BOX] = 0.5,      [LLAVA_RESAMPLE_NEAREST] = 0.5};
+    return supports[filter];
 }
 
 /* sin(pi t) / (pi t) */
@@ -116,6 +108,7 @@ static double hamming(double t)
     return t >= 1.0 ? 0.0 : sinc(t) * ((double)0.54f + (double)0.46f * llava_cos(t * PI));
 }
 
+/* Not of the nearest pixel, which has no weights. */
 static double kernel(const llava_resampling *how, double t)
 {
     double size = t < 0.0 ? -t : t;
@@ -128,12 +121,9 @@ static double kernel(const llava_resampling *how, double t)
         return size < 1.0 ? 1.0 - size : 0.0;
     case LLAVA_RESAMPLE_HAMMING:
         return hamming(t);
-    case LLAVA_RESAMPLE_BOX: /* half open, so that a pixel on the border counts once */
+    default: /* box: half open, so that a pixel on the border counts once */
         return t > -0.5 && t <= 0.5 ? 1.0 : 0.0;
-    case LLAVA_RESAMPLE_NEAREST:
-        break;
     }
-    return 0.0;
 }
 
 /* ---- the taps of one output pixel ---- */
@@ -157,13 +147,11 @@ typedef struct {
 static double centre(const axis *a, size_t i)
 {
     double at = (double)i;
-    switch (a->how->grid) {
-    case LLAVA_GRID_CORNER:
+    if (a->how->grid == LLAVA_GRID_CORNER) {
         return at * a->scale + 0.5;
-    case LLAVA_GRID_ALIGN_CORNERS:
+    }
+    if (a->how->grid == LLAVA_GRID_ALIGN_CORNERS) {
         return a->m > 1 ? at * ((double)(a->n - 1) / (double)(a->m - 1)) + 0.5 : 0.5;
-    case LLAVA_GRID_HALF_PIXEL:
-        break;
     }
     return (at + 0.5) * a->scale;
 }
@@ -282,16 +270,10 @@ static bool axis_new(axis *a, const llava_resampling *how, size_t n, size_t m, l
         axis_free(a);
         return false;
     }
-    switch (how->rounding) {
-    case LLAVA_RESIZE_PILLOW:
+    if (how->rounding == LLAVA_RESIZE_PILLOW) {
         a->unit = 4194304.0; /* 2^22 */
-        break;
-    case LLAVA_RESIZE_TORCHVISION:
+    } else if (how->rounding == LLAVA_RESIZE_TORCHVISION) {
         a->unit = int16_unit(a);
-        break;
-    case LLAVA_RESIZE_FLOAT:
-    case LLAVA_RESIZE_ONCE:
-        break;
     }
     return true;
 }

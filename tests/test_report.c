@@ -789,6 +789,78 @@ static void characters_that_act_are_known_to_their_edges(void **state)
     }
 }
 
+/* A page is written whole or not at all: to a disk that fills, or with a part that is too long. */
+static void a_page_that_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    static char longest[3000];
+    llava_html h;
+    llava_error e;
+    memset(longest, 'x', sizeof longest - 1);
+    assert_true(llava_html_open(&h, "/dev/full", &e));
+    for (int i = 0; i < 100; i++) {
+        llava_html_put(&h, longest);
+    }
+    llava_html_format(&h, "%s", longest); /* the first error is the one that is kept */
+    assert_false(llava_html_close(&h));
+    support_says(&e, "/dev/full: cannot be written");
+    assert_true(llava_html_open(&h, support_path(&folder, "page"), &e));
+    llava_html_format(&h, "%s", longest);
+    assert_false(llava_html_close(&h));
+    support_says(&e, "a part of the report is too long");
+    assert_false(program_leaves(&folder, "page"));
+    support_folder_remove(&folder);
+}
+
+static bool print_diff(void *self, llava_error *e)
+{
+    cJSON *json = llava_diff_json(self);
+    cJSON_Delete(json);
+    return json != NULL || llava_fail(e, "out of memory");
+}
+
+static bool print_diagnosis(void *self, llava_error *e)
+{
+    cJSON *json = llava_diagnosis_json(self);
+    cJSON_Delete(json);
+    return json != NULL || llava_fail(e, "out of memory");
+}
+
+/* A tree that lacks a part for want of memory is none. */
+static void memory_that_runs_out_leaves_no_json(void **state)
+{
+    (void)state;
+    llava_diff_tensor tensors[TENSORS];
+    llava_diff r = diff_of(tensors, "pwd");
+    llava_flip flip = {.why = "near tie", .near_tie = true};
+    llava_effect effect = {LLAVA_VISION_ACT, 1, "vision.layers.0.mlp.act", 1, 1, {1, 1}};
+    char name[] = "x.y", *names[] = {name};
+    tensors[1].other_shape = true, tensors[1].actual_rank = 2;
+    r.flips = (llava_flips){.flips = &flip, .count = 1};
+    r.effects = &effect, r.missing = r.extra = names;
+    r.effect_count = r.missing_count = r.extra_count = 1;
+    assert_true(memory_runs_out(print_diff, &r) > 100);
+    char from[][LLAVA_TAP_NAME] = {"a"};
+    size_t also[] = {0};
+    llava_judged tap = {.name = (char[]){"logits"}, .inherited = true};
+    llava_finding f = {
+        .span = {.from = from, .from_count = 1},
+        .causes = {{.id = {LLAVA_VISION_ACT, LLAVA_TEXT_LAYERS}, .value = {1, 1}, .count = 2}},
+        .cause_count = 1,
+        .also = also,
+        .also_count = 1};
+    llava_diagnosis d = {.taps = &tap,
+                         .count = 1,
+                         .findings = &f,
+                         .finding_count = 1,
+                         .islands = true,
+                         .rounding = {{.id = {LLAVA_NUMERICS_WEIGHTS}, .value = {1}, .count = 1}},
+                         .rounding_count = 1,
+                         .near_ties = 1};
+    assert_true(memory_runs_out(print_diagnosis, &d) > 60);
+}
+
 static void numbers_are_short(void **state)
 {
     (void)state;
@@ -1196,6 +1268,8 @@ int main(void)
         cmocka_unit_test(a_flow_without_end_is_cut_and_counted),
         cmocka_unit_test(text_is_escaped_and_cut_at_whole_characters),
         cmocka_unit_test(characters_that_act_are_known_to_their_edges),
+        cmocka_unit_test(a_page_that_does_not_fit_is_refused),
+        cmocka_unit_test(memory_that_runs_out_leaves_no_json),
         cmocka_unit_test(numbers_are_short),
         cmocka_unit_test(every_decision_has_words),
         cmocka_unit_test(one_wrong_value_of_a_million_is_seen),

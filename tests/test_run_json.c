@@ -1,7 +1,10 @@
 /* run --json: what it says is what --hash and standard output say, and it is JSON whatever the
  * model prints. */
 #include "ref/json.h"
+#include "tests/memory.h"
 #include "tests/program.h"
+#include "tools/json_out.h"
+#include "tools/run_json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -208,6 +211,64 @@ static void a_target_that_cannot_be_written_is_refused_first(void **state)
     support_folder_remove(&folder);
 }
 
+/* Everything that a run may say, its answer with a NUL and without a text. */
+static bool say_all(void *self, llava_error *e)
+{
+    llava_run_json *json;
+    cJSON *meta = cJSON_CreateObject();
+    int64_t ids[] = {3, 4};
+    double x[] = {1, 2};
+    llava_tap tap = {.name = "logits", .dtype = LLAVA_F64, .rank = 1, .shape = {2}, .data = x};
+    if (meta == NULL || cJSON_AddStringToObject(meta, "program", "a test") == NULL) {
+        cJSON_Delete(meta);
+        return llava_fail(e, "out of memory");
+    }
+    if (!llava_run_json_open(&json, self, meta, true, e)) {
+        return false;
+    }
+    llava_sink sink = llava_run_json_sink(json);
+    bool ok = sink.wants(sink.self, "logits") && sink.take(sink.self, &tap, e);
+    llava_run_json_answer(json, "a\0b", 3, ids, 2);
+    llava_run_json_answer(json, NULL, 0, ids, 2);
+    llava_run_json_sample(json);
+    llava_run_json_logit(json, 3, 0.5, "word");
+    llava_run_json_logit(json, 4, 0.25, NULL);
+    llava_run_json_loss(json, 0.125);
+    return llava_run_json_commit(json, e) && ok;
+}
+
+static void memory_that_runs_out_leaves_no_json(void **state)
+{
+    (void)state;
+    support_folder folder = support_folder_new();
+    char path[512];
+    llava_error e;
+    snprintf(path, sizeof path, "%s", support_path(&folder, "out.json"));
+    assert_true(memory_runs_out(say_all, path) > 40);
+    cJSON *json = llava_json_read(path, &e); /* of the last attempt */
+    const cJSON *first = get(json, "samples")->child;
+    assert_string_equal(text_of(first, "answer"), "a\xef\xbf\xbd"
+                                                  "b");
+    assert_true(cJSON_IsNull(get(first->next, "answer")));
+    assert_true(get(json, "loss")->valuedouble == 0.125);
+    cJSON_Delete(json);
+    support_folder_remove(&folder);
+}
+
+/* JSON that is longer than what is held back is written in parts, the first of which fails. */
+static void json_on_a_full_disk_is_refused(void **state)
+{
+    (void)state;
+    static char longest[200000];
+    llava_error e;
+    memset(longest, 'x', sizeof longest - 1);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "x", longest);
+    assert_false(llava_json_write(json, "/dev/full", &e));
+    support_says(&e, "/dev/full: cannot be written");
+    cJSON_Delete(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +278,8 @@ int main(void)
         cmocka_unit_test(highest_logits_and_loss_are_the_printed_ones),
         cmocka_unit_test(not_a_number_is_null),
         cmocka_unit_test(a_target_that_cannot_be_written_is_refused_first),
+        cmocka_unit_test(memory_that_runs_out_leaves_no_json),
+        cmocka_unit_test(json_on_a_full_disk_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,6 +103,7 @@ COMMANDS = {
     "run --json, an answer": ["run", *PICTURE, "--generate", "2", "--json", "out.json"],
     "version": ["version", "--json", "out.json"],
     "help": ["help", "run"],
+    "help --json": ["help", "--json", "out.json"],
     "help --man": ["help", "--man"],
     "help --completion": ["help", "--completion", "zsh"],
 }  # fmt: skip

@@ -85,12 +85,13 @@ void llava_html_cut(llava_html *h, const char *text, size_t most)
     for (size_t used = 0; text[used] != '\0';) {
         uint32_t code = 0;
         size_t n = llava_character(text + used, &code);
-        if (used + n > most || used >= most) {
+        size_t bytes = n == 0 ? 1 : n;
+        if (used + bytes > most) {
             llava_html_put(h, "..");
             return;
         }
         put_character(h, text + used, n, code);
-        used += n == 0 ? 1 : n;
+        used += bytes;
     }
 }
 
@@ -118,16 +119,13 @@ void llava_html_png(llava_html *h, const llava_png *png)
 /* Without the zeros that C puts into an exponent: 1.2e-07 -> 1.2e-7. */
 static void shorten_exponent(char *text)
 {
-    char *e = strchr(text, 'e');
-    if (e == NULL) {
-        return;
-    }
+    char *e = strchr(text, 'e'); /* %e always writes one */
     char *to = e + 1, *from = e + 1;
     if (*from == '-') {
         to++;
     }
     from++;
-    while (*from == '0' && from[1] != '\0') {
+    while (*from == '0') { /* the exponent is not 0 here */
         from++;
     }
     memmove(to, from, strlen(from) + 1);
