@@ -5,6 +5,7 @@
 #include "tools/dump_writer.h"
 #include "tools/map.h"
 #include "tools/port.h"
+#include "tools/sizes.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -1197,6 +1198,77 @@ static void mutated_maps_are_read_or_refused_in_one_line(void **state)
     }
 }
 
+/* ---- sizes ---- */
+
+static void sizes_are_sums_of_products_of_what_has_a_size(void **state)
+{
+    (void)state;
+    char longest[600];
+    memset(longest, '1', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    static const char *const good[] = {"1",     "S",  "S'",   "h*d", "head_dim",
+                                       "h+2*k", "n0", "n1*2", "?"};
+    const char *const bad[][2] = {
+        {"", "is no size"},
+        {"h*", "is no size"},
+        {"2h", "is no size"},
+        {"h?", "is no size"},
+        {"+", "is no size"},
+        {"n", "no size is called so"},
+        {"head", "no size is called so"},
+        {"99999999999999999999", "the number is too large"},
+        {"18446744073709551616", "the number is too large"},
+        {"n99999999999999999999", "the number is too large"},
+        {"4294967296*4294967296", "is too large"},
+        {"18446744073709551615+1", "is too large"},
+        {"h-1", "a size is letters, numbers, * and +"},
+        {longest, "at most 512 of them"},
+    };
+    llava_error e;
+    for (size_t k = 0; k < COUNT(good); k++) {
+        assert_true(llava_size_check(good[k], &e));
+    }
+    for (size_t k = 0; k < COUNT(bad); k++) {
+        assert_false(llava_size_check(bad[k][0], &e));
+        support_says(&e, bad[k][1]);
+    }
+}
+
+/* An empty tensor's extents, and those of a tap with another number of axes, teach nothing. */
+static void sizes_are_learnt_from_whole_tensors(void **state)
+{
+    (void)state;
+    static const size_t shapes[][3] = {{2, 0, 8}, {2, 5, 8}};
+    llava_sizes sizes;
+    size_t value;
+    bool open;
+    llava_error e;
+    llava_tap_place place;
+    const llava_tap_kind *kinds;
+    llava_tap_kinds(&kinds);
+    assert_true(llava_tap_find("text.norm", &place));
+    llava_sizes_at at = {.sizes = &sizes, .kind = &kinds[place.kind]};
+    llava_sizes_from_plan(&sizes, NULL);
+    llava_sizes_learn(&sizes, "text.norm", 3, shapes[0]);
+    llava_sizes_learn(&sizes, "text.norm", 2, shapes[1]);
+    llava_sizes_learn(&sizes, "step.1.text.norm", 3, shapes[1]);
+    llava_sizes_learn(&sizes, "no.tap", 3, shapes[1]);
+    assert_true(llava_size_of(&at, "S", &value, &open, &e));
+    assert_true(open);
+    llava_sizes_learn(&sizes, "text.norm", 3, shapes[1]);
+    assert_true(llava_size_of(&at, "B*S", &value, &open, &e));
+    assert_true(!open && value == 10);
+    assert_true(llava_size_of(&at, "S'", &value, &open, &e));
+    assert_true(!open && value == 5);
+    at.pass.step = 3; /* one new position behind the prompt and two steps */
+    assert_true(llava_size_of(&at, "S", &value, &open, &e));
+    assert_int_equal(value, 1);
+    assert_true(llava_size_of(&at, "S'", &value, &open, &e));
+    assert_int_equal(value, 8);
+    assert_false(llava_size_of(&at, "n0", &value, &open, &e));
+    support_says(&e, "the port's tensor has no axis 0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1234,6 +1306,8 @@ int main(void)
         cmocka_unit_test(llama_cpp_chunks_uses_cells_and_last_rows),
         cmocka_unit_test(vllm_fused_tensors_and_mlx_channels),
         cmocka_unit_test(mutated_maps_are_read_or_refused_in_one_line),
+        cmocka_unit_test(sizes_are_sums_of_products_of_what_has_a_size),
+        cmocka_unit_test(sizes_are_learnt_from_whole_tensors),
     };
     return cmocka_run_group_tests_name("map", tests, set_up, tear_down);
 }

@@ -431,6 +431,47 @@ static void a_growing_table_remembers_the_longest_context(void **state)
     assert_true(llava_rope_remember(&r, 10, 9) == 10);
 }
 
+/* transformers' generate() masks pad tokens where no mask is given, unless they may end a row. */
+static void a_mask_is_inferred_from_the_pad_id(void **state)
+{
+    (void)state;
+    enum { PAD = 3, LENGTH = 9 };
+    llava_inputs in = tiny_inputs(2, LENGTH, 5); /* too short for pictures */
+    tiny_how how = {.storage = LLAVA_F64, .convention = LLAVA_POSITIONS_GENERATE, .generate = 3};
+    for (size_t i = 0; i < 2 * LENGTH; i++) {
+        in.input_ids[i] = i < 2 ? PAD : in.input_ids[i] == PAD ? PAD + 1 : in.input_ids[i];
+    }
+    tiny_model padded = model, ending = model;
+    padded.config.pad_id = ending.config.pad_id = PAD;
+    ending.config.stop_count = 1;
+    ending.config.stop_ids[0] = PAD;
+    tiny_taps plain_run = {.only = "step.2.logits"}, inferred = plain_run, given = plain_run,
+              stopping = plain_run;
+    tiny_run(&model, &in, &how, &plain_run);
+    tiny_run(&padded, &in, &how, &inferred);
+    tiny_run(&ending, &in, &how, &stopping);
+    int64_t *mask = tiny_mask(&in);
+    mask[0] = mask[1] = 0;
+    tiny_run(&model, &in, &how, &given);
+    assert_true(tiny_same(&inferred.taps[0], &given.taps[0]));
+    assert_false(tiny_same(&inferred.taps[0], &plain_run.taps[0]));
+    assert_true(tiny_same(&stopping.taps[0], &plain_run.taps[0]));
+    tiny_free(&plain_run);
+    tiny_free(&inferred);
+    tiny_free(&given);
+    tiny_free(&stopping);
+    in.input_ids[0] = in.input_ids[1] = PAD + 1; /* no pad in it: nothing is masked */
+    free(in.attention_mask);
+    in.attention_mask = NULL;
+    plain_run = inferred = (tiny_taps){.only = "step.2.logits"};
+    tiny_run(&model, &in, &how, &plain_run);
+    tiny_run(&padded, &in, &how, &inferred);
+    assert_true(tiny_same(&inferred.taps[0], &plain_run.taps[0]));
+    tiny_free(&plain_run);
+    tiny_free(&inferred);
+    llava_inputs_free(&in);
+}
+
 /* A row that has ended emits the pad id; when all have, it stops. */
 static void ended_rows_emit_the_pad_id_until_all_have_ended(void **state)
 {
@@ -1170,6 +1211,7 @@ int main(void)
         cmocka_unit_test(a_sliding_layer_shows_the_keys_of_its_window),
         cmocka_unit_test(a_growing_table_remembers_the_longest_context),
         cmocka_unit_test(generation_equals_the_pass_over_its_own_answer),
+        cmocka_unit_test(a_mask_is_inferred_from_the_pad_id),
         cmocka_unit_test(ended_rows_emit_the_pad_id_until_all_have_ended),
         cmocka_unit_test(a_sample_alone_equals_its_row_in_a_batch),
         cmocka_unit_test(padding_changes_no_bit_of_the_rows_that_count),
