@@ -3,6 +3,7 @@
  * here stand the properties and the refusals. */
 #include "tests/memory.h"
 #include "tests/program.h"
+#include "tools/session.h"
 #include "tools/inputs_file.h"
 
 #include <setjmp.h>
@@ -560,6 +561,45 @@ static void test_chunks_that_cannot_be(void **state)
     support_folder_remove(&folder);
 }
 
+/* "-2", "-2,3,0". */
+static void layers_are_whole_numbers_between_commas(void **state)
+{
+    (void)state;
+    char many[2 * 65];
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "a",
+                                      "1,",
+                                      ",1",
+                                      "1;2",
+                                      "1, 2",
+                                      "+1",
+                                      "1.",
+                                      "/",
+                                      ":",
+                                      "-:,-/",
+                                      "99999999999999999999"};
+    llava_config config;
+    llava_error e;
+    llava_request q = {.model = "golden/feature-layers/model", .feature_layer = "-2,3,0"};
+    assert_true(llava_request_config(&config, &q, &e));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        q.feature_layer = bad[i];
+        assert_false(llava_request_config(&config, &q, &e));
+        support_says(&e, ": not whole numbers between commas");
+    }
+    for (size_t i = 0; i < 65; i++) {
+        many[2 * i] = '1';
+        many[2 * i + 1] = i < 64 ? ',' : '\0';
+    }
+    q.feature_layer = many;
+    assert_false(llava_request_config(&config, &q, &e));
+    support_says(&e, "--feature-layer: more than 64 layers");
+    q.feature_layer = NULL, q.feature_select = "first"; /* as a dump's __meta__ may have it */
+    assert_false(llava_request_config(&config, &q, &e));
+    support_says(&e, "--feature-select first: not one of default, full");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_chunks_have_the_bits_of_one_pass),
         cmocka_unit_test(test_chunks_under_padding),
         cmocka_unit_test(test_chunks_that_cannot_be),
+        cmocka_unit_test(layers_are_whole_numbers_between_commas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
