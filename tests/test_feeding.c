@@ -241,21 +241,25 @@ static void test_a_causal_mask_is_the_causal_rule(void **state)
         "<f4 [1,1,4,4] 0 -1e4*3 0*2 -1e4*2 0*3 -1e4 0*4",
     };
     static const char *const kinds[] = {"", " --dtype bf16", " --numerics hf --dtype f32"};
+    static const char run[] =
+        "$LLAVA run " TEXT " --inputs %s.npz --taps 'text.*,logits' --hash -%s";
     (void)state;
     support_folder folder = support_folder_new();
     program_write_inputs(&folder, "plain.npz", IDS);
-    for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
-        write_masked(&folder, "masked.npz", masks[i]);
-        for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-            char a[512], b[512];
-            snprintf(a, sizeof a,
-                     "$LLAVA run " TEXT " --inputs masked.npz --taps 'text.*,logits' --hash -%s",
-                     kinds[k]);
-            snprintf(b, sizeof b,
-                     "$LLAVA run " TEXT " --inputs plain.npz --taps 'text.*,logits' --hash -%s",
-                     kinds[k]);
-            same_output(&folder, a, b, true);
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        char command[512];
+        snprintf(command, sizeof command, run, "plain", kinds[k]);
+        char *plain = output_of(&folder, command);
+        snprintf(command, sizeof command, run, "masked", kinds[k]);
+        for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
+            write_masked(&folder, "masked.npz", masks[i]);
+            char *masked = output_of(&folder, command);
+            if (strcmp(plain, masked) != 0) {
+                fail_msg("%s: not the causal rule:\n%s\n%s", masks[i], plain, masked);
+            }
+            free(masked);
         }
+        free(plain);
     }
     support_folder_remove(&folder);
 }
@@ -500,6 +504,7 @@ static void test_chunks_have_the_bits_of_one_pass(void **state)
     };
     static const int chunks[] = {1, 4, 5, 17, 18, 1000};
     (void)state;
+    const size_t step = support_step(2); /* every size has its turn with one run or another */
     support_folder folder = support_folder_new();
     for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
         char a[512], b[600], *whole, *chunked;
@@ -507,7 +512,7 @@ static void test_chunks_have_the_bits_of_one_pass(void **state)
                  "$LLAVA run --model $GOLDEN/%s/model --inputs $GOLDEN/%s/inputs.npz --hash - %s",
                  runs[i].model, runs[i].inputs, runs[i].more);
         whole = output_of(&folder, a);
-        for (size_t c = 0; c < sizeof chunks / sizeof chunks[0]; c++) {
+        for (size_t c = i % step; c < sizeof chunks / sizeof chunks[0]; c += step) {
             snprintf(b, sizeof b, "%s --prefill-chunk %d", a, chunks[c]);
             chunked = output_of(&folder, b);
             if (strcmp(whole, chunked) != 0) {
