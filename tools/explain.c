@@ -421,14 +421,9 @@ static bool explain_json(const char *word, const char *path, llava_error *e)
 
 static size_t list_options(void *self, llava_option *options)
 {
-    options[0] = (llava_option){.name = "--json",
-                                .kind = LLAVA_OPTION_TEXT,
-                                .target = self,
-                                .alone = "-",
-                                .word = LLAVA_WORD_OUT,
-                                .value = "FILE",
-                                .about = "the same for programs (llava-ref.explain/1), instead; - "
-                                         "is standard output, and may be left out"};
+    options[0] = llava_option_json(self, "the same for programs (llava-ref.explain/1), instead; - "
+                                         "is standard output, and may be left out");
+    options[0].alone = "-";
     return 1;
 }
 

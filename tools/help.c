@@ -285,14 +285,10 @@ static size_t list_help_options(void *self, llava_option *options)
                                 .said = &o->shell_given,
                                 .about = "what the shell is to offer behind each word: a script "
                                          "for it"};
-    options[2] = (llava_option){.name = "--json",
-                                .kind = LLAVA_OPTION_TEXT,
-                                .target = &o->json,
-                                .alone = "-",
-                                .word = LLAVA_WORD_OUT,
-                                .value = "FILE",
-                                .about = "the same for programs (llava-ref.help/1), instead; - is "
-                                         "standard output, and may be left out"};
+    options[2] =
+        llava_option_json(&o->json, "the same for programs (llava-ref.help/1), instead; - is "
+                                    "standard output, and may be left out");
+    options[2].alone = "-";
     return 3;
 }
 
@@ -357,14 +353,9 @@ const llava_command llava_command_help = {
 
 static size_t list_version_options(void *self, llava_option *options)
 {
-    options[0] = (llava_option){.name = "--json",
-                                .kind = LLAVA_OPTION_TEXT,
-                                .target = self,
-                                .alone = "-",
-                                .word = LLAVA_WORD_OUT,
-                                .value = "FILE",
-                                .about = "the same for programs (llava-ref.version/1), instead; - "
-                                         "is standard output, and may be left out"};
+    options[0] = llava_option_json(self, "the same for programs (llava-ref.version/1), instead; - "
+                                         "is standard output, and may be left out");
+    options[0].alone = "-";
     return 1;
 }
 

@@ -52,12 +52,8 @@ static size_t list_options(void *self, llava_option *options)
 {
     inspect_options *o = self;
     const llava_option own[] = {
-        {.name = "--json",
-         .kind = LLAVA_OPTION_TEXT,
-         .target = &o->json,
-         .word = LLAVA_WORD_OUT,
-         .value = "FILE",
-         .about = "the same for programs (llava-ref.inspect/1); - is standard output"},
+        llava_option_json(&o->json,
+                          "the same for programs (llava-ref.inspect/1); - is standard output"),
         {.name = "--png",
          .kind = LLAVA_OPTION_TEXT,
          .target = &o->png,

@@ -180,6 +180,27 @@ static bool outputs_possible(const llava_option *options, size_t count, llava_er
     return ok;
 }
 
+llava_option llava_option_json(const char **target, const char *about)
+{
+    return (llava_option){.name = "--json",
+                          .kind = LLAVA_OPTION_TEXT,
+                          .target = target,
+                          .word = LLAVA_WORD_OUT,
+                          .value = "FILE",
+                          .about = about};
+}
+
+llava_option llava_option_map(const char **target)
+{
+    return (llava_option){.name = "--map",
+                          .kind = LLAVA_OPTION_TEXT,
+                          .target = target,
+                          .word = LLAVA_WORD_MAP,
+                          .value = "MAP",
+                          .about = "the port's names and layouts: a file, or the name of a map "
+                                   "that comes with the program"};
+}
+
 bool llava_options_read(int argc, char **argv, llava_option *options, size_t count,
                         llava_operands *operands, llava_error *e)
 {

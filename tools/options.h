@@ -45,6 +45,10 @@ typedef struct {
 
 enum { LLAVA_OPTIONS_MOST = 32 };
 
+/* What several commands have. --json FILE: a result for programs, of which `about` says what. */
+llava_option llava_option_json(const char **target, const char *about);
+llava_option llava_option_map(const char **target);
+
 /* Words of a command line that are no options. */
 typedef struct {
     const char **words;

@@ -133,13 +133,10 @@ static size_t list_options(void *self, llava_option *options)
          .word = LLAVA_WORD_OUT,
          .value = "FILE",
          .about = "one line 'sha256  name  dtype  shape' per tap; - is standard output"},
-        {.name = "--json",
-         .kind = LLAVA_OPTION_TEXT,
-         .target = &o->json,
-         .word = LLAVA_WORD_OUT,
-         .value = "FILE",
-         .about = "what was run, the SHA-256 of what each stage handed on (with --taps, of those), "
-                  "and the answer, for programs (llava-ref.run/1); - is standard output"},
+        llava_option_json(
+            &o->json,
+            "what was run, the SHA-256 of what each stage handed on (with --taps, of those), "
+            "and the answer, for programs (llava-ref.run/1); - is standard output"),
         {.name = "--compress",
          .kind = LLAVA_OPTION_FLAG,
          .target = &o->compress,
