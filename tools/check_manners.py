@@ -7,6 +7,7 @@
   makes, as after `make install`.
 
 * Every command's --json is JSON to the letter, read by another parser: hostile names, NaN, nothing compared.
+* An answer's control characters are shown on a terminal, and written as they are into a file.
 * Long work shows its progress on a terminal's standard error, within its width, wiped at the end, before an error
   and after Ctrl-C; none where standard error is no terminal or a dumb one; no colours.
 
@@ -204,6 +205,29 @@ def check_interrupt(command, folder):
         yield f"Ctrl-C leaves {text.rsplit(WIPE, 1)[-1]!r}"
 
 
+# ---- a hostile model's answer ----------------------------------------------------------------------
+
+
+def check_answer(binary, folder):
+    """A tokenizer whose blank colours the terminal and hides what follows: shown there, and nowhere else touched."""
+    model = folder / "hostile"
+    shutil.copytree(TREE / "golden/demo/model", model)
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    for step in tokenizer["decoder"]["decoders"]:
+        if step["type"] == "Replace":
+            step["content"] = "\x1b[8m\u202e\n"
+    (model / "tokenizer.json").chmod(0o644)
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    command = f"llava-ref run --model {model} --image golden/demo/pictures/2-red-triangle.png --chat 'What is in the picture?'"
+    command += " --generate 3"
+    shown_there = on_terminal(f"{command} 2>/dev/null", folder)
+    raw = on_terminal(f"{command} 2>/dev/null >raw; od -An -c raw", folder)
+    if "\x1b" in shown_there or "\u202e" in shown_there or "\\x1b[8m\\xe2\\x80\\xae\n" not in shown_there:
+        yield f"an answer's control characters on a terminal: {shown_there!r}"
+    if "033   [   8   m 342 200 256" not in raw:
+        yield f"an answer that is not byte for byte in a file: {raw!r}"
+
+
 # ---- JSON ----------------------------------------------------------------------------------------
 
 
@@ -295,7 +319,7 @@ def main():
         (folder / "llava-ref").symlink_to(binary)
         scripts(binary, folder)
         wrong = check_manual(binary, folder) + check_shell("bash", folder) + check_shell("zsh", folder)
-        for message in [*check_progress(folder), *check_json(binary, folder)]:
+        for message in [*check_progress(folder), *check_answer(binary, folder), *check_json(binary, folder)]:
             print(message)
             wrong += 1
     print(f"manual page, {len(TYPED)} lines in each of bash and zsh, progress on a terminal, JSON: {wrong} wrong")

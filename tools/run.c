@@ -371,7 +371,7 @@ static bool print_answer(running *r, const llava_answer *answer, llava_error *e)
         if (!llava_tokenizer_decode(r->session.tokenizer, ids, answer->count, true, &text, &n, e)) {
             return false;
         }
-        fwrite(text, 1, n, to);
+        llava_print_text(to, text, n);
         fputc('\n', to);
         if (r->json != NULL) {
             llava_run_json_answer(r->json, text, n, ids, answer->count);

@@ -4,6 +4,7 @@
 #include "tools/progress.h"
 
 #include <string.h>
+#include <unistd.h>
 
 size_t llava_character(const char *text, uint32_t *code)
 {
@@ -17,20 +18,34 @@ bool llava_character_acts(uint32_t code)
            code == 0xfeff;
 }
 
+/* lines: line feeds and tabs stay what they are. */
+static void put_escaped(FILE *to, const char *text, size_t n, bool lines)
+{
+    while (n > 0) {
+        uint32_t code = 0;
+        size_t length = llava_utf8_next(text, n < 4 ? n : 4, &code);
+        bool kept = length > 0 && (!llava_character_acts(code) ||
+                                   (lines && (code == (uint32_t)'\n' || code == (uint32_t)'\t')));
+        length = length == 0 ? 1 : length;
+        for (size_t i = 0; i < length; i++) {
+            fprintf(to, kept ? "%c" : "\\x%02x", (unsigned char)text[i]);
+        }
+        text += length;
+        n -= length;
+    }
+}
+
 void llava_print_escaped(FILE *to, const char *text)
 {
-    while (*text != '\0') {
-        uint32_t code = 0;
-        size_t n = llava_character(text, &code);
-        if (n > 0 && !llava_character_acts(code)) {
-            fwrite(text, 1, n, to);
-        } else {
-            n = n == 0 ? 1 : n;
-            for (size_t i = 0; i < n; i++) {
-                fprintf(to, "\\x%02x", (unsigned char)text[i]);
-            }
-        }
-        text += n;
+    put_escaped(to, text, strlen(text), false);
+}
+
+void llava_print_text(FILE *to, const char *text, size_t n)
+{
+    if (isatty(fileno(to))) {
+        put_escaped(to, text, n, true);
+    } else {
+        fwrite(text, 1, n, to);
     }
 }
 

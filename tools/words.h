@@ -18,6 +18,10 @@ bool llava_character_acts(uint32_t code);
  * Unicode line or direction control shown as \xHH. */
 void llava_print_escaped(FILE *to, const char *text);
 
+/* A model's own text: byte for byte, but on a terminal, where what would act on it is shown as
+ * above, line feeds and tabs excepted. */
+void llava_print_text(FILE *to, const char *text, size_t n);
+
 /* "llava-ref: TEXT" or "llava-ref: warning: TEXT" on stderr, one line. */
 void llava_complain(const char *text);
 void llava_warn(const char *text);
