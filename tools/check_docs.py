@@ -10,7 +10,7 @@ In a fenced or indented block of a document
   lines below: it must print nothing. It may exit with 1 (compared and differs) where lines are shown,
   and with 2 where they show the error;
 * lines `>>> ...` are a Python session, run as doctest does, NumPy at hand;
-* a block that opens with ```c FILE quotes FILE: its lines, but for indentation, stand there one after the other,
+* a block that opens with ```c FILE, or ```python FILE, quotes FILE: its lines, but for indentation, stand there one after the other,
   `...` for what is left out.
 
 A comment `<!-- docs-check`, `$ COMMAND` lines, `-->` behind a paragraph, list or table is not seen by the reader: every
@@ -42,6 +42,7 @@ from typing import NamedTuple
 TREE = pathlib.Path(__file__).resolve().parent.parent
 ANYTHING = "..."
 SECONDS = 300  # of a command
+QUOTED = ("c", "python")
 DOCUMENTS = ("*.md", "docs/book/*.md", "docs/*.md", "docs/ports/*.md", "golden/README.md", "golden/demo/README.md")
 
 
@@ -236,7 +237,7 @@ def check(document, binary, write=False, tables=False):
         scratch = Scratch(folder, binary)
         for block in [] if tables else blocks_of(text):
             kind, _, quoted = block.about.partition(" ")
-            if kind == "c" and quoted:
+            if kind in QUOTED and quoted:
                 count += 1
                 lines = quote_is_right(block, TREE / quoted)
                 if lines:
@@ -297,7 +298,7 @@ def unchecked(document):
     for block in blocks_of(text):
         kind, _, quoted = block.about.partition(" ")
         inside = "\n".join(block.lines)
-        if commands_of(block) or inside.startswith(">>> ") or (kind == "c" and quoted):
+        if commands_of(block) or inside.startswith(">>> ") or (kind in QUOTED and quoted):
             seen += inside
         elif re.search(MEASURED, inside):
             found.append((block.line, "block", re.findall(MEASURED, inside)))

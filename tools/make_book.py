@@ -25,7 +25,7 @@ import pygments.formatters
 import pygments.lexers
 import sphinx.cmd.build
 
-from check_docs import blocks_of, quote_places
+from check_docs import QUOTED, blocks_of, quote_places
 
 TREE = pathlib.Path(__file__).resolve().parent.parent
 
@@ -118,7 +118,7 @@ class Site:
     def block(self, name, block):
         kind, _, quoted = block.about.partition(" ")
         above = ""
-        if kind == "c" and quoted:
+        if kind in QUOTED and quoted:
             (_, place), *_ = quote_places(block, (TREE / quoted).read_text().split("\n"))
             first = place + 1  # docs-check has seen that it is there
             page = self.relative(name, self.target(quoted)).removesuffix(".md")

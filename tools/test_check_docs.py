@@ -16,6 +16,7 @@ SAMPLES = (  # (what it is, its text, how many faults)
      "    $ build/llava-ref inspect \\\n        no.npz\n    llava-ref: no.npz: No such file or directory\n", 0),
     ("files live on to the next block", "    $ echo a >file\n\nText.\n\n    $ cat file\n    a\n", 0),
     ("a quote", "```c ref/projector.c\nconst llava_plan *p = r->plan;\n...\nreturn ok;\n```\n", 0),
+    ("a quote of Python", "```python tools/measured.py\nimport argparse\n...\nimport json\n```\n", 0),
     ("another line", "    $ echo b\n    a\n", 1),
     ("a line more", "    $ echo a; echo b\n    a\n", 1),
     ("a line less", "    $ echo a\n    a\n    b\n", 1),
