@@ -79,6 +79,23 @@ static void a_span_ends_at_what_the_port_supplies(void **state)
         {"vision.features", "projector.out", "vision.features"},
         {"projector.out text.embed", "text.inputs_embeds", "input_ids projector.out text.embed"},
         {"step.1.text.norm", "step.1.logits", "step.1.text.norm"},
+        /* a step's keys and values are also those of the passes before it */
+        {"step.1.text.layers.0.attn.q_rope step.1.text.layers.0.attn.k_rope",
+         "step.1.text.layers.0.attn.scores",
+         "pixel_values input_ids position_ids step.1.text.layers.0.attn.q_rope "
+         "step.1.text.layers.0.attn.k_rope"},
+        {"text.layers.0.attn.k_rope step.2.text.layers.0.attn.q_rope "
+         "step.2.text.layers.0.attn.k_rope step.1.text.inputs_embeds",
+         "step.2.text.layers.0.attn.scores",
+         "text.layers.0.attn.k_rope step.1.position_ids step.1.text.inputs_embeds "
+         "step.2.text.layers.0.attn.q_rope step.2.text.layers.0.attn.k_rope"},
+        {"text.layers.0.attn.v step.1.text.layers.0.attn.v step.2.text.layers.0.attn.v "
+         "step.2.text.layers.0.attn.probs",
+         "step.2.text.layers.0.attn.context",
+         "text.layers.0.attn.v step.1.text.layers.0.attn.v step.2.text.layers.0.attn.v "
+         "step.2.text.layers.0.attn.probs"},
+        {"step.1.text.embed projector.out", "step.1.text.inputs_embeds",
+         "input_ids step.1.text.embed"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         scene s;

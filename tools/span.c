@@ -11,9 +11,11 @@ typedef struct {
     const llava_plan *plan;
     const llava_tap_kind *kinds;
     size_t kind_count;
+    size_t step;     /* of the pass that is walked; 0: the prefill */
     char prefix[32]; /* "step.3." or "" */
     size_t picture;  /* number of the picture, for image.* */
-    bool *seen;      /* [kind][layer] */
+    bool *seen;      /* [kind][layer], of the pass */
+    bool *all_seen;  /* [pass][kind][layer]: the tap's own, the prefill, the step before */
     size_t layers;
     llava_error *e;
 } walk;
@@ -78,6 +80,44 @@ static bool reach_picture(walk *w, size_t kind, bool add)
     return true;
 }
 
+static void enter_pass(walk *w, size_t pass, size_t step)
+{
+    w->seen = w->all_seen + pass * w->kind_count * w->layers;
+    w->step = step;
+    w->prefix[0] = '\0';
+    if (step > 0) {
+        snprintf(w->prefix, sizeof w->prefix, "step.%zu.", step);
+    }
+}
+
+static bool reach(walk *w, size_t kind, size_t layer);
+
+/* Keys and values of a step are also those of the passes before it: of the prefill, and of the step
+ * before for all steps, for they are made alike. */
+static bool reach_cache(walk *w, size_t kind, size_t layer)
+{
+    static const char scores[] = "text.layers.{i}.attn.scores",
+                      context[] = "text.layers.{i}.attn.context",
+                      keys[] = "text.layers.{i}.attn.k_rope", values[] = "text.layers.{i}.attn.v";
+    const char *name = w->kinds[kind].name;
+    const char *cached = strcmp(name, scores) == 0    ? keys
+                         : strcmp(name, context) == 0 ? values
+                                                      : NULL;
+    if (cached == NULL || w->step == 0) {
+        return true;
+    }
+    const size_t step = w->step, of = kind_called(w, cached, strlen(cached));
+    const bool own = w->seen == w->all_seen;
+    enter_pass(w, 1, 0);
+    bool ok = reach(w, of, layer);
+    if (ok && own && step > 1) {
+        enter_pass(w, 2, step - 1);
+        ok = reach(w, of, layer);
+    }
+    enter_pass(w, own ? 0 : 2, step);
+    return ok;
+}
+
 /* A tap that is an input of this span: its end where it is supplied or given, else part of it. */
 static bool reach(walk *w, size_t kind, size_t layer)
 {
@@ -86,6 +126,9 @@ static bool reach(walk *w, size_t kind, size_t layer)
         return true;
     }
     w->seen[kind * w->layers + layer] = true;
+    if (w->step > 0 && w->kinds[kind].at > LLAVA_AT_INPUT && w->kinds[kind].at < LLAVA_AT_EMBED) {
+        return true; /* a step has no pictures */
+    }
     name_of(w, kind, layer, name);
     bool input = w->kinds[kind].at <= LLAVA_AT_INPUT;
     bool given = llava_port_find(w->port, name) != NULL;
@@ -177,7 +220,7 @@ static bool walk_from(walk *w, size_t kind, size_t layer)
         word += length;
         word += strspn(word, " ");
     }
-    return true;
+    return reach_cache(w, kind, layer);
 }
 
 static int in_flow(const void *a, const void *b)
@@ -206,16 +249,14 @@ bool llava_span_find(llava_span *span, const char *tap, const llava_port *port,
     if (!known || place.layer >= w.layers) {
         return llava_fail(e, "%s: no tap of this model is called so", tap);
     }
-    if (place.step > 0 && strncmp(tap, "step.", 5) == 0) {
-        snprintf(w.prefix, sizeof w.prefix, "step.%zu.", place.step);
-    }
-    w.seen = llava_alloc(e, w.kind_count * w.layers, sizeof(bool));
-    bool ok = w.seen != NULL;
+    w.all_seen = llava_alloc(e, 3 * w.kind_count, w.layers);
+    bool ok = w.all_seen != NULL;
     if (ok) {
+        enter_pass(&w, 0, strncmp(tap, "step.", 5) == 0 ? place.step : 0);
         w.seen[place.kind * w.layers + place.layer] = true;
         ok = walk_from(&w, place.kind, place.layer);
     }
-    free(w.seen);
+    free(w.all_seen);
     if (!ok) {
         llava_span_free(span);
         return false;
