@@ -158,7 +158,9 @@ static bool draw_kind(llava_drawing *d, size_t kind, const draw_options *o, llav
     llava_progress_end();
     const char *unmatched = ok ? llava_globs_unmatched(&d->taps) : NULL;
     if (unmatched != NULL) {
-        ok = llava_fail(e, "draw: --taps '%.200s' matches nothing that can be drawn", unmatched);
+        char what[256];
+        snprintf(what, sizeof what, "--taps '%.200s' matches nothing that can be drawn", unmatched);
+        ok = llava_drawing_none(d, "draw", what, e);
     }
     /* without memory for the text's last piece fclose is content, and there is no text */
     bool whole = fclose(d->table) == 0 && table != NULL;
@@ -191,6 +193,7 @@ static bool draw_words(const draw_options *o, const llava_operands *operands, ll
     llava_drawing d = {.words = operands->words + 1,
                        .count = operands->count - 1,
                        .map = o->map,
+                       .nearest = {.word = o->taps},
                        .sample = o->sample,
                        .row = o->row_said ? o->row : SIZE_MAX,
                        .head = o->head_said ? o->head : SIZE_MAX};

@@ -7,6 +7,7 @@
 #include "tools/canvas.h"
 #include "tools/compare.h"
 #include "tools/json_out.h"
+#include "tools/nearest.h"
 #include "tools/sinks.h"
 
 #include <stdio.h>
@@ -14,11 +15,12 @@
 typedef struct {
     const char **words; /* [count]: dumps, and for attention taps */
     size_t count;
-    const char *map;  /* of the actual dumps; NULL */
-    llava_globs taps; /* none: the kind's own choice */
-    size_t sample;    /* picture, or sample of the batch */
-    size_t row, head; /* SIZE_MAX: not named */
-    bool has_plan;    /* --model */
+    const char *map;       /* of the actual dumps; NULL */
+    llava_globs taps;      /* none: the kind's own choice */
+    llava_nearest nearest; /* to the text of --taps, of the names that were asked about */
+    size_t sample;         /* picture, or sample of the batch */
+    size_t row, head;      /* SIZE_MAX: not named */
+    bool has_plan;         /* --model */
     llava_plan plan;
     double mean[3], std[3]; /* of pixel_values: the folder's, else CLIP's */
     FILE *table;            /* the numbers that the colours stand for */
@@ -55,6 +57,8 @@ cJSON *llava_drawing_item(llava_drawing *d, cJSON *list, const char *key, const 
 void llava_drawing_show(llava_drawing *d, const char *name, double amount);
 /* Is it asked for? Without --taps: is it `otherwise`, a pattern of fnmatch? */
 bool llava_drawing_wants(llava_drawing *d, const char *name, const char *otherwise);
+/* "PATH: WHAT", with the name that --taps was probably meant to be; returns false. */
+bool llava_drawing_none(const llava_drawing *d, const char *path, const char *what, llava_error *e);
 
 /* EXPECTED's tensor beside ACTUAL's, whole, as the comparisons of a drawing need them. */
 typedef struct {

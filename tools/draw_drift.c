@@ -25,8 +25,8 @@ static bool choose_taps(drift *r, llava_error *e)
             r->d->work += (double)entry->array.count * (double)r->curves;
         }
     }
-    return r->tap != NULL && (r->taps > 0 || llava_fail(e, "%s: no tap of numbers to draw",
-                                                        llava_dump_path(r->expected)));
+    return r->tap != NULL && (r->taps > 0 || llava_drawing_none(r->d, llava_dump_path(r->expected),
+                                                                "no tap of numbers to draw", e));
 }
 
 static bool add_curve(drift *r, size_t curve, llava_error *e)

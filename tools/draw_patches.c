@@ -130,10 +130,10 @@ static const char *one_tap(llava_drawing *d, const llava_dump *dump, llava_error
         found = name;
     }
     if (found == NULL) {
-        llava_fail(e,
-                   "%s: no tap to draw (--taps NAME: pixel_values, or one with a row for each "
-                   "patch or token)",
-                   llava_dump_path(dump));
+        llava_drawing_none(d, llava_dump_path(dump),
+                           "no tap to draw (--taps NAME: pixel_values, or one with a row for each "
+                           "patch or token)",
+                           e);
     }
     return found;
 }

@@ -92,8 +92,9 @@ static bool choose_lines(row_errors *r, llava_error *e)
         r->line[r->lines++] = entry;
     }
     return r->line != NULL &&
-           (r->lines > 0 || llava_fail(e, "%s: no tap with a row for each token is in both dumps",
-                                       llava_dump_path(r->expected)));
+           (r->lines > 0 ||
+            llava_drawing_none(r->d, llava_dump_path(r->expected),
+                               "no tap with a row for each token is in both dumps", e));
 }
 
 static bool collect_lines(row_errors *r, llava_error *e)

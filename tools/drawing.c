@@ -13,7 +13,13 @@ const llava_dump_entry *llava_drawing_entry(const llava_dump *dump, const char *
 {
     const llava_dump_entry *entry = llava_dump_find(dump, name);
     if (entry == NULL) {
-        llava_fail(e, "%s: there is no tensor '%.200s'", llava_dump_path(dump), name);
+        char hint[LLAVA_HINT];
+        llava_nearest nearest = {.word = name};
+        for (size_t i = 0; i < llava_dump_count(dump); i++) {
+            llava_nearest_offer(&nearest, llava_dump_at(dump, i)->name);
+        }
+        llava_fail(e, "%s: there is no tensor '%.200s'%s", llava_dump_path(dump), name,
+                   llava_did_you_mean(nearest.best, hint));
     }
     return entry;
 }
@@ -75,7 +81,16 @@ void llava_drawing_show(llava_drawing *d, const char *name, double amount)
 
 bool llava_drawing_wants(llava_drawing *d, const char *name, const char *otherwise)
 {
+    if (d->nearest.word != NULL) {
+        llava_nearest_offer(&d->nearest, name);
+    }
     return d->taps.count > 0 ? llava_globs_match(&d->taps, name) : fnmatch(otherwise, name, 0) == 0;
+}
+
+bool llava_drawing_none(const llava_drawing *d, const char *path, const char *what, llava_error *e)
+{
+    char hint[LLAVA_HINT];
+    return llava_fail(e, "%s: %s%s", path, what, llava_did_you_mean(d->nearest.best, hint));
 }
 
 bool llava_drawing_load(llava_drawing *d, llava_dump *expected, llava_port *actual,
