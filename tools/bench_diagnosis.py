@@ -17,14 +17,12 @@ pages of mapped files, each counted once, which the kernel takes back when it ne
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from bench_peers import make_model
+from bench_peers import make_model, measure
 from measured import machine
 
 TAPS = "vision.layers.*.output,vision.features,projector.out,text.inputs_embeds,text.layers.*.output,text.norm,logits"
@@ -55,21 +53,10 @@ def memory_of(pid):
     return own / 1024, everything / 1024
 
 
-def measure(command, fine=(0,)):
-    """CPU seconds, seconds, and the peaks of both memories."""
-    start, own, everything = time.monotonic(), 0, 0
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid != 0:
-            break
-        one, two = memory_of(process.pid)
-        own, everything = max(own, one), max(everything, two)
-        time.sleep(1)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in fine:
-        sys.exit(f"bench_diagnosis: status {process.returncode}: {' '.join(command)}")
-    return usage.ru_utime + usage.ru_stime, time.monotonic() - start, own, everything
+def weigh(command, fine=(0,)):
+    """CPU seconds, seconds, and the peaks of both memories, looked at once a second."""
+    figures = measure(command, memory_of, pause=1, fine=fine)
+    return figures["cpu"], figures["wall"], *figures["memory"]
 
 
 def causes_of(path):
@@ -96,14 +83,14 @@ def run(options, folder):
     inputs = ["--model", str(folder / "model"), "--inputs", str(folder / "inputs.npz")]
     dump = folder / "port.npz"
     print(f"Machine: {machine()}\n\n| | CPU s | of `run` | s | own MiB | all MiB | verdict |\n|---|---:|---:|---:|---:|---:|---|")
-    base = measure([program, "run", *inputs, "--taps", TAPS, "--dump", str(dump)])
+    base = weigh([program, "run", *inputs, "--taps", TAPS, "--dump", str(dump)])
     line("`run --dump`, float64", base, base, "")
     for port in options.ports.split(","):
         dtype, *choice = port.split(" ")
         dump.unlink()
         made = [program, "run", *inputs, "--dtype", TYPES[dtype], "--numerics", "hf", "--taps", TAPS, "--dump", str(dump)]
-        measure(made + [word for c in choice for word in ("--set", c)])
-        figures = measure([program, "diagnose", *inputs, "--dump", str(dump), "--json", str(result)], (0, 1))
+        weigh(made + [word for c in choice for word in ("--set", c)])
+        figures = weigh([program, "diagnose", *inputs, "--dump", str(dump), "--json", str(result)], (0, 1))
         line(f"`diagnose`, {port}", figures, base, causes_of(result))
     dump.unlink()
 

@@ -175,31 +175,37 @@ def torch_child(folder, peer):
 
 # ---- measuring -----------------------------------------------------------------------------------
 
-def measure(command):
-    """One process: its standard output, CPU and wall seconds, and peak RssAnon and VmHWM in MiB."""
+def anonymous_memory(pid):
+    """RssAnon of a process in MiB."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"RssAnon:\s+(\d+)", text)
+    return [int(found[1]) / 1024 if found else 0]
+
+
+def measure(command, memory_of=anonymous_memory, pause=0.05, fine=(0,)):
+    """One process, which may end with a status of `fine`: its standard output, CPU and wall seconds, the largest of
+    each figure that memory_of(pid) gives (asked after every pause, in seconds), and peak VmHWM in MiB."""
     environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", HF_HUB_OFFLINE="1",
                        TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
     with tempfile.TemporaryFile("w+") as out:
         begun = time.monotonic()
         process = subprocess.Popen(command, stdout=out, env=environment)
-        anonymous = 0
+        memory = memory_of(process.pid)
         while True:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid != 0:
                 break
-            try:
-                text = Path(f"/proc/{process.pid}/status").read_text()
-            except OSError:
-                text = ""
-            found = re.search(r"RssAnon:\s+(\d+)", text)
-            anonymous = max(anonymous, int(found[1]) if found else 0)
-            time.sleep(0.05)
+            memory = [max(pair) for pair in zip(memory, memory_of(process.pid))]
+            time.sleep(pause)
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            sys.exit(f"bench_peers: {command[0]} ended with status {process.returncode}")
+        if process.returncode not in fine:
+            sys.exit(f"{Path(sys.argv[0]).stem}: status {process.returncode}: {' '.join(command)}")
         out.seek(0)
         return {"out": out.read(), "cpu": usage.ru_utime + usage.ru_stime, "wall": time.monotonic() - begun,
-                "anonymous": anonymous / 1024, "resident": usage.ru_maxrss / 1024}
+                "memory": memory, "resident": usage.ru_maxrss / 1024}
 
 
 def measure_ours(program, name, folder):
@@ -281,7 +287,7 @@ def difference(ours, theirs):
 def row(name, results, ours):
     """One line of the table; ours: (name, results) to compare with, or None for a line of our own."""
     cells = [f"{least(results, k):.{3 if k == 'token' else 1}f}" for k in ("pass", "process", "token")]
-    cells += [f"{most(results, k):.0f}" for k in ("anonymous", "resident")]
+    cells += [f"{max(r['memory'][0] for r in results):.0f}", f"{most(results, 'resident'):.0f}"]
     if ours is None:
         return f"| {name} | " + " | ".join(cells + [""] * 5) + " |"
     base = ours[1]
