@@ -12,6 +12,9 @@ shift 2
 
 # They run the program forty times and more, a second each under valgrind. The longest first.
 often="test_cli test_outputs test_feeding test_attacks test_draw test_original test_help"
+# Not here: what needs the processor's or the clock's own ways.
+apart="test_number test_progress"
+echo "valgrind: LEFT OUT: test_number sets flush-to-zero, which valgrind has not; test_progress holds lines against the clock"
 all=$(cd tests && printf '%s\n' test_*.c | sed 's/\.c$//' | sort)
 part=1
 if [ "${1-}" = quick ]; then
@@ -19,7 +22,7 @@ if [ "${1-}" = quick ]; then
     export LLAVA_TESTS=short
 fi
 if [ $# = 0 ] || [ "$1" = quick ]; then
-    set -- test_diagnose $often $(comm -23 <(echo "$all") <(printf '%s\n' test_diagnose $often | sort))
+    set -- test_diagnose $often $(comm -23 <(echo "$all") <(printf '%s\n' test_diagnose $often $apart | sort))
 fi
 
 # libjpeg-turbo's vector code is assembly that works on more bytes than are set; its C code gives the same pictures.
@@ -31,7 +34,8 @@ program=$build/llava-ref-checked
 cat >"$program" <<END
 #!/bin/sh
 words=\$(printf '%s\n' "\$@" | sed 's|.*/||' | cksum)
-[ \$((\${words%% *} % part)) = 0 ] || exec "$PWD/$build/llava-ref" "\$@"
+# valgrind writes files of its own
+[ "\$(ulimit -f)" = unlimited ] && [ \$((\${words%% *} % part)) = 0 ] || exec "$PWD/$build/llava-ref" "\$@"
 exec $check "$PWD/$build/llava-ref" "\$@"
 END
 chmod +x "$program"
