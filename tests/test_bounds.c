@@ -2,10 +2,13 @@
  * computed in. */
 #include "tools/bounds.h"
 
+#include "tests/program.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -41,6 +44,12 @@ static void test_the_bound_counts_what_was_rounded_before(void **state)
     check_bound("vision.layers.1.norm1", &two, norm + (double)layer);
     check_bound("vision.features", &two, norm + 2 * (double)layer);
     check_bound("a port's own name", &two, (double)count); /* every kind: the widest there is */
+    size_t all = 0;
+    const llava_tower_seen one = {.layers = 1};
+    for (size_t k = 0; k < count; k++) {
+        all += llava_tap_of_tower(&kinds[k], LLAVA_TOWER_CLIP);
+    }
+    check_bound(kinds[count - 1].name, &one, (double)all); /* the last of all */
 }
 
 /* Taps tell the tower, and how many layers of it were run. */
@@ -124,6 +133,39 @@ static void test_which_values_tell_of_a_type(void **state)
     }
 }
 
+/* What fits every type is of the type that its file has. */
+static void test_numbers_that_tell_nothing_have_their_files_type(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *stored;
+        llava_dtype type;
+    } rows[] = {
+        {"<f8", LLAVA_F64}, {"<f4", LLAVA_F32},   {"<f2", LLAVA_F16},
+        {"<i8", LLAVA_F64}, {"BF16", LLAVA_BF16},
+    };
+    support_folder folder = support_folder_new();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[64];
+        llava_dump *dump;
+        llava_dtype type;
+        llava_error e;
+        snprintf(text, sizeof text, "x %s [2] 0 1", rows[i].stored);
+        if (rows[i].stored[0] == 'B') {
+            support_write_safetensors(
+                &folder, "d.npz",
+                "{\"x\":{\"dtype\":\"BF16\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0);
+        } else {
+            program_write_inputs(&folder, "d.npz", text);
+        }
+        assert_true(llava_dump_open(&dump, support_path(&folder, "d.npz"), &e));
+        assert_true(llava_measure_type(dump, llava_dump_at(dump, 0), &type, &e));
+        assert_int_equal((int)type, (int)rows[i].type);
+        llava_dump_close(dump);
+    }
+    support_folder_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_the_narrowest_type),
         cmocka_unit_test(test_which_values_tell_of_a_type),
+        cmocka_unit_test(test_numbers_that_tell_nothing_have_their_files_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
