@@ -939,7 +939,11 @@ static void a_full_disk_ends_the_archive_wherever_it_is(void **state)
             }
             ok = ok && llava_npz_writer_finish(writer, &e);
             llava_npz_writer_close(writer);
-            ok = ok && llava_output_commit(output, &e);
+            if (ok) {
+                ok = llava_output_commit(output, &e);
+            } else {
+                llava_output_abort(output);
+            }
             assert_false(ok);
             support_says(&e, "/dev/full: cannot be written");
         }
