@@ -138,7 +138,9 @@ static void attend(const panel *p, const uint8_t *keys, size_t step, const float
         if (t > 0) {
             kernel->times(context, soft.factor, d, p->lanes, false);
         }
-        multiply(p, keys + half, KEYS, context, p->scores, n, d, t > 0);
+        size_t inner = p->lanes == 1 ? KEYS : n; /* a row is taken whole: behind it are zeros */
+        memset(p->scores + n * p->lanes, 0, (inner - n) * sizeof *p->scores);
+        multiply(p, keys + half, KEYS, context, p->scores, inner, d, t > 0);
     }
     for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
         soft.sum[i] = 1 / soft.sum[i];
