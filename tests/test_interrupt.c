@@ -147,6 +147,59 @@ static void a_file_that_shrinks_is_one_line_and_status_2(void **state)
     support_folder_remove(&work);
 }
 
+/* The signal without an address that a file is mapped at. */
+static void break_nowhere(int signal_number)
+{
+    (void)signal_number;
+    kill(getpid(), SIGBUS);
+}
+
+/* A process of its own, as a replay is: who reads its pipe says what is wrong. */
+static void break_in_a_second_process(int signal_number)
+{
+    llava_error e;
+    llava_output *half;
+    int status = 0;
+    (void)signal_number;
+    if (!llava_output_open(&half, "half.npz", &e)) {
+        _exit(97);
+    }
+    pid_t second = fork();
+    if (second == 0) {
+        kill(getpid(), SIGBUS);
+    }
+    bool ended = waitpid(second, &status, 0) == second && WIFEXITED(status);
+    /* what the first one writes is still there */
+    bool whole = llava_output_write(half, "whole", 5, &e) && llava_output_commit(half, &e);
+    _exit(ended && WEXITSTATUS(status) == 2 && whole ? 0 : 96);
+}
+
+static void a_broken_mapping_without_a_file_is_said_as_well(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*act)(int signal_number);
+        int status;
+        const char *says;
+    } rows[] = {
+        {break_nowhere, 2, "llava-ref: a mapped file: the file became shorter while it was read\n"},
+        {break_in_a_second_process, 0, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        support_folder work = support_folder_new();
+        char said[256];
+        int status = in_child(&work, rows[i].act, 0);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), rows[i].status);
+        FILE *err = fopen(support_path(&work, "err"), "r");
+        assert_non_null(err);
+        said[fread(said, 1, sizeof said - 1, err)] = '\0';
+        fclose(err);
+        assert_string_equal(said, rows[i].says);
+        support_folder_remove(&work);
+    }
+}
+
 /* What is watched is forgotten, and more than fits does no harm. */
 static void the_list_of_paths_is_bounded(void **state)
 {
@@ -172,6 +225,7 @@ int main(void)
         cmocka_unit_test(temporary_files_and_folders_go_with_the_signal),
         cmocka_unit_test(an_old_file_stays_whole_under_every_signal),
         cmocka_unit_test(a_file_that_shrinks_is_one_line_and_status_2),
+        cmocka_unit_test(a_broken_mapping_without_a_file_is_said_as_well),
         cmocka_unit_test(the_list_of_paths_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
