@@ -813,6 +813,52 @@ static void a_page_that_does_not_fit_is_refused(void **state)
     support_folder_remove(&folder);
 }
 
+/* Names keep their ends, lists their beginnings. */
+static void the_table_cuts_what_is_long(void **state)
+{
+    (void)state;
+    enum { FLIPS = 9 };
+    llava_diff_tensor tensors[TENSORS];
+    llava_diff r = diff_of(tensors, "pdw");
+    llava_flip flips[FLIPS];
+    char name[] = "an.extra.name", *names[FLIPS], text[8192], longer[64];
+    for (size_t i = 0; i < FLIPS; i++) {
+        flips[i] = (llava_flip){
+            .sample = i, .near_tie = i % 2 == 0, .margin = (double)NAN, .why = "no tie"};
+        names[i] = name;
+    }
+    snprintf(longer, sizeof longer, "text.layers.0123456789.0123456789.self_attn.q");
+    llava_effect effects[] = {
+        {LLAVA_VISION_ACT, 1, "vision.layers.0.mlp.act", 1e-4, 1e-4, {.l2 = 1e-3, .max = 1e-3}},
+        {LLAVA_TEXT_NORM_EPS, 1, "text.norm", 1e-4, 1, {.l2 = 1e-3, .max = 1e-3}},
+        {LLAVA_TEXT_NORM_EPS, 1, "text.norm", 0, 0, {.l2 = 1e-3, .max = 1e-3}}};
+    tensors[0].name = longer;
+    tensors[1].numbers = (llava_comparison){.count = 0};
+    r.flips = (llava_flips){.flips = flips, .count = FLIPS};
+    r.effects = effects, r.effect_count = 3;
+    r.extra = names, r.extra_count = FLIPS;
+    FILE *to = tmpfile();
+    assert_non_null(to);
+    llava_diff_print(&r, to);
+    rewind(to);
+    text[fread(text, 1, sizeof text - 1, to)] = '\0';
+    fclose(to);
+    static const char *const says[] = {
+        "  ..3456789.0123456789.self_attn.q [2,3]",
+        "first divergence: vision.features (a reason)\n\n", /* nothing counted: no worst element */
+        "near tie: generated_ids[0,0]",
+        "divergence: generated_ids[7,0]: 0, expected 0\n  no tie\n... and 1 more samples\n",
+        "an.extra.name\n",
+        " ... and 1 more\n",
+        "  vision.act=",
+    };
+    for (size_t i = 0; i < sizeof says / sizeof says[0]; i++) {
+        if (strstr(text, says[i]) == NULL) {
+            fail_msg("the table does not say '%s': %s", says[i], text);
+        }
+    }
+}
+
 static bool print_diff(void *self, llava_error *e)
 {
     cJSON *json = llava_diff_json(self);
@@ -1269,6 +1315,7 @@ int main(void)
         cmocka_unit_test(text_is_escaped_and_cut_at_whole_characters),
         cmocka_unit_test(characters_that_act_are_known_to_their_edges),
         cmocka_unit_test(a_page_that_does_not_fit_is_refused),
+        cmocka_unit_test(the_table_cuts_what_is_long),
         cmocka_unit_test(memory_that_runs_out_leaves_no_json),
         cmocka_unit_test(numbers_are_short),
         cmocka_unit_test(every_decision_has_words),
