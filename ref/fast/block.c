@@ -292,6 +292,8 @@ static bool keep(const block *b, size_t past, const float *a, float *wide)
            llava_fast_keep(b->r->fast, &b->heads, past, &b->rows, wide, v, b->r->error);
 }
 
+/* LCOV_EXCL_BR_START: announce and add are true always */
+
 /* wide = W_o attention(W_q a, keys and values); a is lost. */
 static bool attend(const block *b, size_t keys, float *a, float *wide)
 {
@@ -371,14 +373,17 @@ static bool layer(block *b, size_t needed, double *x)
                            "%s.layers.%zu.output", b->of->taps, b->layer);
 }
 
+/* LCOV_EXCL_BR_STOP */
+
 /* The room for keys and values of a layer; the tower, and a pass without a future, need one at a
  * time. NULL with an error where there is no memory. */
 static llava_fast_room *cache_of(llava_run *r, size_t layer)
 {
     llava_fast *f = r->fast;
     if (f->caches == NULL) {
-        f->layers = r->plan->text.layers > 0 ? r->plan->text.layers : 1;
-        f->caches = llava_alloc(r->error, f->layers, sizeof *f->caches);
+        size_t layers = r->plan->text.layers + 1; /* one for the tower where there is no other */
+        f->caches = llava_alloc(r->error, layers, sizeof *f->caches);
+        f->layers = f->caches == NULL ? 0 : layers;
     }
     return f->caches == NULL ? NULL : &f->caches[layer];
 }
