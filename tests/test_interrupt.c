@@ -52,6 +52,7 @@ static void write_and_die(int signal_number)
     }
     char *path = llava_path(&e, llava_folder_path(folder), "logits.npy");
     FILE *file = path == NULL ? NULL : fopen(path, "w");
+    free(path);
     if (file == NULL || fclose(file) != 0) {
         _exit(96);
     }

@@ -46,5 +46,6 @@ printf '%s\n' "$@" | xargs -P "$jobs" -I{} bash -c '
     case " $often " in *" {} "*) ;; *) export part=1 ;; esac
     said=$(LLAVA_REF=$program $check $build/tests/{} 2>&1) || status=$?
     printf "== %s, %s s\n%s\n" {} $((SECONDS - begun)) "$said"
-    exit $status' || { echo "make valgrind: test programs failed, see above"; exit 1; }
+    [ $status = 0 ] || echo "FAILED: {} ends with status $status"
+    exit $((status != 0))' || { echo "make valgrind: test programs failed, see above"; exit 1; }
 echo "make valgrind: $# test programs, nothing found"
