@@ -166,18 +166,20 @@ static void every_writer_refuses_every_fault(void **state)
  */
 
 /* Shell: `met WHAT` starts a run of the demo model, of a copy `demo` of its folder, does WHAT as
- * soon as the run's temporary file is there, and leaves the run's exit status in the file `ended`;
- * the run's process is $(cat pid). */
+ * soon as something stands in the run's temporary file, and leaves the run's exit status in the
+ * file `ended`; the run's process is in the file `pid`. The shell looks without starting a process,
+ * and WHAT should start none: on a busy machine the run would be done first. */
 #define MET                                                                                        \
+    "there() { [ -s \"$1\" ]; }; "                                                                 \
     "met() { rm -rf demo ended pid; cp -rL --no-preserve=mode \"$GOLDEN\"/demo/model demo; "       \
     "{ sh -c 'echo $$ >pid; exec \"$LLAVA\" run --model demo --image "                             \
     "\"$GOLDEN\"/demo/pictures/2-red-triangle.png --prompt \"USER: <image> Once\" "                \
     "--generate 400 --dump target.npz' >/dev/null; echo $? >ended; } & "                           \
-    "until ls | grep -q llava-ref.tmp || [ -e ended ]; do :; done; "                               \
+    "until there llava-ref.tmp* || [ -e ended ]; do :; done; "                                     \
     "eval \"$1\"; wait; }; "
 
-/* Tries until the run was met in the middle and ended with this status: on a busy machine it may be
- * done before the shell looks. */
+/* Tries until the run was met in the middle and ended with this status: it may still be done before
+ * the shell looks. */
 #define UNTIL(status, what)                                                                        \
     MET "for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do "                       \
         "rm -f llava-ref.tmp* target.npz; printf old >target.npz; met '" what                      \
@@ -186,8 +188,8 @@ static void every_writer_refuses_every_fault(void **state)
 static void a_killed_run_leaves_the_old_file_whole(void **state)
 {
     (void)state;
-    free(says(0, UNTIL("137", "kill -9 $(cat pid)") "[ \"$(cat ended)\" = 137 ] && "
-                                                    "[ \"$(cat target.npz)\" = old ]"));
+    free(says(0, UNTIL("137", "read -r p <pid; kill -9 $p") "[ \"$(cat ended)\" = 137 ] && "
+                                                            "[ \"$(cat target.npz)\" = old ]"));
     /* what is left lies there under another name, and is in nobody's way */
     free(says(0, RUN "--taps logits --dump target.npz >/dev/null && ls llava-ref.tmp* && "
                      "\"$LLAVA\" inspect target.npz logits && rm llava-ref.tmp* target.npz"));
