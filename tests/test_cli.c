@@ -647,6 +647,32 @@ static void one_file_wins_over_an_index_with_a_warning(void **state)
            "beside it is not\n");
 }
 
+/* In float32 the plain path's sums are not those of ports; in 16 bits they do not weigh, and the
+ * fast path's are. */
+static void a_peer_with_exact_sums_is_told_of(void **state)
+{
+    static const struct {
+        const char *words;
+        bool warned;
+    } rows[] = {{"--dtype f32", true}, {"--dtype bf16", false}, {"--path fast --dtype f32", false}};
+    (void)state;
+    support_folder folder = copy_of("plain");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char command[1024];
+        snprintf(command, sizeof command,
+                 RUN "--taps logits --dump peer.npz %s >/dev/null && \"$LLAVA\" diff peer.npz "
+                     "peer.npz --peer peer.npz",
+                 rows[i].words);
+        program_result r = done(&folder, command);
+        bool warned = strstr(r.err, "warning: peer.npz: the plain path adds in float64") != NULL;
+        if (warned != rows[i].warned) {
+            fail_msg("%s: stderr: %s", rows[i].words, r.err);
+        }
+        program_free(&r);
+    }
+    support_folder_remove(&folder);
+}
+
 /* ---- where output goes --------------------------------------------------------------------------
  */
 
@@ -969,6 +995,7 @@ int main(void)
         cmocka_unit_test(version_and_help_are_words_on_standard_output),
         cmocka_unit_test(unusual_inputs_run),
         cmocka_unit_test(one_file_wins_over_an_index_with_a_warning),
+        cmocka_unit_test(a_peer_with_exact_sums_is_told_of),
         cmocka_unit_test(the_answer_alone_is_on_standard_output),
         cmocka_unit_test(without_generate_the_top_logits_are_printed),
         cmocka_unit_test(a_dump_on_standard_output_is_alone_there),
