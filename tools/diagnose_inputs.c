@@ -116,11 +116,12 @@ static bool judge_ids(llava_diagnoser *d, const char *name, const int64_t *right
 }
 
 /* position_ids: without --positions, either convention is honest. */
-static bool judge_positions(llava_diagnoser *d, const int64_t *theirs, llava_error *e)
+static bool judge_positions(llava_diagnoser *d, const int64_t *theirs, size_t batch, size_t length,
+                            llava_error *e)
 {
-    size_t batch = d->inputs.batch, length = d->inputs.length;
-    int64_t *forward = llava_alloc(e, batch * length, sizeof(int64_t));
-    int64_t *generate = llava_alloc(e, batch * length, sizeof(int64_t));
+    const llava_inputs *in = &d->inputs;
+    int64_t *forward = llava_alloc(e, in->batch * in->length, sizeof(int64_t));
+    int64_t *generate = llava_alloc(e, in->batch * in->length, sizeof(int64_t));
     bool ok = forward != NULL && generate != NULL;
     if (ok) {
         bool said = d->positions_given;
@@ -129,8 +130,8 @@ static bool judge_positions(llava_diagnoser *d, const int64_t *theirs, llava_err
                         forward);
         llava_positions(&d->session.plan, &d->inputs, said ? own : LLAVA_POSITIONS_GENERATE,
                         generate);
-        ok = judge_ids(d, "position_ids", forward, generate, batch, length, theirs, batch, length,
-                       e);
+        ok = judge_ids(d, "position_ids", forward, generate, in->batch, in->length, theirs, batch,
+                       length, e);
     }
     free(forward);
     free(generate);
@@ -165,10 +166,69 @@ static bool judge_square_mask(llava_diagnoser *d, llava_error *e)
     return true;
 }
 
+static bool fits(const llava_inputs *in, size_t batch, size_t length)
+{
+    return batch == in->batch && length == in->length;
+}
+
+static bool take_mask(llava_diagnoser *d, llava_error *e)
+{
+    llava_inputs *in = &d->inputs;
+    int64_t *mask, *right;
+    size_t batch, length, count = in->batch * in->length;
+    if (!load_ids(d, "attention_mask", &mask, &batch, &length, e) || mask == NULL) {
+        return mask == NULL;
+    }
+    right = llava_alloc(e, count, sizeof *right);
+    for (size_t i = 0; right != NULL && i < count; i++) {
+        right[i] = in->attention_mask == NULL ? 1 : in->attention_mask[i];
+    }
+    bool ok = right != NULL && judge_ids(d, "attention_mask", right, NULL, in->batch, in->length,
+                                         mask, batch, length, e);
+    free(right);
+    if (fits(in, batch, length)) {
+        free(in->attention_mask);
+        in->attention_mask = mask;
+    } else {
+        free(mask);
+    }
+    return ok;
+}
+
+/* Positions of one sample hold for all, as in transformers. */
+static bool take_positions(llava_diagnoser *d, llava_error *e)
+{
+    llava_inputs *in = &d->inputs;
+    int64_t *positions;
+    size_t batch, length;
+    if (!load_ids(d, "position_ids", &positions, &batch, &length, e) || positions == NULL) {
+        return positions == NULL;
+    }
+    if (batch == 1 && length == in->length) {
+        int64_t *every = llava_realloc(e, positions, in->batch * length, sizeof *every);
+        if (every == NULL) {
+            free(positions);
+            return false;
+        }
+        for (batch = 1; batch < in->batch; batch++) {
+            memcpy(every + batch * length, every, length * sizeof *every);
+        }
+        positions = every;
+    }
+    bool ok = judge_positions(d, positions, batch, length, e);
+    if (fits(in, batch, length)) {
+        free(in->position_ids);
+        in->position_ids = positions;
+    } else {
+        free(positions);
+    }
+    return ok;
+}
+
 static bool take_ids(llava_diagnoser *d, llava_error *e)
 {
     llava_inputs *in = &d->inputs;
-    int64_t *ids, *mask, *positions, *ones = NULL;
+    int64_t *ids;
     size_t batch = in->batch, length = in->length;
     if (!load_ids(d, "input_ids", &ids, &batch, &length, e)) {
         return false;
@@ -194,30 +254,7 @@ static bool take_ids(llava_diagnoser *d, llava_error *e)
     } else {
         free(ids);
     }
-    ok = ok && load_ids(d, "attention_mask", &mask, &batch, &length, e);
-    if (ok && mask != NULL && batch == in->batch && length == in->length) {
-        ones = llava_alloc(e, batch * length, sizeof(int64_t));
-        for (size_t i = 0; ones != NULL && i < batch * length; i++) {
-            ones[i] = in->attention_mask == NULL ? 1 : in->attention_mask[i];
-        }
-        ok = ones != NULL &&
-             judge_ids(d, "attention_mask", ones, NULL, batch, length, mask, batch, length, e);
-        free(ones);
-        free(in->attention_mask);
-        in->attention_mask = mask;
-    } else if (ok) {
-        free(mask);
-    }
-    ok = ok && judge_square_mask(d, e);
-    ok = ok && load_ids(d, "position_ids", &positions, &batch, &length, e);
-    if (ok && positions != NULL && batch == in->batch && length == in->length) {
-        ok = judge_positions(d, positions, e);
-        free(in->position_ids);
-        in->position_ids = positions;
-    } else if (ok) {
-        free(positions);
-    }
-    return ok;
+    return ok && take_mask(d, e) && judge_square_mask(d, e) && take_positions(d, e);
 }
 
 /* The tokens that the port generated, for its own steps to be replayed. */

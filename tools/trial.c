@@ -113,12 +113,12 @@ static bool try_input(llava_trial *trial, const llava_span *span, const llava_pl
     const llava_inputs *in = trial->spec.inputs;
     *done = true;
     if (strcmp(span->tap, "position_ids") == 0) {
-        size_t count = in->batch * in->length, unequal = 0;
+        const int64_t *theirs = in->position_ids; /* NULL: of another shape, as none makes them */
+        size_t count = theirs == NULL ? 0 : in->batch * in->length, unequal = theirs == NULL;
         llava_inputs free_positions = *in;
-        const int64_t *theirs = in->position_ids;
         bool same = s->inputs.batch == in->batch && s->inputs.length == in->length;
         free_positions.position_ids = same ? s->inputs.position_ids : NULL;
-        int64_t *mine = llava_alloc(e, count, sizeof(int64_t));
+        int64_t *mine = llava_alloc(e, in->batch * in->length, sizeof(int64_t));
         if (mine == NULL) {
             return false;
         }
