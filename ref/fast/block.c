@@ -131,7 +131,7 @@ static float *vector(llava_run *r, llava_fast_room *room, size_t count, const ch
 static bool linear(llava_run *r, float *y, const float *x, const llava_fast_rows *rows,
                    size_t inner, size_t outputs, bool biased, const char *name)
 {
-    char full[NAME];
+    char full[NAME + sizeof ".weight"];
     llava_weight w;
     float *bias = NULL;
     snprintf(full, sizeof full, "%s.weight", name);
