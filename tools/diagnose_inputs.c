@@ -176,8 +176,11 @@ static bool take_mask(llava_diagnoser *d, llava_error *e)
     llava_inputs *in = &d->inputs;
     int64_t *mask, *right;
     size_t batch, length, count = in->batch * in->length;
-    if (!load_ids(d, "attention_mask", &mask, &batch, &length, e) || mask == NULL) {
-        return mask == NULL;
+    if (!load_ids(d, "attention_mask", &mask, &batch, &length, e)) {
+        return false;
+    }
+    if (mask == NULL) {
+        return true;
     }
     right = llava_alloc(e, count, sizeof *right);
     for (size_t i = 0; right != NULL && i < count; i++) {
@@ -201,8 +204,11 @@ static bool take_positions(llava_diagnoser *d, llava_error *e)
     llava_inputs *in = &d->inputs;
     int64_t *positions;
     size_t batch, length;
-    if (!load_ids(d, "position_ids", &positions, &batch, &length, e) || positions == NULL) {
-        return positions == NULL;
+    if (!load_ids(d, "position_ids", &positions, &batch, &length, e)) {
+        return false;
+    }
+    if (positions == NULL) {
+        return true;
     }
     if (batch == 1 && length == in->length) {
         int64_t *every = llava_realloc(e, positions, in->batch * length, sizeof *every);
