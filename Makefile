@@ -47,7 +47,7 @@ COVERAGE_O  = $(BUILD)/tests/coverage/exits.o
 WRAP        = -Wl,--wrap=_exit,--wrap=raise
 endif
 # The tests' allocations pass through tests/memory.c, which lets the n-th fail.
-TEST_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+TEST_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 COMPILE = $(CC) $(DEFINES) $(PACKAGE_CFLAGS) -I. $(CFLAGS) $(WARNINGS) $(NUMERICS) $(SANITIZERS)
 LINK    = $(CC) $(CFLAGS) $(NUMERICS) $(SANITIZERS) $(WRAP) $(LDFLAGS)
 

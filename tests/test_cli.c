@@ -245,6 +245,12 @@ static void bad_usage_is_refused_in_one_line(void **state)
              "echo '[{\"role\":\"user\",\"content\":[{\"type\":\"image\",\"path\":\"x.png\"}]}]' "
              "> m.json",
          .command = DEMO "--messages m.json", .says = "x.png: No such file"},
+        {"pictures of two sizes for one batch", .from = "picture-short-edge",
+         .before = "sed 's/\"do_center_crop\": true/\"do_center_crop\": false/' "
+                   "model/processor_config.json > p && cp p model/processor_config.json",
+         .command = "\"$LLAVA\" run --model model --image wide.png --image tall.png "
+                    "--prompt '<image><image>'",
+         .says = "one batch needs one size"},
         {"more pictures than places",
          .before =
              "echo '[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}]' > "

@@ -180,6 +180,16 @@ static void patterns_match_the_names_they_stand_for(void **state)
         {"text.layers.{i}.attn.q", "text.layers..attn.q", false},
         {"text.layers.{i}.attn.q", "text.layers.", false},
         {"text.layers.{i}.attn.q", "vision.layers.0.attn.q", false},
+        {"text.layers.{i}.attn.q", "text.layers.{", false},
+        {"text.layers.{i}.attn.q", "text.layers.{i", false},
+        {"text.layers.{i}.attn.q", "text.layers.{i)attn.q", false},
+        {"text.layers.{i}.attn.q", "text.layers.I.attn.q", false},
+        {"text.layers.{i}.attn.q", "text.layers.~.attn.q", false},
+        {"logits", "step.{", false},
+        {"logits", "step.{g", false},
+        {"logits", "step.{g)logits", false},
+        {"logits", "step.~.logits", false},
+        {"logits", "step.3logits", false},
         {"text.norm", "", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -467,6 +467,21 @@ static void what_cannot_be_drawn_is_refused(void **state)
     program_write_inputs(&folder, "unlike.npz",
                          "image.rgb |u1 [60,60,3] 1*10800; input_ids <i8 [1,40] 1*4 510*36;"
                          "text.norm <f8 [1,2,1] 1*2");
+    program_write_inputs(&folder, "line.npz",
+                         "image.rgb |u1 [60,3,3] 1*540; vision.features <f8 [1,1,2] 1*2");
+    program_write_inputs(&folder, "second.npz",
+                         "image.1.rgb |u1 [60,60,3] 1*10800; input_ids <i8 [1,40] 1*4 510*36;"
+                         "pixel_values <f4 [3,60,60] 0*10800; text.norm <f8 [1,40,1] 1*40;"
+                         "vision.features <f8 [1,36,1] 1*36; image.rgb |u1 [60,60,1] 1*3600");
+    program_write_inputs(&folder, "one-axis.npz",
+                         "image.rgb |u1 [60,60,3] 1*10800; input_ids <i8 [40] 1*4 510*36;"
+                         "text.norm <f8 [1,40,1] 1*40");
+    program_write_inputs(&folder, "two-samples.npz",
+                         "image.rgb |u1 [60,60,3] 1*10800; input_ids <i8 [2,40] 1*4 510*36 1*40;"
+                         "text.norm <f8 [1,40,1] 1*40");
+    program_write_inputs(&folder, "sizes.npz",
+                         "__meta__ |u1 [17] 123 34 105 109 97 103 101 95 115 105 122 101 115 34 58 "
+                         "51 125; image.rgb |u1 [9,9,3] 1*243; vision.features <f8 [1,4,1] 1*4");
     program_write_inputs(&folder, "long-picture.npz", "image.rgb |u1 [1,20000,3] 1*60000");
     static const struct {
         const char *command, *says;
@@ -475,6 +490,18 @@ static void what_cannot_be_drawn_is_refused(void **state)
         {"draw attention no-picture.npz text.layers.0.attn.probs " DEMO " --png no.png",
          "picture 0 is needed"},
         {"draw patches tiny.npz tiny.npz " DEMO " --png no.png", "smaller than a patch"},
+        {"draw patches line.npz line.npz " DEMO " --png no.png", "smaller than a patch"},
+        {"draw patches second.npz second.npz --sample 1 --taps text.norm " DEMO " --png no.png",
+         "picture 0 is needed"},
+        {"draw patches second.npz second.npz --sample 1 --taps vision.features --png no.png "
+         "--model \"$GOLDEN/pixtral/model\"",
+         "picture 0 is needed"},
+        {"draw patches one-axis.npz one-axis.npz --taps text.norm " DEMO " --png no.png",
+         "input_ids has another shape"},
+        {"draw patches two-samples.npz two-samples.npz --taps text.norm " DEMO " --png no.png",
+         "input_ids has another shape"},
+        {"draw patches sizes.npz sizes.npz --png no.png --model \"$GOLDEN/pixtral/model\"",
+         "image_sizes: must be"},
         {"draw patches few.npz few.npz --taps text.norm " DEMO " --png no.png",
          "too few image tokens for picture 0"},
         {"draw patches unlike.npz unlike.npz --taps text.norm " DEMO " --png no.png",

@@ -5,12 +5,14 @@
 #include "tools/interrupt.h"
 #include "tools/output.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,6 +108,33 @@ static void an_old_file_stays_whole_under_every_signal(void **state)
     }
 }
 
+/* What the one who starts the program ignores (nohup) does not end it. */
+static void go_on_where_it_is_ignored(int signal_number)
+{
+    llava_error e;
+    llava_output *whole;
+    signal(signal_number, SIG_IGN);
+    llava_interrupt_install();
+    if (!llava_output_open(&whole, "whole.npz", &e)) {
+        _exit(97);
+    }
+    raise(signal_number);
+    _exit(llava_output_write(whole, "done", 4, &e) && llava_output_commit(whole, &e) ? 0 : 96);
+}
+
+static void an_ignored_signal_stays_ignored(void **state)
+{
+    (void)state;
+    support_folder work = support_folder_new();
+    int status = in_child(&work, go_on_where_it_is_ignored, SIGHUP);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_true(program_leaves(&work, "whole.npz"));
+    support_folder_remove(&work);
+}
+
+#define WEIGHTS "wei\x1bgh\x7fts" /* a name must not reach the terminal's controls */
+
 /* Maps a file of two pages, cuts it, and reads what is gone. */
 static void read_what_is_gone(int signal_number)
 {
@@ -113,8 +142,8 @@ static void read_what_is_gone(int signal_number)
     llava_error e;
     llava_file file;
     llava_output *half;
-    if (!llava_output_open(&half, "half.npz", &e) || !llava_file_map(&file, "weights", &e) ||
-        truncate("weights", 10) != 0) {
+    if (!llava_output_open(&half, "half.npz", &e) || !llava_file_map(&file, WEIGHTS, &e) ||
+        truncate(WEIGHTS, 10) != 0) {
         _exit(97);
     }
     volatile const uint8_t *bytes = file.bytes;
@@ -128,7 +157,7 @@ static void a_file_that_shrinks_is_one_line_and_status_2(void **state)
     size_t size = (size_t)sysconf(_SC_PAGESIZE) * 2;
     uint8_t *zeros = calloc(size, 1);
     assert_non_null(zeros);
-    support_write(&work, "weights", zeros, size);
+    support_write(&work, WEIGHTS, zeros, size);
     free(zeros);
     int status = in_child(&work, read_what_is_gone, 0);
     assert_true(WIFEXITED(status));
@@ -140,7 +169,7 @@ static void a_file_that_shrinks_is_one_line_and_status_2(void **state)
     char *text = llava_text(&e, (const char *)said.bytes, said.size);
     llava_file_unmap(&said);
     assert_non_null(text);
-    const char *end = "/weights: the file became shorter while it was read\n";
+    const char *end = "/wei?gh?ts: the file became shorter while it was read\n";
     assert_int_equal(strncmp(text, "llava-ref: /", 12), 0);
     assert_true(strlen(text) > strlen(end));
     assert_string_equal(text + strlen(text) - strlen(end), end);
@@ -153,6 +182,20 @@ static void break_nowhere(int signal_number)
 {
     (void)signal_number;
     kill(getpid(), SIGBUS);
+}
+
+/* No file can be opened any more: not even the list of what is mapped. */
+static void break_without_a_list(int signal_number)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0) {
+        _exit(97);
+    }
+    files.rlim_cur = 0;
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0) {
+        _exit(97);
+    }
+    break_nowhere(signal_number);
 }
 
 /* A process of its own, as a replay is: who reads its pipe says what is wrong. */
@@ -184,6 +227,8 @@ static void a_broken_mapping_without_a_file_is_said_as_well(void **state)
         const char *says;
     } rows[] = {
         {break_nowhere, 2, "llava-ref: a mapped file: the file became shorter while it was read\n"},
+        {break_without_a_list, 2,
+         "llava-ref: a mapped file: the file became shorter while it was read\n"},
         {break_in_a_second_process, 0, ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -216,8 +261,13 @@ static void the_list_of_paths_is_bounded(void **state)
             llava_interrupt_forget(name);
         }
     }
-    llava_interrupt_watch("");
-    llava_interrupt_forget("");
+    static char longest[PATH_MAX + 1]; /* no path that a system takes: it is not kept either */
+    memset(longest, 'n', PATH_MAX);
+    const char *const never[] = {"", longest};
+    for (size_t i = 0; i < 2; i++) {
+        llava_interrupt_watch(never[i]);
+        llava_interrupt_forget(never[i]);
+    }
 }
 
 int main(void)
@@ -225,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(temporary_files_and_folders_go_with_the_signal),
         cmocka_unit_test(an_old_file_stays_whole_under_every_signal),
+        cmocka_unit_test(an_ignored_signal_stays_ignored),
         cmocka_unit_test(a_file_that_shrinks_is_one_line_and_status_2),
         cmocka_unit_test(a_broken_mapping_without_a_file_is_said_as_well),
         cmocka_unit_test(the_list_of_paths_is_bounded),

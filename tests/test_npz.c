@@ -950,6 +950,56 @@ static void a_full_disk_ends_the_archive_wherever_it_is(void **state)
     }
 }
 
+/* A stored member that leaves so much of the output's buffer free, a small one of random bytes
+ * behind it: false where the disk, which is full, was asked before the end. */
+static bool fits_the_buffer(size_t before, bool deflate, size_t small, llava_error *e)
+{
+    static uint8_t bytes[80000];
+    llava_output *output;
+    llava_npz_writer *writer;
+    uint64_t seed = 3;
+    for (size_t i = 0; bytes[0] == 0 && i < sizeof bytes; i++) {
+        bytes[sizeof bytes - 1 - i] = (uint8_t)(128 + 127 * support_random(&seed));
+    }
+    assert_true(llava_output_open(&output, "/dev/full", e));
+    assert_true(llava_npz_writer_open(&writer, output, deflate, e));
+    const size_t sizes[] = {before, small};
+    bool ok = true;
+    for (size_t i = 0; ok && i < 2; i++) {
+        ok = llava_npz_writer_begin(writer, i == 0 ? "first" : "second", sizes[i], e) &&
+             llava_npz_writer_add(writer, bytes, sizes[i], e) && llava_npz_writer_end(writer, e);
+    }
+    ok = ok && llava_npz_writer_finish(writer, e);
+    llava_npz_writer_close(writer);
+    llava_output_abort(output);
+    return ok;
+}
+
+/* The same, byte by byte: the end of the buffer comes to lie in every field. */
+static void a_full_disk_ends_the_archive_at_every_byte(void **state)
+{
+    (void)state;
+    const size_t buffer = (size_t)64 * 1024;
+    for (int deflate = 0; deflate < 2; deflate++) {
+        size_t fit = 0, refused = 0;
+        for (size_t left = 0; left < 700; left++) {
+            llava_error e = {""};
+            bool ok = fits_the_buffer(buffer - left, deflate, 20 + left % 64, &e);
+            fit += ok;
+            refused += !ok;
+            assert_true(left < 300 ? !ok : left < 650 || ok); /* what follows the first's bytes */
+            if (!ok) {
+                support_says(&e, "/dev/full: cannot be written");
+            }
+        }
+        assert_in_range(refused, 300, 650);
+        assert_in_range(fit, 50, 400);
+    }
+    llava_error e = {""};
+    assert_false(fits_the_buffer(80000, true, 20, &e)); /* more than a piece of deflate's */
+    support_says(&e, "/dev/full: cannot be written");
+}
+
 /* Sizes from 4 GB on are announced in a field of their own; what does not come is refused. */
 static void a_member_must_be_as_long_as_announced(void **state)
 {
@@ -963,6 +1013,24 @@ static void a_member_must_be_as_long_as_announced(void **state)
     assert_true(llava_npz_writer_add(writer, (const uint8_t *)"abc", 3, &e));
     assert_false(llava_npz_writer_end(writer, &e));
     support_says(&e, "a: not the number of bytes that was announced");
+    llava_npz_writer_close(writer);
+    llava_output_abort(output);
+}
+
+static void a_members_name_has_two_bytes_for_its_length(void **state)
+{
+    (void)state;
+    static char name[UINT16_MAX + 2];
+    memset(name, 'n', UINT16_MAX + 1);
+    llava_output *output;
+    llava_npz_writer *writer;
+    llava_error e;
+    assert_true(llava_output_open(&output, "/dev/null", &e));
+    assert_true(llava_npz_writer_open(&writer, output, false, &e));
+    assert_false(llava_npz_writer_begin(writer, name, 3, &e));
+    support_says(&e, "/dev/null: a member's name is too long");
+    name[UINT16_MAX] = '\0';
+    assert_true(llava_npz_writer_begin(writer, name, 3, &e));
     llava_npz_writer_close(writer);
     llava_output_abort(output);
 }
@@ -1001,7 +1069,9 @@ int main(void)
         cmocka_unit_test(a_name_written_twice_and_a_wrong_size_are_errors),
         cmocka_unit_test(memory_that_runs_out_leaves_no_archive),
         cmocka_unit_test(a_full_disk_ends_the_archive_wherever_it_is),
+        cmocka_unit_test(a_full_disk_ends_the_archive_at_every_byte),
         cmocka_unit_test(a_member_must_be_as_long_as_announced),
+        cmocka_unit_test(a_members_name_has_two_bytes_for_its_length),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,6 +1,7 @@
 /* Norms, activations, sums, rotary embedding and softmax against long double, and their
  * invariants. */
 #include "ref/ops/ops.h"
+#include "ref/rope.h"
 #include "support.h"
 
 #include <float.h>
@@ -415,6 +416,67 @@ static void frequencies(double f[D / 2])
     }
 }
 
+/* yarn's ramp from pair `low` to pair `high`, in plain numbers. */
+static void yarn_ramps(llava_rope rope, double low, double high)
+{
+    double f[32];
+    const size_t d = sizeof f / sizeof f[0];
+    llava_rope_frequencies(&exact, &rope, d, 0, f);
+    for (size_t j = 0; j < d / 2; j++) {
+        double plain = pow(rope.theta, -(double)(2 * j) / (double)d);
+        double ramp = fmin(fmax(((double)j - low) / (high - low), 0), 1);
+        double wanted = plain * (1 - ramp) + plain / rope.factor * ramp;
+        if (!(fabs(f[j] - wanted) <= 1e-14 * wanted)) {
+            fail_msg("pair %zu of %zu: %g instead of %g", j, d / 2, f[j], wanted);
+        }
+    }
+}
+
+/* Where the ramp leaves the pairs that there are, it ends at the first and the last dimension;
+ * where it would have no length, it has transformers' 0.001. */
+static void yarn_scales_the_pairs_that_turn_too_slowly(void **state)
+{
+    (void)state;
+    llava_rope rope = {.type = LLAVA_ROPE_YARN, .theta = 1e4, .factor = 4, .truncate = true};
+    rope.original_positions = 4096, rope.beta_fast = 32, rope.beta_slow = 1;
+    yarn_ramps(rope, 5, 12);
+    rope.original_positions = 4;
+    yarn_ramps(rope, 0, 0.001);
+    rope.original_positions = 1e20, rope.beta_fast = 1e20, rope.theta = 10;
+    yarn_ramps(rope, 0, 31);
+}
+
+/* A decision that takes one branch of a recipe for all contexts, or all pairs. */
+static void a_rotary_recipe_without_one_of_its_branches(void **state)
+{
+    (void)state;
+    enum { PAIRS = 16 };
+    double without[PAIRS], with[PAIRS], plain[PAIRS];
+    llava_rope rope = {.type = LLAVA_ROPE_DYNAMIC, .theta = 1e4, .factor = 2, .max_positions = 64};
+    llava_rope_frequencies(&exact, &rope, (size_t)2 * PAIRS, 64, plain);
+    llava_rope_frequencies(&exact, &rope, (size_t)2 * PAIRS, 100, with);
+    rope.choice = LLAVA_TABLE_SHORT;
+    llava_rope_frequencies(&exact, &rope, (size_t)2 * PAIRS, 100, without);
+    assert_memory_equal(without, plain, sizeof plain);
+    assert_true(with[0] == plain[0] && with[PAIRS - 1] < plain[PAIRS - 1]);
+    rope = (llava_rope){.theta = 1e4, .factor = 8, .original_positions = 1000};
+    rope.low_factor = 1, rope.high_factor = 4;
+    llava_rope_frequencies(&exact, &rope, (size_t)2 * PAIRS, 0, plain);
+    rope.type = LLAVA_ROPE_LLAMA3;
+    llava_rope_frequencies(&exact, &rope, (size_t)2 * PAIRS, 0, with);
+    rope.ramp = LLAVA_RAMP_ABSENT;
+    llava_rope_frequencies(&exact, &rope, (size_t)2 * PAIRS, 0, without);
+    size_t smoothed = 0;
+    for (size_t j = 0; j < PAIRS; j++) {
+        double turn = 2 * acos(-1.0) / plain[j];
+        bool slow = turn > 1000, between = !slow && turn >= 250;
+        smoothed += between;
+        assert_true(fabs(without[j] - plain[j] / (slow ? 8 : 1)) <= 1e-15);
+        assert_true(between ? with[j] < plain[j] && with[j] > plain[j] / 8 : with[j] == without[j]);
+    }
+    assert_in_range(smoothed, 1, PAIRS - 2);
+}
+
 static void rotary_tables_are_cos_and_sin_of_position_times_frequency(void **state)
 {
     (void)state;
@@ -711,6 +773,8 @@ int main(void)
         cmocka_unit_test(quick_gelu_rounds_three_times),
         cmocka_unit_test(activation_table_goes_through_float16),
         cmocka_unit_test(sums_and_products_round_once),
+        cmocka_unit_test(yarn_scales_the_pairs_that_turn_too_slowly),
+        cmocka_unit_test(a_rotary_recipe_without_one_of_its_branches),
         cmocka_unit_test(rotary_tables_are_cos_and_sin_of_position_times_frequency),
         cmocka_unit_test(rotation_keeps_lengths_and_sees_only_differences),
         cmocka_unit_test(interleaved_pairs_are_half_pairs_in_another_order),

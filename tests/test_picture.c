@@ -1,5 +1,6 @@
 #include "ref/picture.h"
 #include "ref/resample.h"
+#include "tests/memory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -449,6 +450,75 @@ static void float_resizing_stays_within_its_two_roundings(void **state)
     llava_picture_free(&picture);
 }
 
+static void the_same_size_is_a_copy(void **state)
+{
+    (void)state;
+    double levels[3 * 2 * 3];
+    for (size_t i = 0; i < 18; i++) {
+        levels[i] = (double)i + 0.25;
+    }
+    llava_plane in = {2, 3, NULL, levels}, out;
+    llava_error e;
+    assert_true(llava_resize(&bicubic, &in, 2, 3, &out, &e));
+    assert_null(out.u8);
+    assert_true(out.f64 != levels);
+    assert_memory_equal(out.f64, levels, sizeof levels);
+    llava_plane_free(&out);
+}
+
+/* Corner to corner: a single pixel is the first corner. */
+static void one_pixel_of_aligned_corners_is_the_first(void **state)
+{
+    (void)state;
+    llava_resampling corners = {.filter = LLAVA_RESAMPLE_BILINEAR,
+                                .grid = LLAVA_GRID_ALIGN_CORNERS};
+    llava_picture picture = picture_of(1, 5);
+    llava_plane one = resized(&picture, corners, 1, 1), two = resized(&picture, corners, 1, 2);
+    assert_memory_equal(one.u8, picture.rgb, 3);
+    assert_memory_equal(two.u8, picture.rgb, 3);
+    assert_memory_equal(two.u8 + 3, picture.rgb + 12, 3);
+    llava_plane_free(&one);
+    llava_plane_free(&two);
+    llava_picture_free(&picture);
+}
+
+/* ---- memory ---- */
+
+typedef struct {
+    llava_processor processor;
+    llava_image_plan plan;
+    llava_picture picture;
+} processing;
+
+static bool process(void *self, llava_error *e)
+{
+    processing *p = self;
+    llava_image_stages stages;
+    if (!llava_picture_process(&p->processor, &p->plan, &p->picture, &stages, e)) {
+        return false;
+    }
+    llava_image_stages_free(&stages);
+    return true;
+}
+
+static void memory_that_runs_out_leaves_no_stage(void **state)
+{
+    (void)state;
+    static const llava_image_plan plans[] = {
+        {.geometry = LLAVA_GEOMETRY_CONFIG},
+        {.geometry = LLAVA_GEOMETRY_PAD},
+        {.geometry = LLAVA_GEOMETRY_PAD, .pad_order = LLAVA_PAD_RESIZE_FIRST},
+        {.resize_rounding = LLAVA_RESIZE_FLOAT},
+        {.resize_rounding = LLAVA_RESIZE_ONCE},
+        {.resize_rounding = LLAVA_RESIZE_TORCHVISION},
+    };
+    for (size_t i = 0; i < COUNT(plans); i++) {
+        processing p = {clip_of(5, 7, 7), plans[i], picture_of(9, 12)};
+        assert_true(memory_runs_out(process, &p) > 8);
+        llava_picture_free(&p.picture);
+    }
+}
+
 static void each_orientation_is_turned_upright(void **state)
 {
     (void)state;
@@ -510,13 +580,24 @@ static void impossible_sizes_and_colours_are_refused(void **state)
     p.do_pad = true;
     p.mean[1] = 1.1;
     check_refused(p, plan, 3, 4, "no colour to pad with");
+    p.mean[1] = -0.1;
+    check_refused(p, plan, 3, 4, "no colour to pad with");
     check_refused(clip_of(3, 3, 3), (llava_image_plan){.geometry = LLAVA_GEOMETRY_PAD}, 1, 13378,
                   "the limit is");
     llava_picture picture;
     llava_error e;
     assert_false(llava_picture_new(&picture, 0, 5, &e));
+    assert_false(llava_picture_new(&picture, 5, 0, &e));
     assert_false(llava_picture_new(&picture, SIZE_MAX, SIZE_MAX, &e));
     assert_null(picture.rgb);
+    llava_plane plane;
+    assert_false(llava_plane_new(&plane, SIZE_MAX, 2, false, &e));
+    assert_false(llava_plane_new(&plane, 1 << 20, 1 << 20, true, &e));
+    support_says(&e, "1048576 x 1048576 (height x width), the limit is");
+    llava_image_stages stages;
+    p = clip_of(3, 3, 3);
+    assert_false(llava_picture_process(&p, &plan, &(llava_picture){0}, &stages, &e));
+    support_says(&e, "a picture of 0 x 0 pixels");
 }
 
 int main(void)
@@ -533,6 +614,9 @@ int main(void)
         cmocka_unit_test(starting_at_a_stage_gives_what_going_through_it_gave),
         cmocka_unit_test(a_step_that_the_geometry_leaves_out_passes_its_input_through),
         cmocka_unit_test(float_resizing_stays_within_its_two_roundings),
+        cmocka_unit_test(the_same_size_is_a_copy),
+        cmocka_unit_test(one_pixel_of_aligned_corners_is_the_first),
+        cmocka_unit_test(memory_that_runs_out_leaves_no_stage),
         cmocka_unit_test(each_orientation_is_turned_upright),
         cmocka_unit_test(impossible_sizes_and_colours_are_refused),
     };

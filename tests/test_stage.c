@@ -107,7 +107,7 @@ typedef struct {
     llava_request request;
     llava_goal goal, step;
     size_t generate, chunk;
-    llava_some_rows *only;
+    size_t refused;     /* the sink takes no more than this many taps less one; 0: all */
     const char *unseen; /* taps whose names hold this are not wanted; NULL: all are */
 } passing;
 
@@ -119,10 +119,20 @@ static bool wants_most(void *self, const char *name)
 
 static bool take(void *self, const llava_tap *tap, llava_error *e)
 {
-    (void)self;
-    (void)tap;
-    (void)e;
-    return true;
+    passing *p = self;
+    return p->refused == 0 || --p->refused > 0 || llava_fail(e, "%s is refused", tap->name);
+}
+
+static bool generate(passing *p, llava_run *r)
+{
+    const llava_session *s = &p->session;
+    llava_answer answer;
+    bool ok = llava_generate(r, &s->config, &p->goal, &p->step, &s->inputs, s->convention,
+                             p->generate, &answer);
+    if (ok) {
+        llava_answer_free(&answer);
+    }
+    return ok;
 }
 
 static bool pass(void *self, llava_error *e)
@@ -134,31 +144,59 @@ static bool pass(void *self, llava_error *e)
                    .plan = &s->plan,
                    .sink = &sink,
                    .prefix = "",
-                   .only = p->only,
                    .chunk = p->chunk,
                    .error = e};
+    if (p->request.path == 1 && !llava_fast_open(&r.fast, NULL, e)) {
+        return false;
+    }
     if (p->generate > 0) {
-        llava_answer answer;
-        bool ok = llava_generate(&r, &s->config, &p->goal, &p->step, &s->inputs, s->convention,
-                                 p->generate, &answer);
-        if (ok) {
-            llava_answer_free(&answer);
-        }
+        bool ok = generate(p, &r);
+        llava_fast_close(r.fast);
         return ok;
     }
     llava_outputs out;
     int64_t *positions = llava_alloc(e, s->inputs.batch * s->inputs.length, sizeof *positions);
     if (positions == NULL) {
+        llava_fast_close(r.fast);
         return false;
     }
     llava_positions(&s->plan, &s->inputs, s->convention, positions);
     bool ok = llava_forward(&r, &p->goal, &s->inputs, positions, NULL, &out);
     free(positions);
+    llava_fast_close(r.fast);
     if (ok) {
         llava_outputs_free(&out);
     }
     assert_null(r.scratch); /* everything is given back */
     return ok;
+}
+
+/* Opens a golden case's model, and a case's inputs. some: only the last row's logits. */
+static void open_pass(passing *p, const char *name, const char *inputs_of, bool some)
+{
+    static char model[128], inputs[128];
+    static bool wanted[256];
+    static llava_some_rows only;
+    llava_error e;
+    snprintf(model, sizeof model, "golden/%s/model", name);
+    snprintf(inputs, sizeof inputs, "golden/%s/inputs.npz", inputs_of);
+    p->request.model = model;
+    p->request.inputs = inputs;
+    p->request.generate = p->generate;
+    if (!llava_session_open(&p->session, &p->request, &e) ||
+        !llava_session_weights(&p->session, &e)) {
+        fail_msg("%s", e.text);
+    }
+    size_t count = p->session.inputs.batch * p->session.inputs.length;
+    assert_in_range(count, 1, sizeof wanted);
+    memset(wanted, 0, sizeof wanted);
+    wanted[count - 1] = true;
+    only = (llava_some_rows){wanted, count};
+    llava_tap_sizes sizes = llava_session_sizes(&p->session, false);
+    p->goal.last_logits = true;
+    llava_sink all = {wants_most, take, p};
+    llava_taps_goal(&p->session.plan, &sizes, &all, &p->goal, &p->step);
+    p->goal.only = some ? &only : NULL;
 }
 
 static void memory_that_runs_out_ends_every_kind_of_run(void **state)
@@ -167,45 +205,78 @@ static void memory_that_runs_out_ends_every_kind_of_run(void **state)
     static const struct {
         const char *model, *inputs, *unseen;
         size_t generate, chunk;
-        bool some;
+        bool some, fast;
     } rows[] = {
-        {"plain", "plain", NULL, 0, 0, false},
-        {"plain", "plain", "attn.", 0, 0, true},
-        {"plain", "mask-added", NULL, 0, 0, false},
-        {"plain", "mask-added", "attn.", 0, 0, true},
-        {"plain", "mask-packed", "attn.", 0, 0, true},
-        {"labels", "labels", NULL, 0, 0, false},
-        {"siglip", "siglip", NULL, 0, 0, false},
-        {"pixtral", "pixtral", NULL, 0, 0, false},
-        {"pixtral", "pixtral", "probs", 0, 0, false},
-        {"generate", "generate", NULL, 2, 0, false},
-        {"mistral-left", "mistral-left", NULL, 0, 3, false},
-        {"rope-longrope-grows", "rope-longrope-grows", NULL, 4, 0, false},
+        {"plain", "plain", NULL, 0, 0, false, false},
+        {"plain", "plain", "attn.", 0, 0, true, false},
+        {"plain", "mask-added", NULL, 0, 0, false, false},
+        {"plain", "mask-added", "attn.", 0, 0, true, false},
+        {"plain", "mask-packed", "attn.", 0, 0, true, false},
+        {"labels", "labels", NULL, 0, 0, false, false},
+        {"siglip", "siglip", NULL, 0, 0, false, false},
+        {"pixtral", "pixtral", NULL, 0, 0, false, false},
+        {"pixtral", "pixtral", "probs", 0, 0, false, false},
+        {"generate", "generate", NULL, 2, 0, false, false},
+        {"mistral-left", "mistral-left", NULL, 0, 3, false, false},
+        {"rope-longrope-grows", "rope-longrope-grows", NULL, 4, 0, false, false},
+        {"plain", "plain", NULL, 0, 0, true, true},
+        {"siglip", "siglip", NULL, 0, 0, false, true},
+        {"generate", "generate", NULL, 2, 0, false, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        char model[128], inputs[128];
         passing p = {.generate = rows[i].generate, .chunk = rows[i].chunk};
-        llava_error e;
-        snprintf(model, sizeof model, "golden/%s/model", rows[i].model);
-        snprintf(inputs, sizeof inputs, "golden/%s/inputs.npz", rows[i].inputs);
-        p.request = (llava_request){.model = model, .inputs = inputs, .generate = p.generate};
+        p.request.path = rows[i].fast;
+        p.request.dtype = rows[i].fast ? LLAVA_F32 : LLAVA_F64;
         p.unseen = rows[i].unseen;
-        if (!llava_session_open(&p.session, &p.request, &e) ||
-            !llava_session_weights(&p.session, &e)) {
-            fail_msg("%s", e.text);
-        }
-        size_t count = p.session.inputs.batch * p.session.inputs.length;
-        bool *wanted = calloc(count, sizeof *wanted);
-        assert_non_null(wanted);
-        wanted[count - 1] = true;
-        llava_some_rows only = {wanted, count};
-        p.only = rows[i].some ? &only : NULL;
-        llava_tap_sizes sizes = llava_session_sizes(&p.session, false);
-        p.goal.last_logits = true;
-        llava_sink all = {wants_most, take, &p};
-        llava_taps_goal(&p.session.plan, &sizes, &all, &p.goal, &p.step);
+        open_pass(&p, rows[i].model, rows[i].inputs, rows[i].some);
         assert_true(memory_runs_out(pass, &p) > 40);
-        free(wanted);
+        llava_session_close(&p.session);
+    }
+}
+
+/* Without a mask generate() makes one, of the ids that are no padding. */
+static void memory_that_runs_out_ends_an_inferred_mask(void **state)
+{
+    (void)state;
+    passing p = {.generate = 2};
+    open_pass(&p, "generate", "generate", false);
+    free(p.session.inputs.attention_mask);
+    p.session.inputs.attention_mask = NULL;
+    p.session.config.pad_id = (long long)p.session.plan.text.vocab - 1;
+    assert_true(memory_runs_out(pass, &p) > 40);
+    llava_session_close(&p.session);
+}
+
+/* A full disk ends the run at whichever tap it comes. */
+static void a_tap_that_is_refused_ends_every_kind_of_run(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *inputs, *unseen;
+        size_t generate;
+        bool fast;
+    } rows[] = {
+        {"plain", "plain", NULL, 0, false},      {"labels", "labels", NULL, 0, false},
+        {"siglip", "siglip", NULL, 0, false},    {"pixtral", "pixtral", NULL, 0, false},
+        {"plain", "mask-added", NULL, 0, false}, {"generate", "generate", "layers.1", 2, false},
+        {"plain", "plain", NULL, 0, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        passing p = {.generate = rows[i].generate, .unseen = rows[i].unseen};
+        p.request.path = rows[i].fast;
+        p.request.dtype = rows[i].fast ? LLAVA_F32 : LLAVA_F64;
+        open_pass(&p, rows[i].model, rows[i].inputs, false);
+        for (size_t taps = 1;; taps++) {
+            llava_error e = {""};
+            p.refused = taps;
+            if (pass(&p, &e)) {
+                if (taps <= (rows[i].fast ? 10U : 40U)) {
+                    fail_msg("%s: %zu taps", rows[i].inputs, taps);
+                }
+                break;
+            }
+            support_says(&e, " is refused");
+        }
         llava_session_close(&p.session);
     }
 }
@@ -217,6 +288,8 @@ int main(void)
         cmocka_unit_test(sizes_that_wrap_are_no_memory),
         cmocka_unit_test(errors_are_written_where_there_is_a_place),
         cmocka_unit_test(memory_that_runs_out_ends_every_kind_of_run),
+        cmocka_unit_test(memory_that_runs_out_ends_an_inferred_mask),
+        cmocka_unit_test(a_tap_that_is_refused_ends_every_kind_of_run),
     };
     return cmocka_run_group_tests_name("stage", tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,11 +129,15 @@ static void list_is_what_a_run_puts_out(void **state)
     }
 }
 
-static bool stop_at_third(void *self, const llava_tap *tap)
+typedef struct {
+    size_t count, last;
+} stopping;
+
+static bool stop_at_last(void *self, const llava_tap *tap)
 {
-    size_t *count = self;
+    stopping *s = self;
     (void)tap;
-    return ++*count < 3;
+    return ++s->count < s->last;
 }
 
 static void list_stops_where_the_caller_does(void **state)
@@ -142,9 +147,14 @@ static void list_stops_where_the_caller_does(void **state)
     const tiny_how how = {.storage = LLAVA_F64, .generate = 3};
     llava_plan plan = tiny_plan(&model, &how);
     llava_tap_sizes sizes = tiny_sizes(&plan, &in, &how);
-    size_t count = 0;
-    assert_false(llava_taps_list(&plan, &sizes, stop_at_third, &count));
-    assert_int_equal(count, 3);
+    stopping all = {0, SIZE_MAX};
+    assert_true(llava_taps_list(&plan, &sizes, stop_at_last, &all));
+    assert_true(all.count > 100);
+    for (size_t last = 1; last <= all.count; last++) {
+        stopping s = {0, last};
+        assert_false(llava_taps_list(&plan, &sizes, stop_at_last, &s));
+        assert_int_equal(s.count, last);
+    }
     llava_inputs_free(&in);
 }
 
@@ -370,6 +380,47 @@ static void taps_before_the_weights_need_none(void **state)
     llava_inputs_free(&in);
 }
 
+static void a_name_is_found_where_its_numbers_are_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t step, layer;
+        bool found;
+    } cases[] = {
+        {"logits", 0, 0, true},
+        {"step.12.logits", 12, 0, true},
+        {"step.999999999.logits", 999999999, 0, true},
+        {"step.1234567890.logits", 0, 0, false},
+        {"step.0.logits", 0, 0, false},
+        {"step.01.logits", 0, 0, false},
+        {"step.x.logits", 0, 0, false},
+        {"step.:.logits", 0, 0, false},
+        {"step.1logits", 0, 0, false},
+        {"step.1.pixel_values", 0, 0, false},
+        {"image.rgb", 0, 0, true},
+        {"image.3.rgb", 0, 3, true},
+        {"image.0.rgb", 0, 0, false},
+        {"image.03.rgb", 0, 0, false},
+        {"image.3rgb", 0, 0, false},
+        {"image.3.rgbs", 0, 0, false},
+        {"image..rgb", 0, 0, false},
+        {"step.2.text.layers.0.attn.q", 2, 0, true},
+        {"text.layers.17.attn.q", 0, 17, true},
+        {"text.layers.017.attn.q", 0, 0, false},
+        {"text.layers.1~.attn.q", 0, 0, false},
+        {"text.layers.{i}.attn.q", 0, 0, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        llava_tap_place place;
+        bool found = llava_tap_find(cases[i].name, &place);
+        if (found != cases[i].found ||
+            (found && (place.step != cases[i].step || place.layer != cases[i].layer))) {
+            fail_msg("%s: %d, step %zu, layer %zu", cases[i].name, found, place.step, place.layer);
+        }
+    }
+}
+
 /* ---- a sink may change a tap -------------------------------------------------------------------
  */
 
@@ -428,6 +479,7 @@ int main(void)
         cmocka_unit_test(goal_is_what_a_tap_needs_and_no_more),
         cmocka_unit_test(run_stops_behind_the_last_wanted_tap),
         cmocka_unit_test(taps_before_the_weights_need_none),
+        cmocka_unit_test(a_name_is_found_where_its_numbers_are_numbers),
         cmocka_unit_test(what_follows_is_computed_from_what_the_sink_left),
     };
     return cmocka_run_group_tests_name("taps", tests, set_up, tear_down);

@@ -144,6 +144,41 @@ static void a_look_at_the_scores_changes_no_bit(void **state)
     }
 }
 
+static bool wants_nothing(void *self, const char *name)
+{
+    (void)self;
+    (void)name;
+    return false;
+}
+
+/* Two keys alike, the second with ln 3 added to its score: a quarter of the first value and three
+ * of the second, in one pass as in two. */
+static void flash_sums_add_the_masks_numbers(void **state)
+{
+    (void)state;
+    const double zero[] = {0, 0}, v[] = {1, 3}, bias[] = {0, 1.0986122886681098};
+    llava_attention_of a = {.name = "text", .batch = 1, .queries = 1, .keys = 2, .heads = 1};
+    a.kv_heads = a.head_dim = 1, a.kv_rows = 2, a.scale = 1;
+    a.q = a.k = zero, a.v = v;
+    for (int flash = 0; flash < 2; flash++) {
+        llava_error e = {""};
+        llava_plan plan = {.numerics = {.storage = LLAVA_F64, .attn_flash_f16 = flash}};
+        llava_sink sink = {.wants = wants_nothing};
+        llava_run run = {.plan = &plan, .sink = &sink, .prefix = "", .error = &e};
+        double context = 0;
+        a.bias = NULL;
+        assert_true(llava_attention(&run, &a, &context));
+        assert_true(context == 2);
+        a.bias = bias;
+        assert_true(llava_attention(&run, &a, &context));
+        assert_true(fabs(context - 2.5) < (flash ? 1e-3 : 1e-15)); /* float16 sums; float64 */
+        a.queries = SIZE_MAX;
+        assert_false(llava_attention(&run, &a, &context));
+        assert_true(llava_out_of_memory(&e));
+        a.queries = 1;
+    }
+}
+
 /* The padding of the smaller pictures, and what is left over beside the last whole patch. */
 static void pixels_outside_a_pictures_patches_are_never_read(void **state)
 {
@@ -278,6 +313,22 @@ static void sizes_that_do_not_fit_are_refused(void **state)
     s.inputs.image_sizes[0] = 8; /* 2 x 2 patches, where the text has tokens for 3 x 2 */
     assert_false(llava_inputs_check(&s.inputs, &s.plan, &e));
     support_says(&e, "input_ids: 13 image tokens, but 3 pictures of their sizes need 11");
+    llava_inputs wrong_one = s.inputs;
+    wrong_one.pixel_values = NULL;
+    assert_false(llava_inputs_check(&wrong_one, &s.plan, &e));
+    support_says(&e, "image_sizes: there are no pixel_values");
+    wrong_one = s.inputs;
+    wrong_one.image_sizes = NULL;
+    wrong_one.height = s.plan.vision.patch - 1;
+    assert_false(llava_inputs_check(&wrong_one, &s.plan, &e));
+    support_says(&e, "pixel_values: 3x14, less than one patch of 4x4");
+    wrong_one.height = s.inputs.height;
+    wrong_one.width = s.plan.vision.patch - 1;
+    assert_false(llava_inputs_check(&wrong_one, &s.plan, &e));
+    support_says(&e, "pixel_values: 13x3, less than one patch of 4x4");
+    wrong_one.length = 0;
+    assert_false(llava_inputs_check(&wrong_one, &s.plan, &e));
+    support_says(&e, "no tokens: [");
     llava_session_close(&s);
     open_case(&s, "siglip", NULL);
     int64_t sizes[6] = {10, 10, 10, 10, 10, 10};
@@ -330,6 +381,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_picture_alone_equals_its_rows_among_others),
         cmocka_unit_test(a_look_at_the_scores_changes_no_bit),
+        cmocka_unit_test(flash_sums_add_the_masks_numbers),
         cmocka_unit_test(pixels_outside_a_pictures_patches_are_never_read),
         cmocka_unit_test(a_nan_stays_in_its_picture),
         cmocka_unit_test(no_sizes_mean_all_of_the_pixels),

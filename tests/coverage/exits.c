@@ -14,12 +14,17 @@ int __real_raise(int number);
 void __wrap__exit(int status) __attribute__((noreturn));
 int __wrap_raise(int number);
 
-/* No fault and no limit of the size of files concerns the counters. */
+/* No fault and no limit of the size or number of files concerns the counters. */
 static void let_counters_be_written(void)
 {
     const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+    struct rlimit files;
     if (llava_faults_end != NULL) {
         llava_faults_end();
+    }
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
     }
     if (setrlimit(RLIMIT_FSIZE, &none) != 0) {
         setenv("GCOV_ERROR_FILE", "/dev/null", 1); /* this process is not counted, without a word */
