@@ -79,7 +79,8 @@ static size_t port_steps(const llava_diagnoser *d)
     for (size_t i = 0; i < llava_port_count(d->port); i++) {
         llava_tap_place place;
         const char *name = llava_port_at(d->port, i)->name;
-        if (strncmp(name, "step.", 5) == 0 && llava_tap_find(name, &place)) {
+        llava_tap_find(name, &place);
+        if (strncmp(name, "step.", 5) == 0) {
             steps = place.step > steps ? place.step : steps;
         }
     }
@@ -181,8 +182,8 @@ static bool needs_weights(const llava_diagnoser *d)
     llava_tap_kinds(&kinds);
     for (size_t i = 0; i < llava_port_count(d->port); i++) {
         llava_tap_place place;
-        if (llava_tap_find(llava_port_at(d->port, i)->name, &place) &&
-            kinds[place.kind].at > LLAVA_AT_INPUT) {
+        llava_tap_find(llava_port_at(d->port, i)->name, &place);
+        if (kinds[place.kind].at > LLAVA_AT_INPUT) {
             return true;
         }
     }

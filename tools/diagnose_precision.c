@@ -28,7 +28,8 @@ typedef struct {
 static bool sample(sampled *s, const llava_judged *j)
 {
     llava_tap_place place;
-    return llava_tap_find(j->name, &place) && s->tried[place.kind][j->wrong]++ < ENOUGH;
+    llava_tap_find(j->name, &place);
+    return s->tried[place.kind][j->wrong]++ < ENOUGH;
 }
 
 /* Tries a cause on one judged tap, if it acts in the span that leads there. */

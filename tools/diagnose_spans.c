@@ -358,8 +358,10 @@ static bool typed_at(replaying *r, const char *name, llava_error *e)
 static void leave_typed(replaying *r, const char *name)
 {
     llava_tap_place a, b;
-    if (r->typed != NULL && r->goal == NULL && llava_tap_find(r->at, &a) &&
-        llava_tap_find(name, &b) && b.step == 0 && (a.block != b.block || a.layer != b.layer)) {
+    llava_tap_find(r->at, &a);
+    llava_tap_find(name, &b);
+    if (r->typed != NULL && r->goal == NULL && b.step == 0 &&
+        (a.block != b.block || a.layer != b.layer)) {
         stop_typed(r);
     }
 }
@@ -372,14 +374,15 @@ static bool is_like_before(const llava_diagnoser *d, const llava_judged *j)
     enum { BEYOND_DOUBT = 16 };
     const llava_diagnosis *r = &d->result;
     llava_tap_place own, other;
-    if (d->all_noise || r->type == LLAVA_F64 || j->local.mismatched > 0 ||
-        !llava_tap_find(j->name, &own) || own.step > 0) {
+    llava_tap_find(j->name, &own);
+    if (d->all_noise || r->type == LLAVA_F64 || j->local.mismatched > 0 || own.step > 0) {
         return false;
     }
     bool like = false;
     for (size_t i = r->count - 1; i-- > d->inputs_judged;) {
         const llava_judged *b = &r->taps[i];
-        if (!llava_tap_find(b->name, &other) || other.kind != own.kind) {
+        llava_tap_find(b->name, &other);
+        if (other.kind != own.kind) {
             continue;
         }
         like |= other.layer + 1 == own.layer && b->wrong;

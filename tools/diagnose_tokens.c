@@ -30,13 +30,12 @@ static double logits_bound(const llava_diagnoser *d, const char *name, size_t vo
     return llava_bound_alone(name, vocab, &tower, LLAVA_F64, type).l2;
 }
 
-/* The port's logits of sample b, if it computed them. */
+/* The port's logits of sample b, if it computed them; any of another shape end it before. */
 static bool read_own(const reading *r, const llava_tap *tap, const llava_port_tensor *t, size_t b,
                      bool *there, llava_error *e)
 {
     size_t vocab = tap->shape[2];
-    *there = t != NULL && t->rank == 3 && t->shape[0] == tap->shape[0] && t->shape[1] > 0 &&
-             t->shape[2] == vocab;
+    *there = t != NULL;
     if (!*there) {
         return true;
     }
@@ -119,7 +118,7 @@ static bool see_logits(void *self, const llava_tap *tap, const llava_port_tensor
 {
     reading *r = self;
     const llava_inputs *in = &r->d->inputs;
-    if (!llava_is_logits(tap->name) || tap->rank != 3 || r->step >= in->answer_length) {
+    if (!llava_is_logits(tap->name)) {
         return true;
     }
     size_t rows = tap->shape[1], vocab = tap->shape[2];
@@ -167,14 +166,15 @@ static bool find_span(const reading *r, llava_span *span, llava_error *e)
 static void say_where(const reading *r, char *where, size_t size)
 {
     const llava_flip *f = &r->first;
-    int used = snprintf(where, size, "token %zu of sample %zu is %lld; %s %lld", f->step, f->sample,
-                        (long long)f->actual,
-                        r->by_own ? "the port's own logits choose" : "its tensors lead to",
-                        (long long)f->expected);
-    if (!r->by_own && f->margin == f->margin && used > 0 && (size_t)used < size) {
-        snprintf(where + used, size - (size_t)used, ", by a margin of %.1e (near tie: %.1e)",
-                 f->margin, f->bound);
+    char margin[64] = "";
+    if (!r->by_own && f->margin == f->margin) {
+        snprintf(margin, sizeof margin, ", by a margin of %.1e (near tie: %.1e)", f->margin,
+                 f->bound);
     }
+    snprintf(where, size, "token %zu of sample %zu is %lld; %s %lld%s", f->step, f->sample,
+             (long long)f->actual,
+             r->by_own ? "the port's own logits choose" : "its tensors lead to",
+             (long long)f->expected, margin);
 }
 
 /* The judged tap, and its finding. */

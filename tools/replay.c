@@ -65,7 +65,7 @@ static bool replace(const forcing *f, const llava_tap *tap, const llava_port_ten
     if (!llava_port_load(f->spec->port, t, &values, e)) {
         return false;
     }
-    size_t width = t->rank == 0 ? 1 : t->shape[t->rank - 1];
+    size_t width = t->shape[t->rank - 1]; /* a number is never partial */
     for (size_t i = 0; i < t->count; i++) {
         if (llava_port_given(t, i / width, i % width)) {
             data[i] = values[i];

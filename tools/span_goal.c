@@ -156,10 +156,9 @@ static void goal_for(const llava_replay_spec *spec, const llava_span *span, cons
 {
     llava_goal step = {0};
     llava_tap_sizes sizes = llava_replay_sizes(spec);
-    llava_tap_place place;
     *goal = (llava_goal){.last_logits = spec->generates};
     llava_taps_goal(spec->plan, &sizes, sink, goal, &step);
-    bool decoding = strncmp(span->tap, "step.", 5) == 0 || !llava_tap_find(span->tap, &place);
+    bool decoding = strncmp(span->tap, "step.", 5) == 0;
     bool pictures = spec->inputs->pixel_values != NULL;
     cut c = decoding ? (cut){AT_PIXELS, 0} : place_of(spec, span);
     if (c.stage > AT_PIXELS && c.stage < AT_EMBEDS && !pictures) {

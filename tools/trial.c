@@ -420,8 +420,8 @@ static size_t positions_of(const llava_trial *trial, const llava_judged *j)
     const llava_tap_kind *kinds;
     llava_tap_place place;
     llava_tap_kinds(&kinds);
-    if (trial->spec.generates || j->other_shape || j->rank < 3 ||
-        !llava_tap_find(j->name, &place)) {
+    llava_tap_find(j->name, &place);
+    if (trial->spec.generates || j->other_shape || j->rank < 3) {
         return 0;
     }
     llava_at at = kinds[place.kind].at;
@@ -573,12 +573,9 @@ static bool extend(llava_trial *trial, const sample *s, const llava_span *span, 
     return sort_found(trial, s, span, found, e);
 }
 
-/* Same decisions and values, in whatever order? */
+/* Same decisions and values, as many of each, in whatever order? */
 static bool same_cause(const llava_cause *a, const llava_cause *b)
 {
-    if (a->count != b->count) {
-        return false;
-    }
     for (size_t i = 0; i < a->count; i++) {
         bool there = false;
         for (size_t j = 0; j < b->count; j++) {
