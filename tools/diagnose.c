@@ -94,6 +94,17 @@ static void note_unknown(llava_diagnosis *r, const char *name)
     }
 }
 
+/* Integers that are used, not replayed: what goes in, and the tokens. */
+static bool is_used(const llava_port_tensor *t)
+{
+    const llava_tap_kind *kinds;
+    llava_tap_place place;
+    llava_tap_kinds(&kinds);
+    llava_tap_find(t->name, &place);
+    llava_at at = kinds[place.kind].at;
+    return !t->floating && (at <= LLAVA_AT_INPUT || at == LLAVA_AT_ANSWER);
+}
+
 /* Tensors of the port that the diagnosis never came to. Inputs count as seen: they are used. */
 static void find_unknown(llava_diagnoser *d)
 {
@@ -103,7 +114,7 @@ static void find_unknown(llava_diagnoser *d)
     }
     for (size_t i = 0; i < llava_port_count(d->port); i++) {
         const llava_port_tensor *t = llava_port_at(d->port, i);
-        bool seen = !t->floating || strcmp(t->name, "pixel_values") == 0;
+        bool seen = is_used(t) || strcmp(t->name, "pixel_values") == 0;
         for (size_t k = 0; k < r->count && !seen; k++) {
             seen = strcmp(r->taps[k].name, t->name) == 0;
         }

@@ -52,7 +52,8 @@ static bool see(void *self, const llava_tap *tap, const llava_port_tensor *tenso
     return make_view(s, e) && llava_fail(e, "seen");
 }
 
-/* What goes in lies in the session. */
+/* What goes in lies in the session. *done: there is nothing else to be seen, as nothing is beside
+ * a tensor of another shape. */
 static bool see_input(sight *s, bool *done, llava_error *e)
 {
     const llava_inputs *in = &s->d->session.inputs;
@@ -67,7 +68,7 @@ static bool see_input(sight *s, bool *done, llava_error *e)
                   shape[1] == 3 && shape[2] == in->height && shape[3] == in->width;
     bool ids =
         s->ids != NULL && s->judged->rank == 2 && shape[0] == in->batch && shape[1] == in->length;
-    *done = s->judged->exact || strcmp(name, "pixel_values") == 0;
+    *done = s->judged->exact || s->judged->other_shape || strcmp(name, "pixel_values") == 0;
     return !(pixels || ids) || make_view(s, e);
 }
 

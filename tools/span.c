@@ -131,7 +131,8 @@ static bool reach(walk *w, size_t kind, size_t layer)
     }
     name_of(w, kind, layer, name);
     bool input = w->kinds[kind].at <= LLAVA_AT_INPUT;
-    bool given = llava_port_find(w->port, name) != NULL;
+    const llava_port_tensor *t = llava_port_find(w->port, name);
+    bool given = t != NULL && (input || t->floating); /* a replay takes no other */
     if (input && !given) { /* what the port took for it is not known: it may be wrong */
         w->span->kinds[kind] = true;
         bool ok = w->kinds[kind].at != LLAVA_AT_IMAGE || reach_picture(w, kind, false);
