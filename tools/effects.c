@@ -93,6 +93,10 @@ static bool load_inputs(llava_honest *h, llava_error *e)
     }
     const llava_port_tensor *pixels = llava_port_find(h->port, "pixel_values");
     if (pixels != NULL && pixels->floating && pixels->rank == 4) {
+        if (pixels->shape[1] != 3) {
+            return llava_fail(e, "%s: pixel_values: its shape is not [N, 3, H, W]",
+                              llava_port_path(h->port));
+        }
         in->pictures = pixels->shape[0];
         in->height = pixels->shape[2];
         in->width = pixels->shape[3];
