@@ -346,7 +346,8 @@ static const planted full[] = {
     {"grouped-heads", "text.kv_groups=interleaved", "--taps logits", "logits", ""},
     {"plain", "merge.placement=front", "--taps logits", "logits", ""},
     {"plain", "vision.attn_mask=causal", "--taps logits --dtype bf16 --numerics hf", "logits", ""},
-    {"generate", "cache.position=repeated", "--taps logits,step.*.logits", "step.1.logits", ""},
+    {"generate", "cache.position=repeated", "--taps logits,step.*.logits", "step.1.logits",
+     "--positions generate"},
     {"generate-left-stop", "text.padding_mask=ignored", "--taps logits,step.*.logits", "logits",
      ""},
     /* a tower's rotary tables, by themselves and behind something */
@@ -706,6 +707,7 @@ static void test_inputs_are_judged_and_shown(void **state)
         {"mask-packed", "attention_mask <f4 [2,1,18,18] 0*648", "attention_mask", 1, NULL},
         {"mask-packed", "attention_mask |b1 [2,1,18,17] 1*612", "attention_mask", 1, NULL},
         {"mask-packed", "attention_mask <i8 [2,18] 1*36", NULL, 0, NULL},
+        {"mask-packed", "input_ids <i8 [2,18] 1*36", "input_ids", 1, "Ids"},
         {"inputs-embeds", "input_ids <i8 [1,11] 1*11", NULL, 2, NULL},
         {"plain", "pixel_values <f4 [1,3,12,12] 0*432", "pixel_values", 1, "In pictures"},
         {"plain", "pixel_values <f4 [1,3,12,11] 0*396", "pixel_values", 1, NULL},
@@ -1672,6 +1674,19 @@ static void test_a_dump_of_other_inputs_cannot_be_judged(void **state)
     close_bench(&b);
 }
 
+static void test_without_a_dump_there_is_nothing_to_judge(void **state)
+{
+    (void)state;
+    bench b = open_bench();
+    words w = {.count = 0};
+    add_case(&w, "text-only", NULL, false);
+    command(&b, &llava_command_diagnose, w.word, w.count);
+    assert_int_equal(b.status, 2);
+    support_says(&b.error, "--dump PORT is missing");
+    free_words(&w);
+    close_bench(&b);
+}
+
 static void test_a_dump_without_taps_cannot_be_judged(void **state)
 {
     (void)state;
@@ -1717,6 +1732,7 @@ int main(void)
         cmocka_unit_test(test_integers_stand_for_no_floating_tensor),
         cmocka_unit_test(test_ids_that_do_not_fit_the_picture_stop_nothing_else),
         cmocka_unit_test(test_a_dump_of_other_inputs_cannot_be_judged),
+        cmocka_unit_test(test_without_a_dump_there_is_nothing_to_judge),
         cmocka_unit_test(test_a_dump_without_taps_cannot_be_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
