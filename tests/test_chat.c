@@ -458,6 +458,36 @@ static void messages_that_are_not_understood_are_refused(void **state)
     }
 }
 
+/* Two conversations of which a template makes the same. */
+static void what_a_template_leaves_out_makes_no_difference(void **state)
+{
+    (void)state;
+#define JOY "<|reserved_special_token_69|>"
+    static const struct {
+        const char *one, *other, *eos;
+        llava_chat chat;
+    } rows[] = {
+        {USER("\" " JOY " \\n" JOY " a " JOY "b\""), USER("\"a b\""), NULL, LLAVA_CHAT_JOYCAPTION},
+        {USER("\"" JOY "\""), USER("\"\""), NULL, LLAVA_CHAT_JOYCAPTION},
+        {"[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}]",
+         "[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}]", "",
+         LLAVA_CHAT_PIXTRAL}, /* no eos_token and an empty one */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        llava_messages one, other;
+        llava_error e, warning;
+        char *a, *b;
+        assert_true(read_text(rows[i].one, &one, &e) && read_text(rows[i].other, &other, &e));
+        assert_true(render(&one, rows[i].chat, "<s>", NULL, &a, &warning, &e));
+        assert_true(render(&other, rows[i].chat, "<s>", rows[i].eos, &b, &warning, &e));
+        assert_string_equal(a, b);
+        free(a);
+        free(b);
+        llava_messages_free(&one);
+        llava_messages_free(&other);
+    }
+}
+
 static void what_a_template_cannot_print_is_said(void **state)
 {
     (void)state;
@@ -478,6 +508,10 @@ static void what_a_template_cannot_print_is_said(void **state)
         {"[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"system\",\"content\":\"b\"}]",
          LLAVA_CHAT_PIXTRAL, "messages[1]: a system message may only be the first", ""},
         {USER("\"Hi\""), LLAVA_CHAT_LLAMA_3, "needs a bos_token", ""},
+        {"[{\"role\":\"system\",\"content\":[]}]", LLAVA_CHAT_LLAVA_1_5_OLD,
+         "messages[0]: the chat template needs a first item of content", ""},
+        {"[{\"role\":\"system\",\"content\":\"\"}]", LLAVA_CHAT_LLAVA_1_5_OLD,
+         "messages[0]: the chat template needs a first item of content", ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         llava_messages m;
@@ -510,6 +544,7 @@ int main(void)
         cmocka_unit_test(pictures_of_messages_are_found_beside_the_file),
         cmocka_unit_test(memory_that_runs_out_is_said),
         cmocka_unit_test(messages_that_are_not_understood_are_refused),
+        cmocka_unit_test(what_a_template_leaves_out_makes_no_difference),
         cmocka_unit_test(what_a_template_cannot_print_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

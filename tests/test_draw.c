@@ -532,6 +532,8 @@ static void what_cannot_be_drawn_is_refused(void **state)
          "'pixel_values' matches nothing that can be drawn"},
         {"draw rows right.npz f32.npz --sample 1 --png no.png", "has no sample 1"},
         {"draw rows right.npz f32.npz --sample x --png no.png", "no number"},
+        {"draw rows right.npz f32.npz --sample : --png no.png", "no number"},
+        {"draw rows right.npz f32.npz --sample 99999999999999999999999 --png no.png", "no number"},
         {"draw rows right.npz f32.npz --sample=-1 --png no.png", "no number"},
         {"draw rows right.npz f32.npz --sample 1x --png no.png", "no number"},
         {"draw rows right.npz f32.npz --sample 1000001 --png no.png", "no number"},

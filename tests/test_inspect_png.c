@@ -1,6 +1,7 @@
 /* What `inspect --png` paints: each value in its cell, with its colour; NaN and the largest of a
  * block are seen; what cannot be shown is refused. */
 #include "ref/png.h"
+#include "tests/memory.h"
 #include "tests/support.h"
 #include "tools/inspect_png.h"
 
@@ -152,23 +153,68 @@ static void what_cannot_be_shown_is_refused(void **state)
     (void)state;
     static const double values[3000];
     static const struct {
-        const char *shape, *says;
+        const char *name, *shape, *says;
         size_t n;
-    } cases[] = {{"0, 3", "no elements", 0}, {"3000, 1, 1", "do not fit", 3000}};
+    } cases[] = {
+        {"t", "0, 3", "no elements", 0},
+        {"t", "3000, 1, 1", "do not fit", 3000},
+        {"text.layers.0.attn.probs", "1, 3000, 1, 1", "1 x 3000 matrices do not fit", 3000}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         llava_error e = {""};
         llava_dump *dump;
         support_folder folder = support_folder_new(), out = support_folder_new();
-        write_npy(&folder, "t", "<f8", cases[i].shape, values, cases[i].n * sizeof *values);
+        write_npy(&folder, cases[i].name, "<f8", cases[i].shape, values,
+                  cases[i].n * sizeof *values);
         assert_true(llava_dump_open(&dump, folder.path, &e));
-        assert_false(
-            llava_inspect_png(dump, llava_dump_find(dump, "t"), support_path(&out, "t.png"), &e));
+        assert_false(llava_inspect_png(dump, llava_dump_find(dump, cases[i].name),
+                                       support_path(&out, "t.png"), &e));
         support_says(&e, cases[i].says);
         assert_null(fopen(support_path(&out, "t.png"), "rb"));
         llava_dump_close(dump);
         support_folder_remove(&folder);
         support_folder_remove(&out);
     }
+}
+
+static void zeros_are_white_and_a_lone_infinity_is_strongest(void **state)
+{
+    (void)state;
+    const double zeros[2] = {0, 0}, infinite[3] = {1, (double)INFINITY, -(double)INFINITY};
+    painted p;
+    paint(&p, "anything", "<f8", "1, 2", zeros, sizeof zeros);
+    assert_int_equal(cell(&p, 1, 2, 0, 1), WHITE);
+    put_away(&p);
+    paint(&p, "anything", "<f8", "1, 3", infinite, sizeof infinite);
+    assert_int_equal(cell(&p, 1, 3, 0, 1), RED);
+    assert_int_equal(cell(&p, 1, 3, 0, 2), BLUE);
+    put_away(&p);
+}
+
+typedef struct {
+    llava_dump *dump;
+    char path[512];
+} showing;
+
+static bool show(void *self, llava_error *e)
+{
+    const showing *s = self;
+    return llava_inspect_png(s->dump, llava_dump_find(s->dump, "t"), s->path, e);
+}
+
+static void memory_that_runs_out_leaves_no_picture(void **state)
+{
+    (void)state;
+    static const double values[6] = {1, 2, 3, 4, 5, 6};
+    llava_error e = {""};
+    showing s;
+    support_folder folder = support_folder_new(), out = support_folder_new();
+    write_npy(&folder, "t", "<f8", "2, 3", values, sizeof values);
+    snprintf(s.path, sizeof s.path, "%s", support_path(&out, "t.png"));
+    assert_true(llava_dump_open(&s.dump, folder.path, &e));
+    assert_true(memory_runs_out(show, &s) > 5);
+    llava_dump_close(s.dump);
+    support_folder_remove(&folder);
+    support_folder_remove(&out);
 }
 
 int main(void)
@@ -179,6 +225,8 @@ int main(void)
         cmocka_unit_test(a_picture_is_itself),
         cmocka_unit_test(a_long_row_is_made_smaller_and_loses_no_peak),
         cmocka_unit_test(what_cannot_be_shown_is_refused),
+        cmocka_unit_test(zeros_are_white_and_a_lone_infinity_is_strongest),
+        cmocka_unit_test(memory_that_runs_out_leaves_no_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -243,6 +244,22 @@ static void what_the_disk_refuses_is_a_code(void **state)
     assert_int_equal(llava_dump_f64(dump_path("taken"), "x", x, 1, one), LLAVA_DUMP_NO_ROOM);
     FILE *part = fopen(dump_path("taken/x.npy.part"), "rb");
     assert_null(part);
+    /* A disk that is full when the file is closed, and before. */
+    static const double many[10000] = {1};
+    static const size_t counts[][1] = {{1}, {10000}};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(symlink("/dev/full", dump_path("taken/y.npy.part")), 0);
+        assert_int_equal(llava_dump_f64(dump_path("taken"), "y", many, 1, counts[i]),
+                         LLAVA_DUMP_NO_ROOM);
+        assert_int_not_equal(access(dump_path("taken/y.npy"), F_OK), 0);
+    }
+    memset(path, 'n', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    assert_int_equal(llava_dump_f64(path, "x", x, 1, one), LLAVA_DUMP_NO_FOLDER);
+    char longer[LLAVA_DUMP_PATH + 1];
+    memset(longer, 'n', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    assert_int_equal(llava_dump_f64(longer, "x", x, 1, one), LLAVA_DUMP_NO_FOLDER);
 }
 
 static void every_code_has_words(void **state)

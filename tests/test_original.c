@@ -374,6 +374,29 @@ static void test_memory_that_runs_out(void **state)
     assert_true(memory_runs_out(read_v15, &config) > 100);
 }
 
+static void a_conversations_texts_are_joined_and_end_with_the_users(void **state)
+{
+    (void)state;
+    llava_chat_item items[] = {{.text = "a"}, {.image = true}, {.text = "b"}};
+    const llava_chat_message messages[] = {{.role = "user", .items = items, .count = 3},
+                                           {.role = "assistant", .text = "c"}};
+    llava_conversation c = {messages, 1, true, NULL, NULL};
+    llava_error e = {""};
+    char *prompt;
+    assert_true(llava_conv_render(LLAVA_CONV_VICUNA_V1, &c, false, &prompt, &e));
+    const char *end = " USER: <image>\na b ASSISTANT:";
+    assert_true(strlen(prompt) > strlen(end));
+    assert_string_equal(prompt + strlen(prompt) - strlen(end), end);
+    free(prompt);
+    c.count = 2;
+    assert_false(llava_conv_render(LLAVA_CONV_VICUNA_V1, &c, false, &prompt, &e));
+    support_says(&e, "the last message is no user's");
+    c.generation = false;
+    assert_true(llava_conv_render(LLAVA_CONV_VICUNA_V1, &c, false, &prompt, &e));
+    assert_non_null(strstr(prompt, " ASSISTANT: c</s>"));
+    free(prompt);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_configurations_that_are_another_kind),
         cmocka_unit_test(test_files_that_are_no_configuration),
         cmocka_unit_test(test_memory_that_runs_out),
+        cmocka_unit_test(a_conversations_texts_are_joined_and_end_with_the_users),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Faults on output: whatever becomes of the file, disk, pipe or process, there is one line and
  * status 2, an old file stays whole, and nothing half-written stands under a final name. */
+#include "tests/memory.h"
 #include "tests/program.h"
 #include "tools/output.h"
 
@@ -319,6 +320,40 @@ static void temporary_names_give_way(void **state)
     support_folder_remove(&own);
 }
 
+/* ---- is it the same file? ---- */
+
+static bool compare(void *self, llava_error *e)
+{
+    char *const *paths = self;
+    bool same = false;
+    if (!llava_output_same(paths[0], paths[1], &same, e)) {
+        return false;
+    }
+    assert_int_equal(same, strcmp(paths[2], "same") == 0);
+    return true;
+}
+
+static void two_names_of_one_file_are_known(void **state)
+{
+    (void)state;
+    support_folder own = support_folder_new();
+    char here[512], again[600], other[512], old[512], nowhere[512];
+    snprintf(here, sizeof here, "%s", support_path(&own, "new"));
+    snprintf(again, sizeof again, "%s/../%s/new", own.path, strrchr(own.path, '/') + 1);
+    snprintf(other, sizeof other, "%s", support_path(&own, "other"));
+    snprintf(old, sizeof old, "%s", support_path(&own, "old"));
+    snprintf(nowhere, sizeof nowhere, "%s", support_path(&own, "none/new"));
+    support_write_text(&own, "old", "");
+    char *pairs[][3] = {{here, here, "same"},      {here, again, "same"},  {here, other, "two"},
+                        {here, old, "two"},        {old, here, "two"},     {old, old, "same"},
+                        {here, nowhere, "two"},    {nowhere, here, "two"}, {"-", here, "two"},
+                        {nowhere, nowhere, "same"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        (void)memory_runs_out(compare, pairs[i]);
+    }
+    support_folder_remove(&own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +366,7 @@ int main(void)
         cmocka_unit_test(names_that_cannot_be_written_are_refused),
         cmocka_unit_test(room_is_asked_of_the_disk_that_is_written_to),
         cmocka_unit_test(temporary_names_give_way),
+        cmocka_unit_test(two_names_of_one_file_are_known),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

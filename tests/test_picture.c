@@ -564,6 +564,35 @@ static void check_refused(llava_processor p, llava_image_plan plan, size_t heigh
     llava_picture_free(&picture);
 }
 
+/* A line fits a square as a line of one pixel, never of none. */
+static void what_is_made_smaller_keeps_a_pixel(void **state)
+{
+    (void)state;
+    const size_t sizes[][2] = {{1, 300}, {300, 1}};
+    llava_processor p = clip_of(5, 5, 5);
+    p.do_center_crop = false;
+    for (size_t i = 0; i < 2; i++) {
+        llava_picture picture = picture_of(sizes[i][0], sizes[i][1]);
+        memset(picture.rgb, 255, 3 * sizes[i][0] * sizes[i][1]);
+        llava_image_stages stages =
+            processed(&p,
+                      (llava_image_plan){.geometry = LLAVA_GEOMETRY_PAD,
+                                         .pad_color = LLAVA_PAD_BLACK,
+                                         .pad_order = LLAVA_PAD_RESIZE_FIRST},
+                      &picture);
+        const llava_picture *last = &stages.stage[LLAVA_STAGE_RESIZED];
+        size_t white = 0;
+        assert_int_equal(stages.height, 5);
+        assert_int_equal(stages.width, 5);
+        for (size_t k = 0; k < 3 * last->height * last->width; k++) {
+            white += last->rgb[k] == 255;
+        }
+        assert_int_equal(white, 3 * 5);
+        llava_image_stages_free(&stages);
+        llava_picture_free(&picture);
+    }
+}
+
 static void impossible_sizes_and_colours_are_refused(void **state)
 {
     (void)state;
@@ -618,6 +647,7 @@ int main(void)
         cmocka_unit_test(one_pixel_of_aligned_corners_is_the_first),
         cmocka_unit_test(memory_that_runs_out_leaves_no_stage),
         cmocka_unit_test(each_orientation_is_turned_upright),
+        cmocka_unit_test(what_is_made_smaller_keeps_a_pixel),
         cmocka_unit_test(impossible_sizes_and_colours_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

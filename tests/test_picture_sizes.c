@@ -46,6 +46,10 @@ static void other_towers_say_nothing(void **state)
     cJSON *meta = cJSON_CreateObject();
     assert_true(llava_picture_sizes_put(meta, &plan, &in));
     assert_null(meta->child);
+    plan.vision.tower = LLAVA_TOWER_PIXTRAL; /* of which there is no picture */
+    in.pictures = 0;
+    assert_true(llava_picture_sizes_put(meta, &plan, &in));
+    assert_null(meta->child);
     cJSON_Delete(meta);
 }
 
@@ -64,6 +68,10 @@ static void what_cannot_be_is_refused(void **state)
         {"{\"image_sizes\":[8,8],\"patch_size\":4}", "image_sizes: not pairs of numbers"},
         {"{\"image_sizes\":[[8,8,8]],\"patch_size\":4}", "image_sizes: not pairs of numbers"},
         {"{\"image_sizes\":[[8,\"8\"]],\"patch_size\":4}", "__meta__: image_sizes"},
+        {"{\"image_sizes\":[[\"8\",8]],\"patch_size\":4}", "__meta__: image_sizes"},
+        {"{\"image_sizes\":[[8,8]],\"patch_size\":\"4\"}", "patch_size"},
+        {"{\"image_sizes\":[[3,8]],\"patch_size\":4}", "no size of a picture of patches"},
+        {"{\"image_sizes\":[[4294967296,8]],\"patch_size\":4}", "no size of a picture of patches"},
         {"{\"image_sizes\":[[8,3]],\"patch_size\":4}", "no size of a picture of patches"},
         {"{\"image_sizes\":[[8,-8]],\"patch_size\":4}", "no size of a picture of patches"},
         {"{\"image_sizes\":[[8,4294967296]],\"patch_size\":4}", "no size of a picture of patches"},

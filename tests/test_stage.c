@@ -247,6 +247,17 @@ static void memory_that_runs_out_ends_an_inferred_mask(void **state)
     llava_session_close(&p.session);
 }
 
+static void the_fast_path_refuses_numbers_that_are_added(void **state)
+{
+    (void)state;
+    passing p = {.request = {.path = 1, .dtype = LLAVA_F32}};
+    llava_error e = {""};
+    open_pass(&p, "plain", "mask-added", false);
+    assert_false(pass(&p, &e));
+    support_says(&e, "--path fast: attention_mask: numbers to be added to the scores");
+    llava_session_close(&p.session);
+}
+
 /* A full disk ends the run at whichever tap it comes. */
 static void a_tap_that_is_refused_ends_every_kind_of_run(void **state)
 {
@@ -289,6 +300,7 @@ int main(void)
         cmocka_unit_test(errors_are_written_where_there_is_a_place),
         cmocka_unit_test(memory_that_runs_out_ends_every_kind_of_run),
         cmocka_unit_test(memory_that_runs_out_ends_an_inferred_mask),
+        cmocka_unit_test(the_fast_path_refuses_numbers_that_are_added),
         cmocka_unit_test(a_tap_that_is_refused_ends_every_kind_of_run),
     };
     return cmocka_run_group_tests_name("stage", tests, NULL, NULL);

@@ -286,6 +286,22 @@ static void decisions_change_what_they_name(void **state)
     assert_false(llava_tokenizer_bos_acts(t, LLAVA_BOS_NONE));
     assert_true(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_EVERY_SEGMENT));
     llava_tokenizer_close(t);
+    static const struct {
+        const char *scheme;
+        bool never, every;
+    } schemes[] = {{"first", true, true}, {"always", true, false}, {"never", false, true}};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        char pre[128];
+        snprintf(pre, sizeof pre,
+                 "{\"type\":\"Metaspace\",\"replacement\":\"" META "\",\"prepend_scheme\":\"%s\"}",
+                 schemes[i].scheme);
+        t = opened(&(parts){.normalizer = "null", .pre_tokenizer = pre});
+        assert_int_equal(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_NEVER), schemes[i].never);
+        assert_int_equal(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_EVERY_SEGMENT),
+                         schemes[i].every);
+        assert_false(llava_tokenizer_prefix_acts(t, LLAVA_PREFIX_CONFIG));
+        llava_tokenizer_close(t);
+    }
 }
 
 static void decisions_act_on_byte_level_tokenizers_where_they_can(void **state)
@@ -302,6 +318,7 @@ static void decisions_act_on_byte_level_tokenizers_where_they_can(void **state)
                .vocab = "{\"x\":0,\"y\":1,\"a\":2,\"b\":3,\"\u0120\":4,\"\u0120b\":5,\"\u00c3\":6,"
                         "\"\u00a9\":7}",
                .merges = "[\"\u0120 b\"]"};
+    const char *first = p.vocab;
     llava_tokenizer *t = opened(&p);
     gives(t, &config_plan, "b<image>b", 3, 3, 8, 3);
     gives(t, &config_plan, "e\xcc\x81", 2, 6, 7); /* one composed character, two bytes */
@@ -314,6 +331,14 @@ static void decisions_act_on_byte_level_tokenizers_where_they_can(void **state)
             " b\xef\xbf\xbd<image>\xef\xbf\xbd\xc3\xa9");
     llava_tokenizer_close(t);
 
+    p.vocab = "{\"\xe4\xb8\xad\":0,\"\u00c3\":1,\"\u00a9\":2,\"\u0120\":3,\"b\":4,\"\u0120b\":5}";
+    p.added = "[]";
+    t = opened(&p); /* a character that stands for no byte is itself */
+    decodes(t, (int64_t[]){0, 1, 2}, 3, false, "\xe4\xb8\xad\xc3\xa9");
+    llava_tokenizer_close(t);
+
+    p.vocab = first;
+    p.added = "[" ADDED(8, "<image>") "]";
     p.pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}";
     t = opened(&p);
     gives(t, &config_plan, "b<image>b", 3, 5, 8, 5);
@@ -417,6 +442,11 @@ static void decoders_strip_both_ends_and_keep_or_drop_the_first_blank(void **sta
     llava_tokenizer *t = opened(&p);
     decodes(t, (int64_t[]){2, 3, 4}, 3, true, META META "ab");
     llava_tokenizer_close(t);
+    p.decoder = "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Strip\",\"content\":"
+                "\"" META "\",\"start\":0,\"stop\":1},{\"type\":\"Fuse\"}]}";
+    t = opened(&p); /* b is shorter than what would be stripped */
+    decodes(t, (int64_t[]){2, 3, 4}, 3, true, META META "aaaaab");
+    llava_tokenizer_close(t);
     static const char *const schemes[][2] = {{"never", "  aab"}, {"always", "aab"}};
     for (size_t i = 0; i < 2; i++) {
         char decoder[200];
@@ -458,6 +488,18 @@ static bool go_there_and_back(void *self, llava_error *e)
 #define FORTY      "0123456789012345678901234567890123456789"
 #define LONG_TOKEN FORTY FORTY FORTY
 
+/* The text's buffers grow at other places. */
+static void runs_out_at_every_length(const there_and_back *of)
+{
+    static const char *const pieces[] = {"b", " ", "\xc3\xa9", "a", "e\xcc\x81", "<image>", " "};
+    char text[256] = "";
+    there_and_back s = {of->t, of->plan, text};
+    for (size_t i = 0; i < 60; i++) {
+        strcat(text, pieces[i % (sizeof pieces / sizeof pieces[0])]);
+        assert_true(memory_runs_out(go_there_and_back, &s) > 3);
+    }
+}
+
 /* Every way that a text takes. */
 static void memory_that_runs_out_is_said(void **state)
 {
@@ -492,8 +534,60 @@ static void memory_that_runs_out_is_said(void **state)
             llava_tokenizer *t = opened(&kinds[i]);
             there_and_back s = {t, {.prefix_space = prefixes[k]}, texts[i]};
             assert_true(memory_runs_out(go_there_and_back, &s) > 8);
+            runs_out_at_every_length(&s);
             llava_tokenizer_close(t);
         }
+    }
+}
+
+typedef struct {
+    const llava_tokenizer *t;
+    int64_t ids[60];
+    size_t count;
+} decoding;
+
+static bool decode(void *self, llava_error *e)
+{
+    const decoding *d = self;
+    char *text;
+    size_t n;
+    if (!llava_tokenizer_decode(d->t, d->ids, d->count, true, &text, &n, e)) {
+        return false;
+    }
+    free(text);
+    return true;
+}
+
+/* Bytes that make characters and bytes that make none, between texts. */
+static void memory_that_runs_out_while_bytes_are_gathered(void **state)
+{
+    (void)state;
+    static const char *const decoders[] = {
+        "null", "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteFallback\"},"
+                "{\"type\":\"Strip\",\"content\":\"a\",\"start\":1,\"stop\":1},"
+                "{\"type\":\"Replace\",\"pattern\":{\"String\":\"b\"},\"content\":\"bbb\"},"
+                "{\"type\":\"Fuse\"}]}"};
+    static const size_t periods[] = {2, 3, 4, 5};
+    for (size_t i = 0; i < 2; i++) {
+        llava_tokenizer *t = opened(&(parts){.added = "[]",
+                                             .vocab = "{\"<0xC3>\":0,\"<0xA9>\":1,\"aa\":2,\"b\":3,"
+                                                      "\"<0x80>\":4,\"<unk>\":5,\"<s>\":6}",
+                                             .merges = "[]",
+                                             .decoder = decoders[i]});
+        decodes(t, (int64_t[]){0, 1, 2, 3, 4}, 5, true,
+                i == 0 ? "<0xC3> <0xA9> aa b <0x80>"
+                       : "\xc3\xa9"
+                         "bbb\xef\xbf\xbd");
+        for (size_t k = 0; k < sizeof periods / sizeof periods[0]; k++) {
+            decoding d = {.t = t};
+            for (; d.count < sizeof d.ids / sizeof d.ids[0]; d.count++) {
+                d.ids[d.count] = (int64_t)(d.count % periods[k]);
+                d.count++;
+                assert_true(memory_runs_out(decode, &d) > 1);
+                d.count--;
+            }
+        }
+        llava_tokenizer_close(t);
     }
 }
 
@@ -1149,6 +1243,7 @@ int main(void)
         cmocka_unit_test(decoding_joins_bytes_and_marks_broken_ones),
         cmocka_unit_test(decoders_strip_both_ends_and_keep_or_drop_the_first_blank),
         cmocka_unit_test(memory_that_runs_out_is_said),
+        cmocka_unit_test(memory_that_runs_out_while_bytes_are_gathered),
         cmocka_unit_test(memory_that_runs_out_while_a_folder_is_read),
         cmocka_unit_test(memory_that_runs_out_while_tokens_are_merged),
         cmocka_unit_test(flags_in_tokenizer_config_count),
