@@ -7,7 +7,8 @@
 
 /* Calls the step over and over: its first allocation fails, then its second alone, and so on, until
  * it asks for no more. Each time it must return false and say that memory is out, but the last
- * time, when it must succeed. Returns how many allocations the step makes. */
+ * time, when it must succeed. Returns how many allocations the step makes, or a few more where
+ * LLAVA_TESTS=short takes a sample of them. */
 size_t memory_runs_out(bool (*step)(void *self, llava_error *e), void *self);
 
 #endif

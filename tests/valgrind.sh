@@ -5,20 +5,20 @@
 #
 #   tests/valgrind.sh BUILD JOBS [TEST...]     TEST: names like test_json; none: all of them
 #   tests/valgrind.sh BUILD JOBS quick         all of them in minutes: the shortest sweeps (LLAVA_TESTS=short), and of
-#                                              those that run the program often, one run in eight is watched
+#                                              those that run the program often, one run in sixteen is watched
 set -euo pipefail
 build=$1 jobs=$2
 shift 2
 
-# They run the program forty times and more, a second each under valgrind. The longest first.
-often="test_cli test_outputs test_feeding test_attacks test_draw test_original test_help"
+# They run the program often, a second each under valgrind. The longest first.
+often="test_cli test_outputs test_feeding test_attacks test_draw test_original test_help test_near_tie test_published test_run_json"
 # Not here: what needs the processor's or the clock's own ways.
 apart="test_number test_progress"
 echo "valgrind: LEFT OUT: test_number sets flush-to-zero, which valgrind has not; test_progress holds lines against the clock"
 all=$(cd tests && printf '%s\n' test_*.c | sed 's/\.c$//' | sort)
 part=1
 if [ "${1-}" = quick ]; then
-    part=8
+    part=16
     export LLAVA_TESTS=short
 fi
 if [ $# = 0 ] || [ "$1" = quick ]; then
