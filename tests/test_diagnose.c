@@ -761,6 +761,7 @@ static void test_inputs_are_judged_and_shown(void **state)
          "[1,2,12,11] 0*264",
          "text.layers.0.attn.scores", 1, NULL},
         {"text-only", "text.norm <f8 [1,100,20] 1*2000", "text.norm", 1, NULL},
+        {"text-only", "text.norm <f8 [1,0,20]", "text.norm", 1, NULL},
         {"text-only", "text.norm <f8 [1,12,20] 1*240", "text.norm", 1, "In pictures"},
     };
     static const char *const headings[] = {"In pictures", "Ids"};

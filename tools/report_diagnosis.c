@@ -368,7 +368,11 @@ static void write_terms(llava_html *h, const llava_diagnosis *d, const llava_fin
         }
         llava_html_put(h, f->span.from_count > 4 ? ", ..</dd>" : "</dd>");
     }
-    if (j->exact) {
+    if (j->other_shape) { /* nothing was compared: no row is worst */
+        llava_html_put(h, "<dt>shape</dt><dd>");
+        llava_html_text(h, f->where);
+        llava_html_put(h, "</dd>");
+    } else if (j->exact) {
         llava_html_format(h, "<dt>not equal</dt><dd>%llu of %llu values%s%s</dd>",
                           (unsigned long long)j->local.unequal, (unsigned long long)j->local.count,
                           f->where[0] == '\0' ? "" : ": ", f->where);
