@@ -762,6 +762,7 @@ static void test_inputs_are_judged_and_shown(void **state)
          "text.layers.0.attn.scores", 1, NULL},
         {"text-only", "text.norm <f8 [1,100,20] 1*2000", "text.norm", 1, NULL},
         {"text-only", "text.norm <f8 [1,0,20]", "text.norm", 1, NULL},
+        {"pixtral", "loss <f8 [] 100", "loss", 1, NULL},
         {"text-only", "text.norm <f8 [1,12,20] 1*240", "text.norm", 1, "In pictures"},
     };
     static const char *const headings[] = {"In pictures", "Ids"};

@@ -14,6 +14,7 @@ typedef struct {
     const int64_t *ids;
     const llava_port_tensor *tensor;
     llava_view **view;
+    bool seen; /* what can be: of a single number there is no picture */
 } sight;
 
 static bool read_sight(void *self, size_t first, size_t n, double *expected, double *actual,
@@ -49,7 +50,8 @@ static bool see(void *self, const llava_tap *tap, const llava_port_tensor *tenso
     }
     s->mine = tap->data;
     s->tensor = tensor;
-    return make_view(s, e) && llava_fail(e, "seen");
+    s->seen = make_view(s, e);
+    return s->seen && llava_fail(e, "seen");
 }
 
 /* What goes in lies in the session. *done: there is nothing else to be seen, as nothing is beside
@@ -82,8 +84,11 @@ static bool view_first(llava_diagnoser *d, llava_view **view, llava_error *e)
         return true;
     }
     sight s = {.d = d, .judged = &d->result.taps[d->result.findings[0].judged], .view = view};
-    if (!see_input(&s, &done, e) || done) {
-        return done;
+    if (!see_input(&s, &done, e)) {
+        return false;
+    }
+    if (done) {
+        return true;
     }
     if (!llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, false, e)) {
         return false;
@@ -92,7 +97,7 @@ static bool view_first(llava_diagnoser *d, llava_view **view, llava_error *e)
     llava_goal goal;
     spec.plan = &plan;
     llava_span_goal(&spec, &d->result.findings[0].span, &goal);
-    return llava_replay_run(&spec, &goal, see, &s, e) || *view != NULL;
+    return llava_replay_run(&spec, &goal, see, &s, e) || s.seen;
 }
 
 bool llava_diagnose_page(llava_diagnoser *d, const char *path, llava_error *e)
