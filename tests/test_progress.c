@@ -6,6 +6,7 @@
 #include "tests/program.h"
 #include "tools/progress.h"
 #include "tools/session.h"
+#include "tools/words.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -297,6 +298,31 @@ static void a_run_shows_where_it_is(void **state)
                                    "99 %: run text.layers.1.mlp.out");
 }
 
+/* An answer: what acts on a terminal is shown there, lines and tabs stay; elsewhere it is what it
+ * is. */
+static const char answer[] = "two\n\tl\303\251gs\033[2J\r\200 \342\200\250\0end";
+
+static void print_answer(const void *self)
+{
+    (void)self;
+    llava_print_text(stderr, answer, sizeof answer - 1);
+}
+
+static void an_answer_does_not_act_on_a_terminal(void **state)
+{
+    char text[200];
+    (void)state;
+    terminal_gets("xterm", 80, print_answer, NULL, text, sizeof text);
+    assert_string_equal(text, "two\r\n\tl\303\251gs\\x1b[2J\\x0d\\x80 \\xe2\\x80\\xa8\\x00end");
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    llava_print_text(file, answer, sizeof answer - 1);
+    rewind(file);
+    assert_int_equal(fread(text, 1, sizeof text, file), sizeof answer - 1);
+    assert_memory_equal(text, answer, sizeof answer - 1);
+    fclose(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_line_says_how_much_is_done_and_where),
         cmocka_unit_test(a_line_is_wiped_once_and_none_is_shown_when_muted),
         cmocka_unit_test(a_run_shows_where_it_is),
+        cmocka_unit_test(an_answer_does_not_act_on_a_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
