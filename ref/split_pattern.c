@@ -191,8 +191,7 @@ static size_t others(const reader *r)
     if (end == start) {
         return 0;
     }
-    /* a NUL is one of the others, so that none comes here */
-    while (end < r->n && strchr(r->pattern->tail, r->text[end]) != NULL) {
+    while (end < r->n && r->text[end] != '\0' && strchr(r->pattern->tail, r->text[end]) != NULL) {
         end++;
     }
     return end;

@@ -162,6 +162,15 @@ static void pieces_without_letters(void **state)
     assert_int_equal(llava_split_pattern_piece(gpt2, "'ve", 3), 3);
     assert_int_equal(llava_split_pattern_piece(gpt2, "'va", 3), 1); /* no contraction */
     assert_int_equal(llava_split_pattern_piece(gpt2, "!\0a", 3), 2);
+    /* line ends behind them are theirs where the pattern has a tail; a NUL behind those is not */
+    cJSON *root = library();
+    const cJSON *patterns = cJSON_GetObjectItemCaseSensitive(root, "patterns");
+    for (const cJSON *p = patterns->child; p != NULL; p = p->next) {
+        const llava_split_pattern *pattern = llava_split_pattern_of(p->valuestring);
+        size_t length = p == patterns->child ? 1 : 3; /* the first is GPT-2's */
+        assert_int_equal(llava_split_pattern_piece(pattern, "!\r\n\0a", 5), length);
+    }
+    cJSON_Delete(root);
 }
 
 static void patterns_with_one_character_changed_are_unknown(void **state)
