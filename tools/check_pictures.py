@@ -43,7 +43,8 @@ class Plane(ctypes.Structure):
 
 class Resampling(ctypes.Structure):
     _fields_ = [("filter", ctypes.c_int), ("antialias", ctypes.c_bool), ("cubic_a", ctypes.c_double),
-                ("rounding", ctypes.c_int), ("grid", ctypes.c_int), ("horizontal_first", ctypes.c_bool)]
+                ("rounding", ctypes.c_int), ("grid", ctypes.c_int), ("horizontal_first", ctypes.c_bool),
+                ("tie", ctypes.c_double)]
 
 
 class Processor(ctypes.Structure):
@@ -69,7 +70,7 @@ TRUNC = 2
 
 
 class Plan(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_int) for n in PLAN]
+    _fields_ = [(n, ctypes.c_int) for n in PLAN] + [("tie", ctypes.c_double)]
 
 
 class Stages(ctypes.Structure):
