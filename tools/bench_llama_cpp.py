@@ -12,6 +12,7 @@ import argparse
 import ctypes
 import json
 import mmap
+import multiprocessing
 import os
 import re
 import sys
@@ -68,9 +69,7 @@ def paired(x, heads):
     return x.reshape(heads, 2, -1, x.shape[1]).swapaxes(1, 2).reshape(x.shape)
 
 
-def settle(path):
-    """Has the file read anew from the disk. What was written in small pieces lies in small pages in the page cache
-    until then, and a program that maps it pays for that: a step that reads all weights up to twice the time."""
+def read_anew(path):
     with open(path, "rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -78,6 +77,17 @@ def settle(path):
             mapped.madvise(mmap.MADV_HUGEPAGE)
             for at in range(0, len(mapped), mmap.PAGESIZE):
                 mapped[at]
+
+
+def settle(path):
+    """Has the file read anew from the disk. What was written in small pieces lies in small pages in the page cache
+    until then, and a program that maps it pays for that: a step that reads all weights up to twice the time. In a
+    process of its own: the system counts what it maps as memory of every process that is begun after it."""
+    process = multiprocessing.get_context("fork").Process(target=read_anew, args=(path,))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        sys.exit(f"{path}: cannot be read")
 
 
 def write_model(folder, source, dtype):
