@@ -1,5 +1,6 @@
 /* Diagnosis, the findings: which decision explains what a wrong span has; of several spans, which
  * have one cause together. */
+#include "tools/words.h"
 #include "tools/diagnoser.h"
 
 #include <math.h>

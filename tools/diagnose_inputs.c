@@ -243,7 +243,7 @@ static bool take_ids(llava_diagnoser *d, llava_error *e)
     if (ids != NULL && in->input_ids != NULL) {
         ok = judge_ids(d, "input_ids", in->input_ids, NULL, in->batch, in->length, ids, batch,
                        length, e);
-        if (batch != in->batch || length != in->length) {
+        if (!fits(in, batch, length)) {
             free(in->attention_mask);
             free(in->position_ids);
             free(in->labels);

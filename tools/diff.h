@@ -63,9 +63,6 @@ typedef struct {
     char note[256]; /* what else there is to say: why it cannot be judged; empty: nothing */
 } llava_diff;
 
-/* "[1,608,4096]", cut to fit; returns text. */
-const char *llava_shape_text(char *text, size_t size, int rank, const size_t *shape);
-
 /* The table, at most 100 columns. */
 void llava_diff_print(const llava_diff *diff, FILE *to);
 /* {"schema":"llava-ref.diff/1", ...}; NULL where memory is out. */

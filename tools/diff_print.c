@@ -11,18 +11,6 @@
 /* ---- the table
  * ------------------------------------------------------------------------------------ */
 
-const char *llava_shape_text(char *text, size_t size, int rank, const size_t *shape)
-{
-    size_t used = 1;
-    snprintf(text, size, "[");
-    for (int i = 0; i < rank && used + 24 < size; i++) {
-        int n = snprintf(text + used, size - used, "%s%zu", i == 0 ? "" : ",", shape[i]);
-        used += n > 0 ? (size_t)n : 0;
-    }
-    snprintf(text + used, size - used, "]");
-    return text;
-}
-
 /* A name in a column: escaped, cut at the front where it is too long. */
 static void print_name(FILE *to, const char *name, size_t width)
 {

@@ -2,6 +2,7 @@
 
 #include "ref/elementary.h"
 #include "tools/names.h"
+#include "tools/words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,24 +15,13 @@
 /* Room for a shape in a message. */
 #define SHAPE_TEXT 200
 
-static const char *shape_text(char out[SHAPE_TEXT], int rank, const size_t *shape)
-{
-    size_t used = 0;
-    for (int a = 0; a < rank; a++) {
-        used +=
-            (size_t)snprintf(out + used, SHAPE_TEXT - used, "%s%zu", a == 0 ? "[" : ",", shape[a]);
-    }
-    snprintf(out + used, SHAPE_TEXT - used, rank == 0 ? "[]" : "]");
-    return out;
-}
-
 /* Puts "tensor NAME [shape]: " in front of the message. */
 static bool fail_at(const llava_dump_entry *entry, llava_error *e)
 {
     char name[LLAVA_SHOWN], shape[SHAPE_TEXT], prefix[LLAVA_SHOWN + SHAPE_TEXT + 20];
     snprintf(prefix, sizeof prefix, "tensor %s %s",
              llava_shown(name, entry->name, strlen(entry->name)),
-             shape_text(shape, entry->array.rank, entry->array.shape));
+             llava_shape_text(shape, sizeof shape, entry->array.rank, entry->array.shape));
     return llava_fail_in(e, prefix);
 }
 
@@ -121,8 +111,9 @@ static bool reshape(llava_layout_part *part, const llava_map_rule *rule, const l
         product = count;
     }
     char text[SHAPE_TEXT];
-    return product == count || llava_fail(e, "its elements do not reshape to %s",
-                                          shape_text(text, part->rank, part->shape));
+    return product == count ||
+           llava_fail(e, "its elements do not reshape to %s",
+                      llava_shape_text(text, sizeof text, part->rank, part->shape));
 }
 
 static bool transpose(llava_layout_part *part, const llava_map_rule *rule, llava_error *e)
@@ -153,7 +144,7 @@ static bool slice(llava_layout_part *part, const llava_map_window *window, const
     if (a >= part->rank || from > to || to > part->extent[a]) {
         char text[SHAPE_TEXT];
         return llava_fail(e, "slice: %zu to %zu of axis %d is not within %s", from, to, a,
-                          shape_text(text, part->rank, part->extent));
+                          llava_shape_text(text, sizeof text, part->rank, part->extent));
     }
     part->to[a] = part->from[a] + to;
     part->from[a] += from;

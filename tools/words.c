@@ -76,3 +76,14 @@ void llava_warn_unknown_keys(const llava_config *config, const char *folder)
         llava_warn(text);
     }
 }
+
+const char *llava_shape_text(char *text, size_t size, int rank, const size_t *shape)
+{
+    size_t used = 1;
+    snprintf(text, size, "[");
+    for (int i = 0; i < rank && used + 24 < size; i++) {
+        used += (size_t)snprintf(text + used, size - used, "%s%zu", i == 0 ? "" : ",", shape[i]);
+    }
+    snprintf(text + used, size - used, "]");
+    return text;
+}

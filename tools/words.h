@@ -28,4 +28,7 @@ void llava_warn(const char *text);
 /* Warns of the configuration's keys that nobody knows, if there are any. folder: the model's. */
 void llava_warn_unknown_keys(const llava_config *config, const char *folder);
 
+/* "[1,608,4096]", cut to fit; returns text. */
+const char *llava_shape_text(char *text, size_t size, int rank, const size_t *shape);
+
 #endif
