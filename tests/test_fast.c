@@ -290,12 +290,12 @@ static void elementwise(along *p)
     const llava_fast_kernels *kernel = p->kernel;
     size_t count = p->n * p->lanes;
     double most_wrong = (p->narrow ? 0x1p-8 : 0) * 2.01 + 12 * unit;
-    kernel->add(p->y, p->x, p->up, true, p->n, p->lanes, p->narrow);
+    kernel->add(p->y, p->x, p->up, count, 1, p->narrow);
     for (size_t i = 0; i < count; i++) {
         float plain = p->x[i] + p->up[i];
         assert_true((double)p->y[i] == (p->narrow ? bf16((double)plain) : (double)plain));
     }
-    kernel->add(p->y, p->x, p->of->bias, false, p->n, p->lanes, p->narrow);
+    kernel->add(p->y, p->x, p->of->bias, p->n, p->lanes, p->narrow);
     for (size_t i = 0; i < count; i++) {
         float plain = p->x[i] + p->of->bias[i / p->lanes];
         assert_true((double)p->y[i] == (p->narrow ? bf16((double)plain) : (double)plain));
@@ -417,7 +417,7 @@ static void far_out(const llava_fast_kernels *kernel)
     assert_true(y[0] == 200 && fabsf(y[1]) < 1e-30f && y[18] == 200);
     s[5] = NAN;
     s[6] = INFINITY;
-    kernel->add(y, s, NULL, false, 19, 1, true);
+    kernel->add(y, s, NULL, 19, 1, true);
     assert_true(isnan(y[5]) && isinf(y[6]));
 }
 

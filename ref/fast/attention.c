@@ -47,7 +47,7 @@ bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t pas
                      const llava_fast_rows *rows, const float *k, const float *v, llava_error *e)
 {
     bool narrow = is_narrow(f, of);
-    size_t lanes = rows->lanes, d = of->d, half = size_of(narrow, KEYS * even(d));
+    size_t d = of->d, half = size_of(narrow, KEYS * even(d));
     size_t heads = rows->batch * of->kv_heads, count = llava_fast_panels(rows) * of->kv_heads;
     size_t blocks = (past + rows->length + KEYS - 1) / KEYS, bytes;
     if (!llava_mul(blocks, 2 * half * heads, &bytes)) {
@@ -60,8 +60,9 @@ bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t pas
         }
         *of->cache = (llava_fast_room){more, bytes};
     }
-    for (size_t i = 0; i < count; i++, k += d * lanes, v += d * lanes) {
+    for (size_t i = 0, lanes; i < count; i++, k += d * lanes, v += d * lanes) {
         llava_fast_panel p = llava_fast_panel_at(rows, i / of->kv_heads);
+        lanes = p.lanes;
         size_t head = p.sample * of->kv_heads + i % of->kv_heads;
         for (size_t lane = 0; lane < p.live; lane++) {
             size_t t = past + p.row - p.sample * rows->length + lane;
@@ -132,7 +133,7 @@ static void attend(const panel *p, const uint8_t *keys, size_t step, const float
         size_t n = p->reach - t < KEYS ? p->reach - t : KEYS;
         multiply(p, keys, even(d), p->scores, q, d, n, false);
         if (p->mask != NULL) {
-            kernel->add(p->scores, p->scores, p->mask + t * p->lanes, true, n, p->lanes, false);
+            kernel->add(p->scores, p->scores, p->mask + t * p->lanes, n * p->lanes, 1, false);
         }
         kernel->softmax(&soft, p->scores, (float)p->of->scale, n, p->lanes, p->of->bf16);
         if (t > 0) {
@@ -152,27 +153,27 @@ bool llava_fast_attention(llava_fast *f, const llava_fast_heads *of, size_t keys
                           const llava_fast_rows *rows, const float *q, float *context,
                           llava_error *e)
 {
-    size_t lanes = rows->lanes, d = of->d, masked = of->visible == NULL ? 0 : keys;
-    panel p = {f, of, is_narrow(f, of), lanes, 0, keys, NULL, NULL, NULL};
+    size_t d = of->d, masked = of->visible == NULL ? 0 : keys;
+    panel p = {f, of, is_narrow(f, of), 0, 0, keys, NULL, NULL, NULL};
     size_t both = 2 * size_of(p.narrow, KEYS * even(d)), step = rows->batch * of->kv_heads * both;
-    p.scores = llava_fast_take(&f->scores, (size_t)2 * KEYS + even(d) + masked, lanes, e);
+    p.scores = llava_fast_take(&f->scores, (size_t)2 * KEYS + even(d) + masked, rows->lanes, e);
     if (p.scores == NULL) {
         return false;
     }
-    p.pairs = p.scores + KEYS * lanes;
-    p.mask = masked == 0 ? NULL : p.pairs + (KEYS + even(d)) * lanes;
-    for (size_t t = 0; t < llava_fast_panels(rows); t++, context += of->heads * d * lanes) {
+    p.pairs = p.scores + KEYS * rows->lanes;
+    p.mask = masked == 0 ? NULL : p.pairs + (KEYS + even(d)) * rows->lanes;
+    for (size_t t = 0; t < llava_fast_panels(rows); t++) {
         llava_fast_panel at = llava_fast_panel_at(rows, t);
+        p.lanes = at.lanes;
         p.live = at.live;
         if (masked > 0) {
             look(&p, of->visible + at.row * keys, keys);
         }
-        for (size_t h = 0; h < of->heads; h++, q += d * lanes) {
+        for (size_t h = 0; h < of->heads; h++, q += d * p.lanes, context += d * p.lanes) {
             size_t head = at.sample * of->kv_heads + h / (of->heads / of->kv_heads);
-            attend(&p, (const uint8_t *)of->cache->at + head * both, step, q,
-                   context + h * d * lanes);
+            attend(&p, (const uint8_t *)of->cache->at + head * both, step, q, context);
         }
-        llava_fast_lay(f, of->bf16, context, of->heads * d, lanes);
+        llava_fast_lay(f, of->bf16, context - of->heads * d * p.lanes, of->heads * d, p.lanes);
     }
     return true;
 }

@@ -92,8 +92,6 @@ bool llava_fast_has_tap(const char *name)
 /* ---- small steps --------------------------------------------------------------------------------
  */
 
-enum { FEW = 4 }; /* rows of a sample for which a panel would be mostly empty */
-
 static bool is_bf16(const llava_run *r)
 {
     return r->plan->numerics.storage == LLAVA_BF16;
@@ -102,14 +100,7 @@ static bool is_bf16(const llava_run *r)
 /* The last `count` of `length` rows of each sample. */
 static llava_fast_rows last_rows(const llava_run *r, size_t batch, size_t length, size_t count)
 {
-    size_t lanes = count <= FEW ? 1 : r->fast->kernel.lanes;
-    return (llava_fast_rows){batch, length - count, length, lanes};
-}
-
-/* 32-bit numbers of each feature in them. */
-static size_t room_for(const llava_fast_rows *rows)
-{
-    return llava_fast_panels(rows) * rows->lanes;
+    return (llava_fast_rows){batch, length - count, length, r->fast->kernel.lanes};
 }
 
 /* The vector NAME + suffix [count] in the run's type. */
@@ -146,12 +137,13 @@ bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, si
     llava_fast *f = r->fast;
     llava_fast_rows all = last_rows(r, 1, rows, rows);
     float *in = llava_fast_pack(f, &f->a, is_bf16(r), &all, inner, x, r->error);
-    float *out = llava_fast_take(&f->wide, room_for(&all), outputs, r->error);
+    float *out = llava_fast_take(&f->wide, llava_fast_numbers(&all), outputs, r->error);
     if (in == NULL || out == NULL) {
         return false;
     }
     for (size_t t = 0; t < llava_fast_panels(&all); t++) {
-        llava_fast_lay(f, is_bf16(r), in + t * inner * all.lanes, inner, all.lanes);
+        llava_fast_panel p = llava_fast_panel_at(&all, t);
+        llava_fast_lay(f, is_bf16(r), in + p.before * inner, inner, p.lanes);
     }
     if (!linear(r, out, in, &all, inner, outputs, biased, name)) {
         return false;
@@ -181,7 +173,7 @@ static void activate(const llava_run *r, llava_act act, float *y, const float *x
         for (size_t i = 0; i < n; i++) {
             y[done + i] = (float)part[i] * (up == NULL ? 1 : up[done + i]);
         }
-        kernel->add(y + done, y + done, NULL, false, n, 1, is_bf16(r));
+        kernel->add(y + done, y + done, NULL, n, 1, is_bf16(r));
     }
 }
 
@@ -240,15 +232,16 @@ static bool norm(const block *b, const char *part, float *a)
 {
     llava_fast *f = b->r->fast;
     char name[NAME];
-    size_t lanes = b->rows.lanes, size = b->hidden * lanes;
     const float *h = f->h.at, *bias = NULL, *weight;
     if ((weight = vector(b->r, &f->weight, b->hidden, name_of(b, name, part), ".weight")) == NULL ||
         (b->biased.norm && (bias = vector(b->r, &f->vector, b->hidden, name, ".bias")) == NULL)) {
         return false;
     }
-    for (size_t t = 0; t < llava_fast_panels(&b->rows); t++, a += size, h += size) {
-        f->kernel.norm(a, h, weight, bias, b->eps, b->hidden, lanes, b->heads.bf16);
-        llava_fast_lay(f, b->heads.bf16, a, b->hidden, lanes);
+    for (size_t t = 0; t < llava_fast_panels(&b->rows); t++) {
+        llava_fast_panel p = llava_fast_panel_at(&b->rows, t);
+        size_t at = p.before * b->hidden;
+        f->kernel.norm(a + at, h + at, weight, bias, b->eps, b->hidden, p.lanes, b->heads.bf16);
+        llava_fast_lay(f, b->heads.bf16, a + at, b->hidden, p.lanes);
     }
     return true;
 }
@@ -265,7 +258,7 @@ static bool rotate(const block *b, float *x, size_t heads)
 {
     llava_fast *f = b->r->fast;
     llava_error *e = b->r->error;
-    size_t d = b->heads.d, size = d * b->rows.lanes;
+    size_t d = b->heads.d;
     if (b->pass == NULL) {
         return true;
     }
@@ -274,9 +267,11 @@ static bool rotate(const block *b, float *x, size_t heads)
     if (cosine == NULL || sine == NULL) {
         return false;
     }
-    for (size_t i = 0; i < llava_fast_panels(&b->rows) * heads; i++, x += size) {
-        size_t at = i / heads * size;
-        f->kernel.rotate(x, cosine + at, sine + at, size / 2, b->heads.bf16);
+    for (size_t i = 0; i < llava_fast_panels(&b->rows) * heads; i++) {
+        llava_fast_panel p = llava_fast_panel_at(&b->rows, i / heads);
+        size_t at = p.before * d, half = d / 2 * p.lanes;
+        f->kernel.rotate(x, cosine + at, sine + at, half, b->heads.bf16);
+        x += 2 * half;
     }
     return true;
 }
@@ -285,7 +280,7 @@ static bool rotate(const block *b, float *x, size_t heads)
 static bool keep(const block *b, size_t past, const float *a, float *wide)
 {
     size_t width = b->heads.kv_heads * b->heads.d;
-    float *v = wide + room_for(&b->rows) * width;
+    float *v = wide + llava_fast_numbers(&b->rows) * width;
     return project(b, "self_attn.k_proj", wide, a, b->hidden, width, b->biased.qkv) &&
            project(b, "self_attn.v_proj", v, a, b->hidden, width, b->biased.qkv) &&
            rotate(b, wide, b->heads.kv_heads) &&
@@ -309,17 +304,19 @@ static bool attend(const block *b, size_t keys, float *a, float *wide)
 /* a = W_last(act(W_first a) (* W_up a)). wide: room for two intermediates. */
 static bool mlp(const block *b, float *a, float *wide)
 {
-    size_t inner = b->intermediate, lanes = b->rows.lanes, size = inner * lanes;
-    float *up = b->of->up == NULL ? NULL : wide + room_for(&b->rows) * inner;
+    size_t inner = b->intermediate;
+    float *up = b->of->up == NULL ? NULL : wide + llava_fast_numbers(&b->rows) * inner;
     if (!project(b, b->of->first, wide, a, b->hidden, inner, b->biased.mlp) ||
         (up != NULL && !project(b, b->of->up, up, a, b->hidden, inner, b->biased.mlp))) {
         return false;
     }
     announce(b, up == NULL ? "mlp.fc1" : "mlp.up");
     for (size_t t = 0; t < llava_fast_panels(&b->rows); t++) {
-        float *x = wide + t * size;
-        activate(b->r, b->act, x, x, up == NULL ? NULL : up + t * size, size);
-        llava_fast_lay(b->r->fast, b->heads.bf16, x, inner, lanes);
+        llava_fast_panel p = llava_fast_panel_at(&b->rows, t);
+        size_t at = p.before * inner;
+        float *x = wide + at;
+        activate(b->r, b->act, x, x, up == NULL ? NULL : up + at, inner * p.lanes);
+        llava_fast_lay(b->r->fast, b->heads.bf16, x, inner, p.lanes);
     }
     announce(b, "mlp.act");
     return project(b, b->of->last, a, wide, inner, b->hidden, b->biased.mlp) &&
@@ -339,8 +336,8 @@ static bool begin(const block *b, const double *x, float *a)
 static bool add(const block *b, const float *x)
 {
     llava_fast *f = b->r->fast;
-    size_t count = room_for(&b->rows) * b->hidden;
-    f->kernel.add(f->h.at, f->h.at, x, true, count, 1, b->heads.bf16);
+    size_t count = llava_fast_numbers(&b->rows) * b->hidden;
+    f->kernel.add(f->h.at, f->h.at, x, count, 1, b->heads.bf16);
     return true;
 }
 
@@ -354,7 +351,7 @@ static bool layer(block *b, size_t needed, double *x)
 {
     llava_fast *f = b->r->fast;
     size_t length = b->rows.length, past = b->pass == NULL ? 0 : b->pass->past;
-    size_t rows = room_for(&b->rows), d = b->heads.d, inner = larger(b->hidden, b->heads.heads * d);
+    size_t rows = llava_fast_numbers(&b->rows), d = b->heads.d, inner = larger(b->hidden, b->heads.heads * d);
     size_t widest = larger(inner, 2 * larger(b->heads.kv_heads * d, b->intermediate));
     float *a = llava_fast_take(&f->a, rows, inner, b->r->error);
     float *wide = llava_fast_take(&f->wide, rows, widest, b->r->error);

@@ -58,9 +58,8 @@ typedef struct {
 
     /* Along a panel of n features; y may be an input. bf16: results are rounded to bfloat16. */
 
-    /* y = a + b, b: [n], or [n][lanes] where `each`; NULL: 0 */
-    void (*add)(float *y, const float *a, const float *b, bool each, size_t n, size_t lanes,
-                bool bf16);
+    /* y = a + b, b: [n]; NULL: 0 */
+    void (*add)(float *y, const float *a, const float *b, size_t n, size_t lanes, bool bf16);
     /* y = x / (1 + exp(-factor x)), then times `up` unless NULL */
     void (*gate)(float *y, const float *x, const float *up, float factor, size_t n, bool bf16);
     /* (x_j, x_(j + n)) turned by the angle of cosine_j and sine_j. All: [n][lanes], x: twice that

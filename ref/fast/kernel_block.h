@@ -208,15 +208,28 @@ INLINE void NAME(joined)(vec v[2], size_t lanes)
 
 /* LCOV_EXCL_BR_STOP */
 
-/* exp to within 1.5 units of the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; 0
- * below the smallest normal number, 2.4e38 above the largest argument. NaN stays NaN. */
+/* The larger and the smaller of two; b where one is NaN. */
+INLINE vec NAME(larger)(vec a, vec b)
+{
+    ints a_is = (ints)(a > b);
+    return (vec)(((ints)a & a_is) | ((ints)b & ~a_is));
+}
+
+INLINE vec NAME(smaller)(vec a, vec b)
+{
+    ints a_is = (ints)(a < b);
+    return (vec)(((ints)a & a_is) | ((ints)b & ~a_is));
+}
+
+/* exp to within 1.5 units of the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]. 0
+ * below the smallest normal number, infinity from 88.4 on: there n is -127 and 128, whose powers'
+ * bits are those of 0 and infinity. NaN stays NaN. */
 INLINE vec NAME(exp_of)(vec x)
 {
     typedef int32_t wholes __attribute__((vector_size(sizeof(vec))));
-    const vec zero = {0}, most = zero + 88.37f, least = zero - 87.33f;
+    const vec zero = {0};
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
-    ints below = (ints)(x < least), above = (ints)(x > most);
-    vec in = (vec)(((ints)x & ~above & ~below) | ((ints)most & above));
+    vec in = NAME(smaller)(zero + 88.5f, NAME(larger)(zero - 88.0f, x));
     vec n = (in * 1.44269504f + shift) - shift;
     vec r = FMA(n, zero - 0.693359375f, in);
     r = FMA(n, zero + 2.12194440e-4f, r);
@@ -228,8 +241,7 @@ INLINE vec NAME(exp_of)(vec x)
     p = FMA(p, r, zero + 0.5f);
     p = FMA(p, r, zero + 1.0f);
     p = FMA(p, r, zero + 1.0f);
-    ints power = (ints)((__builtin_convertvector(n, wholes) + 127) << 23);
-    return (vec)((ints)(p * (vec)power) & ~below);
+    return p * (vec)((__builtin_convertvector(n, wholes) + 127) << 23);
 }
 
 /* A float16's exponent moves by 112; subnormal ones become what they are by the product. */
@@ -295,16 +307,13 @@ TARGET static void NAME(pair)(uint32_t *pairs, const float *x, size_t features, 
     }
 }
 
-TARGET static void NAME(add)(float *y, const float *a, const float *b, bool each, size_t n,
-                             size_t lanes, bool bf16)
+TARGET static void NAME(add)(float *y, const float *a, const float *b, size_t n, size_t lanes,
+                             bool bf16)
 {
     size_t count = n * lanes;
     for (size_t i = 0; i < count; i += LANES) {
         vec v = NAME(load)(a, i, count, 0);
-        if (b != NULL) {
-            v += each ? NAME(load)(b, i, count, 0) : NAME(feature)(b, i, count, lanes);
-        }
-        NAME(store)(y, i, count, v, bf16);
+        NAME(store)(y, i, count, b == NULL ? v : v + NAME(feature)(b, i, count, lanes), bf16);
     }
 }
 
@@ -336,30 +345,37 @@ TARGET static void NAME(norm)(float *y, const float *x, const float *weight, con
 {
     size_t count = n * lanes;
     vec mean[2] = {{0}}, scale[2] = {{0}};
-    for (size_t i = 0; bias != NULL && i < count; i += LANES) {
-        mean[i / LANES % 2] += NAME(load)(x, i, count, 0);
+    for (size_t i = 0; bias != NULL && i < count; i += PANEL) {
+        mean[0] += NAME(load)(x, i, count, 0);
+        mean[1] += NAME(load)(x, i + LANES, count, 0);
     }
     NAME(joined)(mean, lanes);
     mean[0] /= (float)n;
     mean[1] /= (float)n;
-    for (size_t i = 0; i < count; i += LANES) {
-        vec v = NAME(load)(x, i, count, mean[0][0]) - mean[i / LANES % 2];
-        scale[i / LANES % 2] += v * v;
+    for (size_t i = 0; i < count; i += PANEL) {
+        UNROLLED
+        for (size_t v = 0; v < 2; v++) {
+            vec d = NAME(load)(x, i + v * LANES, count, mean[0][0]) - mean[v];
+            scale[v] += d * d;
+        }
     }
     NAME(joined)(scale, lanes);
     for (size_t lane = 0; lane < PANEL; lane++) {
         double variance = (double)scale[lane / LANES][lane % LANES] / (double)n;
         scale[lane / LANES][lane % LANES] = (float)(1 / sqrt(variance + eps));
     }
-    for (size_t i = 0; i < count; i += LANES) {
-        size_t v = i / LANES % 2;
-        vec out = (NAME(load)(x, i, count, 0) - mean[v]) * scale[v];
-        vec w = NAME(feature)(weight, i, count, lanes);
-        if (bias != NULL) {
-            NAME(store)(y, i, count, out * w + NAME(feature)(bias, i, count, lanes), bf16);
-        } else {
-            NAME(store)(y, i, count, out, bf16);
-            NAME(store)(y, i, count, NAME(load)(y, i, count, 0) * w, bf16);
+    for (size_t i = 0; i < count; i += PANEL) {
+        UNROLLED
+        for (size_t v = 0; v < 2; v++) {
+            size_t at = i + v * LANES;
+            vec out = (NAME(load)(x, at, count, 0) - mean[v]) * scale[v];
+            vec w = NAME(feature)(weight, at, count, lanes);
+            if (bias != NULL) {
+                out = out * w + NAME(feature)(bias, at, count, lanes);
+            } else {
+                out = (bf16 ? NAME(rounded)(out) : out) * w;
+            }
+            NAME(store)(y, at, count, out, bf16);
         }
     }
 }
@@ -369,13 +385,10 @@ TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, 
 {
     size_t count = n * lanes;
     vec most[2], sum[2] = {{0}};
-    for (size_t v = 0; v < 2; v++) {
-        memcpy(&most[v], of->most + v * LANES, sizeof most[v]);
-    }
-    for (size_t i = 0; i < count; i += LANES) {
-        vec x = NAME(load)(s, i, count, -INFINITY), *top = &most[i / LANES % 2];
-        ints larger = (ints)(x > *top);
-        *top = (vec)(((ints)x & larger) | ((ints)*top & ~larger));
+    memcpy(most, of->most, sizeof most);
+    for (size_t i = 0; i < count; i += PANEL) {
+        most[0] = NAME(larger)(most[0], NAME(load)(s, i, count, -INFINITY));
+        most[1] = NAME(larger)(most[1], NAME(load)(s, i + LANES, count, -INFINITY));
     }
     if (lanes == 1) {
         float top = most[0][0];
@@ -385,11 +398,14 @@ TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, 
         }
         most[0] = most[1] = (vec){0} + top;
     }
-    for (size_t i = 0; i < count; i += LANES) {
-        vec x = NAME(load)(s, i, count, -INFINITY);
-        vec weight = NAME(exp_of)((x - most[i / LANES % 2]) * scale);
-        sum[i / LANES % 2] += weight;
-        NAME(store)(s, i, count, weight, bf16);
+    for (size_t i = 0; i < count; i += PANEL) {
+        UNROLLED
+        for (size_t v = 0; v < 2; v++) {
+            vec x = NAME(load)(s, i + v * LANES, count, -INFINITY);
+            vec weight = NAME(exp_of)((x - most[v]) * scale);
+            sum[v] += weight;
+            NAME(store)(s, i + v * LANES, count, weight, bf16);
+        }
     }
     NAME(joined)(sum, lanes);
     for (size_t v = 0; v < 2; v++) {

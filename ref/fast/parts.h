@@ -24,21 +24,24 @@ struct llava_fast {
  */
 void *llava_fast_take(llava_fast_room *room, size_t rows, size_t width, llava_error *e);
 
-/* The positions first .. length - 1 of each sample, in panels [batch][panels][feature][lanes]; a
- * sample begins with a panel of its own. */
+/* The positions first .. length - 1 of each sample, `lanes` to a panel, [feature][lane]. The few of
+ * a sample that do not fill one are panels of one lane; if they are many, a panel in part. */
 typedef struct {
     size_t batch, first, length, lanes;
 } llava_fast_rows;
 
-/* One of them: its sample, its first row among all batch * length, the lanes that count. */
+/* One panel: its sample, its first row among all batch * length, its lanes and those that count;
+ * numbers of each feature in the panels before it. */
 typedef struct {
-    size_t sample, row, live;
+    size_t sample, row, lanes, live, before;
 } llava_fast_panel;
 
 size_t llava_fast_panels(const llava_fast_rows *rows);
 llava_fast_panel llava_fast_panel_at(const llava_fast_rows *rows, size_t panel);
+/* Numbers of each feature in all of them. */
+size_t llava_fast_numbers(const llava_fast_rows *rows);
 
-/* Panels of these rows (32 numbers of each feature) from and to x: [batch, length, width]. */
+/* Panels of these rows from and to x: [batch, length, width]. */
 float *llava_fast_pack(llava_fast *f, llava_fast_room *room, bool bf16, const llava_fast_rows *rows,
                        size_t width, const double *x, llava_error *e);
 void llava_fast_unpack(const llava_fast_rows *rows, size_t width, const float *panels, double *x);

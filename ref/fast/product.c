@@ -34,9 +34,22 @@ void *llava_fast_take(llava_fast_room *room, size_t rows, size_t width, llava_er
 /* ---- panels -------------------------------------------------------------------------------------
  */
 
+/* Rows behind a sample's last whole panel: so few take a panel each, the row kernel's. */
+enum { FEW = 4 };
+
+/* The panels of one sample. */
 static size_t panels_each(const llava_fast_rows *rows)
 {
-    return (rows->length - rows->first + rows->lanes - 1) / rows->lanes;
+    size_t count = rows->length - rows->first, rest = count % rows->lanes;
+    return count / rows->lanes + (rest <= FEW ? rest : 1);
+}
+
+/* Numbers of each feature in a sample's first panels. */
+static size_t numbers_in(const llava_fast_rows *rows, size_t panels)
+{
+    size_t count = rows->length - rows->first, whole = count / rows->lanes;
+    bool apart = count % rows->lanes <= FEW && panels > whole;
+    return apart ? whole * rows->lanes + panels - whole : panels * rows->lanes;
 }
 
 size_t llava_fast_panels(const llava_fast_rows *rows)
@@ -44,46 +57,52 @@ size_t llava_fast_panels(const llava_fast_rows *rows)
     return rows->batch * panels_each(rows);
 }
 
+size_t llava_fast_numbers(const llava_fast_rows *rows)
+{
+    return rows->batch * numbers_in(rows, panels_each(rows));
+}
+
 llava_fast_panel llava_fast_panel_at(const llava_fast_rows *rows, size_t t)
 {
-    size_t sample = t / panels_each(rows), at = rows->first + t % panels_each(rows) * rows->lanes;
-    size_t left = rows->length - at;
-    return (llava_fast_panel){sample, sample * rows->length + at,
-                              left < rows->lanes ? left : rows->lanes};
+    size_t each = panels_each(rows), sample = t / each, i = t % each;
+    size_t before = numbers_in(rows, i), lanes = numbers_in(rows, i + 1) - before;
+    size_t left = rows->length - rows->first - before;
+    return (llava_fast_panel){sample, sample * rows->length + rows->first + before, lanes,
+                              left < lanes ? left : lanes,
+                              sample * numbers_in(rows, each) + before};
 }
 
 /* COLUMNS features at a time: they fit the first cache. */
 float *llava_fast_pack(llava_fast *f, llava_fast_room *room, bool bf16, const llava_fast_rows *rows,
                        size_t width, const double *x, llava_error *e)
 {
-    size_t count = llava_fast_panels(rows), lanes = rows->lanes, size = width * lanes;
-    float *to = llava_fast_take(room, count, size, e);
-    for (size_t t = 0; to != NULL && t < count; t++) {
+    float *to = llava_fast_take(room, llava_fast_numbers(rows), width, e);
+    for (size_t t = 0; to != NULL && t < llava_fast_panels(rows); t++) {
         llava_fast_panel p = llava_fast_panel_at(rows, t);
         const double *from = x + p.row * width;
-        float *panel = to + t * size;
+        float *panel = to + p.before * width;
         for (size_t j = 0; j < width; j += COLUMNS) {
             for (size_t lane = 0; lane < p.live; lane++) {
                 for (size_t k = j; k < j + COLUMNS && k < width; k++) {
-                    panel[k * lanes + lane] = (float)from[lane * width + k];
+                    panel[k * p.lanes + lane] = (float)from[lane * width + k];
                 }
             }
         }
-        f->kernel.add(panel, panel, NULL, false, size, 1, bf16);
+        f->kernel.add(panel, panel, NULL, width * p.lanes, 1, bf16);
     }
     return to;
 }
 
 void llava_fast_unpack(const llava_fast_rows *rows, size_t width, const float *panels, double *x)
 {
-    size_t lanes = rows->lanes;
-    for (size_t t = 0; t < llava_fast_panels(rows); t++, panels += width * lanes) {
+    for (size_t t = 0; t < llava_fast_panels(rows); t++) {
         llava_fast_panel p = llava_fast_panel_at(rows, t);
+        const float *panel = panels + p.before * width;
         double *to = x + p.row * width;
         for (size_t j = 0; j < width; j += COLUMNS) {
             for (size_t lane = 0; lane < p.live; lane++) {
                 for (size_t k = j; k < j + COLUMNS && k < width; k++) {
-                    to[lane * width + k] = (double)panels[k * lanes + lane];
+                    to[lane * width + k] = (double)panel[k * p.lanes + lane];
                 }
             }
         }
@@ -110,7 +129,7 @@ static llava_fast_factor weights(const llava_fast *f, bool bf16, llava_fast_kind
         to[units - 1] = 0; /* beside an odd last number */
         f->kernel.convert(w->dtype, from, n, narrow, to);
         if (bf16 && !narrow) {
-            f->kernel.add((float *)to, (float *)to, NULL, false, n, 1, true);
+            f->kernel.add((float *)to, (float *)to, NULL, n, 1, true);
         }
     }
     return (llava_fast_factor){kind, (const uint8_t *)block, units * sizeof *block};
@@ -138,11 +157,12 @@ bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,
                         const llava_fast_rows *rows, size_t inner, size_t outputs,
                         const llava_weight *w, const float *bias, llava_error *e)
 {
-    size_t count = llava_fast_panels(rows), lanes = rows->lanes;
-    bool pairs = bf16 && f->kernel.dot, widen = lanes == 1 && (bf16 || w->dtype == LLAVA_BF16);
+    size_t count = llava_fast_panels(rows);
+    bool pairs = bf16 && f->kernel.dot, single = llava_fast_panel_at(rows, 0).lanes == 1;
+    bool widen = single && (bf16 || w->dtype == LLAVA_BF16);
     llava_fast_kind kind = pairs ? LLAVA_FAST_PAIRS : widen ? LLAVA_FAST_WIDEN : LLAVA_FAST_FLOATS;
     size_t per_unit = pairs ? 2 : 1;
-    size_t most = lanes == 1 ? inner : UNITS * per_unit; /* rows are read from end to end */
+    size_t most = single ? inner : UNITS * per_unit; /* rows alone: from end to end */
     uint32_t *block = llava_fast_take(&f->w, OUTPUTS, most < inner ? most : inner, e);
     for (size_t o = 0; block != NULL && o < outputs; o += OUTPUTS) {
         size_t some = outputs - o < OUTPUTS ? outputs - o : OUTPUTS;
@@ -150,14 +170,14 @@ bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,
             size_t n = inner - k < most ? inner - k : most;
             llava_fast_factor of = weights(f, bf16, kind, w, o, some, k, n, block);
             for (size_t t = 0; t < count; t++) {
-                llava_fast_multiply(f, of, y + (t * outputs + o) * lanes,
-                                    x + (t * inner + k / per_unit) * lanes, n, some, lanes,
-                                    llava_fast_panel_at(rows, t).live, k > 0);
+                llava_fast_panel p = llava_fast_panel_at(rows, t);
+                float *to = y + p.before * outputs + o * p.lanes;
+                const float *from = x + p.before * inner + k / per_unit * p.lanes;
+                llava_fast_multiply(f, of, to, from, n, some, p.lanes, p.live, k > 0);
+                if (k + n == inner && (bias != NULL || bf16)) {
+                    f->kernel.add(to, to, bias == NULL ? NULL : bias + o, some, p.lanes, bf16);
+                }
             }
-        }
-        for (size_t t = 0; (bias != NULL || bf16) && t < count; t++) {
-            float *to = y + (t * outputs + o) * lanes;
-            f->kernel.add(to, to, bias == NULL ? NULL : bias + o, false, some, lanes, bf16);
         }
     }
     return block != NULL;
