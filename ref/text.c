@@ -475,9 +475,11 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
     }
     const llava_fast_pass fast = {p.batch,           p.length, cache->length, p.needed,
                                   cache->layers > 1, p.cosine, p.sine,        p.full.visible};
+    llava_fast_state state = {0};
     for (size_t i = goal->text_first; ok && i < goal->text_layers; i++) {
         r->only = i + 1 == goal->text_layers ? goal->only : NULL;
-        ok = r->fast != NULL ? llava_fast_text_layer(r, i, &fast, x) : layer(&p, i, x);
+        state.out = i + 1 == goal->text_layers;
+        ok = r->fast != NULL ? llava_fast_text_layer(r, i, &fast, x, &state) : layer(&p, i, x);
     }
     r->only = NULL;
     cache->length += length;

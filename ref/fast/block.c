@@ -323,12 +323,12 @@ static bool mlp(const block *b, float *a, float *wide)
            announce(b, "mlp.out");
 }
 
-/* h = x in panels, a = norm1(h) */
-static bool begin(const block *b, const double *x, float *a)
+/* h = x in panels, unless it is there; a = norm1(h) */
+static bool begin(const block *b, bool inside, const double *x, float *a)
 {
-    llava_run *r = b->r;
-    return llava_fast_pack(r->fast, &r->fast->h, b->heads.bf16, &b->rows, b->hidden, x, r->error) !=
-               NULL &&
+    llava_fast *f = b->r->fast;
+    return (inside || llava_fast_pack(f, &f->h, b->heads.bf16, &b->rows, b->hidden, x,
+                                      b->r->error) != NULL) &&
            norm(b, b->of->norm1, a);
 }
 
@@ -347,27 +347,34 @@ static size_t larger(size_t a, size_t b)
 }
 
 /* x: [B, S, H], of which the last `needed` positions of each sample become the layer's output. */
-static bool layer(block *b, size_t needed, double *x)
+static bool layer(block *b, size_t needed, double *x, llava_fast_state *state)
 {
     llava_fast *f = b->r->fast;
     size_t length = b->rows.length, past = b->pass == NULL ? 0 : b->pass->past;
-    size_t rows = llava_fast_numbers(&b->rows), d = b->heads.d, inner = larger(b->hidden, b->heads.heads * d);
+    size_t rows = llava_fast_numbers(&b->rows), d = b->heads.d;
+    size_t inner = larger(b->hidden, b->heads.heads * d);
     size_t widest = larger(inner, 2 * larger(b->heads.kv_heads * d, b->intermediate));
     float *a = llava_fast_take(&f->a, rows, inner, b->r->error);
     float *wide = llava_fast_take(&f->wide, rows, widest, b->r->error);
-    bool ok = a != NULL && wide != NULL && b->heads.cache != NULL && begin(b, x, a) &&
-              announce(b, "norm1") && keep(b, past, a, wide);
+    bool ok = a != NULL && wide != NULL && b->heads.cache != NULL &&
+              begin(b, state->inside, x, a) && announce(b, "norm1") && keep(b, past, a, wide);
     if (ok && needed < length) {
+        if (state->inside) {
+            llava_fast_unpack(&b->rows, b->hidden, f->h.at, x);
+        }
         b->rows = last_rows(b->r, b->rows.batch, length, needed);
-        ok = begin(b, x, a);
+        ok = begin(b, false, x, a);
     }
     ok = ok && attend(b, past + length, a, wide) && add(b, wide) && norm(b, b->of->norm2, a) &&
          announce(b, "norm2") && mlp(b, a, wide) && add(b, a);
-    if (ok) {
+    bool wanted = ok && llava_wanted(b->r, "%s.layers.%zu.output", b->of->taps, b->layer);
+    state->inside = !wanted && !state->out;
+    if (ok && !state->inside) {
         llava_fast_unpack(&b->rows, b->hidden, f->h.at, x);
     }
-    return ok && llava_put(b->r, x, (llava_shape){3, {b->rows.batch, length, b->hidden}},
-                           "%s.layers.%zu.output", b->of->taps, b->layer);
+    return ok &&
+           (!wanted || llava_put(b->r, x, (llava_shape){3, {b->rows.batch, length, b->hidden}},
+                                 "%s.layers.%zu.output", b->of->taps, b->layer));
 }
 
 /* LCOV_EXCL_BR_STOP */
@@ -385,7 +392,8 @@ static llava_fast_room *cache_of(llava_run *r, size_t layer)
     return f->caches == NULL ? NULL : &f->caches[layer];
 }
 
-bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t rows, double *h)
+bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t rows, double *h,
+                             llava_fast_state *state)
 {
     const llava_vision_plan *v = &r->plan->vision;
     block b = {.r = r, .of = &clip, .layer = i, .hidden = v->hidden, .eps = v->norm_eps};
@@ -395,10 +403,11 @@ bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t row
     b.heads = (llava_fast_heads){v->heads,      v->heads, v->head_dim,   is_bf16(r),
                                  v->attn_scale, NULL,     cache_of(r, 0)};
     b.rows = last_rows(r, pictures, rows, rows);
-    return layer(&b, rows, h);
+    return layer(&b, rows, h, state);
 }
 
-bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, double *x)
+bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, double *x,
+                           llava_fast_state *state)
 {
     const llava_text_plan *t = &r->plan->text;
     llava_fast_room *cache = cache_of(r, pass->keep ? i : 0);
@@ -412,5 +421,5 @@ bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, 
                                  t->attn_scale, pass->visible, cache};
     b.pass = pass;
     b.rows = last_rows(r, pass->batch, pass->length, pass->length);
-    return layer(&b, i + 1 < t->layers ? pass->length : pass->needed, x);
+    return layer(&b, i + 1 < t->layers ? pass->length : pass->needed, x, state);
 }

@@ -25,8 +25,15 @@ bool llava_fast_has_tap(const char *name);
 bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
                        size_t outputs, bool biased, const char *name);
 
+/* Where the state between two layers is: in the path's own panels, with the caller's rows stale
+ * until a layer hands them out. It does so where its tap is wanted, or `out` asks for it. */
+typedef struct {
+    bool inside, out;
+} llava_fast_state;
+
 /* One encoder layer of the tower on h: [N, T, D]. */
-bool llava_fast_vision_layer(llava_run *r, size_t layer, size_t pictures, size_t rows, double *h);
+bool llava_fast_vision_layer(llava_run *r, size_t layer, size_t pictures, size_t rows, double *h,
+                             llava_fast_state *state);
 
 /* One pass of the language model over new positions. */
 typedef struct {
@@ -38,6 +45,7 @@ typedef struct {
 } llava_fast_pass;
 
 /* One decoder layer on x: [B, S, H]. Keys and values are kept in r->fast. */
-bool llava_fast_text_layer(llava_run *r, size_t layer, const llava_fast_pass *pass, double *x);
+bool llava_fast_text_layer(llava_run *r, size_t layer, const llava_fast_pass *pass, double *x,
+                           llava_fast_state *state);
 
 #endif
