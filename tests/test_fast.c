@@ -230,8 +230,10 @@ static void weights_of(const llava_fast_kernels *kernel)
                 float single = (float)right[i];
                 assert_true(isnan(right[i]) ? isnan(wide[i])
                                             : memcmp(&wide[i], &single, sizeof single) == 0);
-                assert_int_equal(narrow[i],
-                                 isnan(right[i]) ? 0x7fc0 : llava_encode_bf16((double)single));
+                /* the processor's own instruction takes subnormal numbers for 0 */
+                bool none = kernel->dot && fabsf(single) < FLT_MIN;
+                uint16_t near = llava_encode_bf16(none ? copysign(0, right[i]) : (double)single);
+                assert_true(isnan(right[i]) ? (narrow[i] & 0x7fffu) > 0x7f80 : narrow[i] == near);
             }
         }
     }

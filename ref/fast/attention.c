@@ -39,8 +39,11 @@ static inline void put(bool narrow, uint8_t *at, size_t i, float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
-    uint16_t high = (uint16_t)(bits >> 16);
-    memcpy(at + size_of(narrow, i), narrow ? (void *)&high : (void *)&bits, size_of(narrow, 1));
+    if (narrow) {
+        memcpy(at + 2 * i, (uint16_t[]){(uint16_t)(bits >> 16)}, sizeof(uint16_t));
+    } else {
+        memcpy(at + 4 * i, &bits, sizeof bits);
+    }
 }
 
 bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t past,
@@ -60,21 +63,27 @@ bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t pas
         }
         *of->cache = (llava_fast_room){more, bytes};
     }
-    for (size_t i = 0, lanes; i < count; i++, k += d * lanes, v += d * lanes) {
+    for (size_t i = 0; i < count; i++) {
         llava_fast_panel p = llava_fast_panel_at(rows, i / of->kv_heads);
-        lanes = p.lanes;
         size_t head = p.sample * of->kv_heads + i % of->kv_heads;
-        for (size_t lane = 0; lane < p.live; lane++) {
-            size_t t = past + p.row - p.sample * rows->length + lane;
+        for (size_t lane = 0, some; lane < p.live; lane += some) {
+            size_t t = past + p.row - p.sample * rows->length + lane, at = t % KEYS;
             uint8_t *keys = (uint8_t *)of->cache->at + (t / KEYS * heads + head) * 2 * half;
-            if (t % KEYS == 0) {
+            if (at == 0) {
                 memset(keys, 0, 2 * half); /* what is not there multiplies zeros, and is finite */
             }
+            some = p.live - lane < KEYS - at ? p.live - lane : KEYS - at;
             for (size_t j = 0; j < d; j++) {
-                put(narrow, keys, t % KEYS * even(d) + j, k[j * lanes + lane]);
-                put(narrow, keys + half, j * KEYS + t % KEYS, v[j * lanes + lane]);
+                const float *from = k + j * p.lanes + lane, *values = v + j * p.lanes + lane;
+                for (size_t l = 0; l < some; l++) {
+                    put(narrow, keys, (at + l) * even(d) + j, from[l]);
+                }
+                f->kernel.convert(LLAVA_F32, (const uint8_t *)values, some, narrow,
+                                  keys + half + size_of(narrow, j * KEYS + at));
             }
         }
+        k += d * p.lanes;
+        v += d * p.lanes;
     }
     return true;
 }
