@@ -21,6 +21,7 @@
 #define TEXT_IN(width)       TEXT_OF(width)
 #define PANEL                ((size_t)2 * LANES) /* lanes: two vectors */
 #define INLINE               TARGET static inline __attribute__((always_inline))
+#define APART                TARGET static __attribute__((noinline, cold))
 #define vec                  NAME(vector)
 #define ints                 NAME(words)
 #define shorts               NAME(halves)

@@ -17,16 +17,23 @@ INLINE ints NAME(bits)(const void *from)
 /* LCOV_EXCL_BR_START: these are inlined, and without optimisation every copy has the branches of
  * all kinds, counts and lanes: tests/test_fast.c takes each kernel with every remainder. */
 
-/* Up to LANES numbers of the `count` at x, from the i-th on; behind the last: rest. */
-INLINE vec NAME(load)(const float *x, size_t i, size_t count, float rest)
+/* Up to LANES numbers of the `count` at x, from the i-th on; behind the last: rest. What is not a
+ * whole vector goes through memory, apart, so that whole ones stay in registers. */
+APART vec NAME(load_some)(const float *x, size_t count, float rest)
 {
     vec v = (vec){0} + rest;
-    if (i + LANES <= count) {
-        memcpy(&v, x + i, sizeof v);
-    } else if (i < count) {
-        memcpy(&v, x + i, (count - i) * sizeof *x);
-    }
+    memcpy(&v, x, count * sizeof *x);
     return v;
+}
+
+INLINE vec NAME(load)(const float *x, size_t i, size_t count, float rest)
+{
+    if (i + LANES <= count) {
+        vec v;
+        memcpy(&v, x + i, sizeof v);
+        return v;
+    }
+    return NAME(load_some)(x + i, i < count ? count - i : 0, rest);
 }
 
 /* To bfloat16, nearest even; NaN stays one. The processor's own instruction takes subnormal numbers
@@ -34,8 +41,7 @@ INLINE vec NAME(load)(const float *x, size_t i, size_t count, float rest)
 INLINE vec NAME(rounded)(vec v)
 {
 #ifdef DOT
-    ints near = __builtin_convertvector((shorts)_mm512_cvtneps_pbh((__m512)v), ints) << 16;
-    return (vec)near;
+    return (vec)((ints)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)v)) << 16);
 #else
     /* NOLINTNEXTLINE(misc-redundant-expression): a lane differs from itself where it is NaN */
     ints bits = (ints)v, nan = (ints)(v != v);
@@ -45,13 +51,18 @@ INLINE vec NAME(rounded)(vec v)
 }
 
 /* Stores them, rounded to bfloat16 where asked. */
+APART void NAME(store_some)(float *y, size_t count, vec v)
+{
+    memcpy(y, &v, count * sizeof *y);
+}
+
 INLINE void NAME(store)(float *y, size_t i, size_t count, vec v, bool bf16)
 {
     v = bf16 ? NAME(rounded)(v) : v;
     if (i + LANES <= count) {
         memcpy(y + i, &v, sizeof v);
     } else if (i < count) {
-        memcpy(y + i, &v, (count - i) * sizeof *y);
+        NAME(store_some)(y + i, count - i, v);
     }
 }
 
