@@ -353,7 +353,8 @@ static bool layer(block *b, size_t needed, double *x, llava_fast_state *state)
     size_t length = b->rows.length, past = b->pass == NULL ? 0 : b->pass->past;
     size_t rows = llava_fast_numbers(&b->rows), d = b->heads.d;
     size_t inner = larger(b->hidden, b->heads.heads * d);
-    size_t widest = larger(inner, 2 * larger(b->heads.kv_heads * d, b->intermediate));
+    size_t both = b->intermediate * (b->of->up == NULL ? 1 : 2);
+    size_t widest = larger(inner, larger(2 * b->heads.kv_heads * d, both));
     float *a = llava_fast_take(&f->a, rows, inner, b->r->error);
     float *wide = llava_fast_take(&f->wide, rows, widest, b->r->error);
     bool ok = a != NULL && wide != NULL && b->heads.cache != NULL &&

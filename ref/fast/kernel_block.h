@@ -269,38 +269,40 @@ INLINE vec NAME(of_half)(ints half)
     return (vec)((special & (size | 0x7f800000u)) | (~special & finite) | (half & 0x8000u) << 16);
 }
 
-/* Up to LANES numbers of the `count` in a file, from the i-th on, as float32. */
-INLINE vec NAME(read)(llava_dtype from, const uint8_t *bytes, size_t i, size_t count)
+/* A vector of numbers of a file as float32. */
+INLINE vec NAME(read)(llava_dtype from, const uint8_t *bytes)
 {
-    size_t size = llava_dtype_size(from), n = count - i < LANES ? count - i : LANES;
-    NAME(doubles) widest = {0};
-    ints wide = {0};
-    shorts narrow = {0};
-    memcpy(size == sizeof(double)  ? (void *)&widest
-           : size == sizeof(float) ? (void *)&wide
-                                   : (void *)&narrow,
-           bytes + i * size, n * size);
+    NAME(doubles) widest;
+    shorts narrow;
     if (from == LLAVA_F64) {
+        memcpy(&widest, bytes, sizeof widest);
         return __builtin_convertvector(widest, vec);
     }
     if (from == LLAVA_F32) {
-        return (vec)wide;
+        return (vec)NAME(bits)(bytes);
     }
-    wide = __builtin_convertvector(narrow, ints);
+    memcpy(&narrow, bytes, sizeof narrow);
+    ints wide = __builtin_convertvector(narrow, ints);
     return from == LLAVA_F16 ? NAME(of_half)(wide) : (vec)(wide << 16);
 }
 
 TARGET static void NAME(convert)(llava_dtype from, const uint8_t *bytes, size_t n, bool bf16,
                                  void *to)
 {
+    size_t size = llava_dtype_size(from), whole = n / LANES * LANES;
+    uint8_t last[LANES * sizeof(double)] = {0};
+    memcpy(last, bytes + whole * size, (n - whole) * size);
     for (size_t i = 0; i < n; i += LANES) {
-        vec v = NAME(read)(from, bytes, i, n);
-        if (bf16) {
-            shorts brain = __builtin_convertvector((ints)NAME(rounded)(v) >> 16, shorts);
-            size_t count = n - i < LANES ? n - i : LANES;
-            memcpy((uint16_t *)to + i, &brain, count * sizeof(uint16_t));
-        } else {
+        vec v = NAME(read)(from, i < whole ? bytes + i * size : last);
+        if (!bf16) {
             NAME(store)(to, i, n, v, false);
+            continue;
+        }
+        shorts brain = __builtin_convertvector((ints)NAME(rounded)(v) >> 16, shorts);
+        if (i < whole) {
+            memcpy((uint16_t *)to + i, &brain, sizeof brain);
+        } else {
+            memcpy((uint16_t *)to + i, &brain, (n - i) * sizeof(uint16_t));
         }
     }
 }

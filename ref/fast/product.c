@@ -9,6 +9,7 @@
 /* OUTPUTS rows of weights stay in the second cache while the panels pass. After UNITS units sums
  * start anew, as in any blocked product, so that the error of a long sum stays small. */
 enum { OUTPUTS = 64, UNITS = 1024, COLUMNS = 64 };
+enum { APART = 16 }; /* units between a block's rows: a power of two would have them in one set */
 
 void *llava_fast_take(llava_fast_room *room, size_t rows, size_t width, llava_error *e)
 {
@@ -125,14 +126,15 @@ static llava_fast_factor weights(const llava_fast *f, bool bf16, llava_fast_kind
     if (narrow ? w->dtype == LLAVA_BF16 && inner % 2 == 0 : w->dtype == LLAVA_F32 && !bf16) {
         return (llava_fast_factor){kind, from, inner * size};
     }
-    for (uint32_t *to = block; to < block + count * units; to += units, from += inner * size) {
+    size_t apart = units + APART;
+    for (uint32_t *to = block; to < block + count * apart; to += apart, from += inner * size) {
         to[units - 1] = 0; /* beside an odd last number */
         f->kernel.convert(w->dtype, from, n, narrow, to);
         if (bf16 && !narrow) {
             f->kernel.add((float *)to, (float *)to, NULL, n, 1, true);
         }
     }
-    return (llava_fast_factor){kind, (const uint8_t *)block, units * sizeof *block};
+    return (llava_fast_factor){kind, (const uint8_t *)block, apart * sizeof *block};
 }
 
 void llava_fast_lay(const llava_fast *f, bool bf16, float *panel, size_t inner, size_t lanes)
@@ -163,7 +165,7 @@ bool llava_fast_product(llava_fast *f, bool bf16, float *y, const float *x,
     llava_fast_kind kind = pairs ? LLAVA_FAST_PAIRS : widen ? LLAVA_FAST_WIDEN : LLAVA_FAST_FLOATS;
     size_t per_unit = pairs ? 2 : 1;
     size_t most = single ? inner : UNITS * per_unit; /* rows alone: from end to end */
-    uint32_t *block = llava_fast_take(&f->w, OUTPUTS, most < inner ? most : inner, e);
+    uint32_t *block = llava_fast_take(&f->w, OUTPUTS, (most < inner ? most : inner) + APART, e);
     for (size_t o = 0; block != NULL && o < outputs; o += OUTPUTS) {
         size_t some = outputs - o < OUTPUTS ? outputs - o : OUTPUTS;
         for (size_t k = 0; k < inner; k += most) {
