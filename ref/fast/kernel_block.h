@@ -225,17 +225,10 @@ INLINE void NAME(joined)(vec v[2], size_t lanes)
 
 /* LCOV_EXCL_BR_STOP */
 
-/* The larger and the smaller of two; b where one is NaN. */
-INLINE vec NAME(larger)(vec a, vec b)
+/* a's lanes where `mask` is all ones, else b's. */
+INLINE vec NAME(pick)(ints mask, vec a, vec b)
 {
-    ints a_is = (ints)(a > b);
-    return (vec)(((ints)a & a_is) | ((ints)b & ~a_is));
-}
-
-INLINE vec NAME(smaller)(vec a, vec b)
-{
-    ints a_is = (ints)(a < b);
-    return (vec)(((ints)a & a_is) | ((ints)b & ~a_is));
+    return (vec)(((ints)a & mask) | ((ints)b & ~mask));
 }
 
 /* exp to within 1.5 units of the last place: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]. 0
@@ -246,7 +239,9 @@ INLINE vec NAME(exp_of)(vec x)
     typedef int32_t wholes __attribute__((vector_size(sizeof(vec))));
     const vec zero = {0};
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
-    vec in = NAME(smaller)(zero + 88.5f, NAME(larger)(zero - 88.0f, x));
+    const vec least = zero - 88.0f, most = zero + 88.5f;
+    vec in = NAME(pick)((ints)(x < least), least, x);
+    in = NAME(pick)((ints)(in > most), most, in);
     vec n = (in * 1.44269504f + shift) - shift;
     vec r = FMA(n, zero - 0.693359375f, in);
     r = FMA(n, zero + 2.12194440e-4f, r);
@@ -406,8 +401,11 @@ TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, 
     vec most[2], sum[2] = {{0}};
     memcpy(most, of->most, sizeof most);
     for (size_t i = 0; i < count; i += PANEL) {
-        most[0] = NAME(larger)(most[0], NAME(load)(s, i, count, -INFINITY));
-        most[1] = NAME(larger)(most[1], NAME(load)(s, i + LANES, count, -INFINITY));
+        UNROLLED
+        for (size_t v = 0; v < 2; v++) {
+            vec x = NAME(load)(s, i + v * LANES, count, -INFINITY);
+            most[v] = NAME(pick)((ints)(x > most[v]), x, most[v]);
+        }
     }
     if (lanes == 1) {
         float top = most[0][0];
