@@ -85,6 +85,9 @@ typedef enum {
                                * showing only, and pixel_values come from the exact values */
     LLAVA_RESIZE_ONCE,        /* nothing between the passes, then clipped and rounded to u8, ties
                                * to even (float resizers that give a picture back) */
+    LLAVA_RESIZE_OPENCV,      /* OpenCV's cv::resize of bytes whole, in its fixed-point numbers: no
+                               * antialias, a = -3/4, its own grid, whatever else is chosen; of its
+                               * filters LINEAR is bilinear, CUBIC bicubic, AREA box, NEAREST nearest */
 } llava_resize_rounding;
 
 typedef enum {

@@ -382,6 +382,9 @@ bool llava_resize(const llava_resampling *how, const llava_plane *in, size_t hei
     if (height == in->height && width == in->width) {
         return copy_plane(in, out, e);
     }
+    if (how->rounding == LLAVA_RESIZE_OPENCV) {
+        return llava_resize_opencv(how, in, height, width, out, e);
+    }
     if (!resample_both(how, in, height, width, out, e)) {
         return false;
     }

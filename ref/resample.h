@@ -49,4 +49,9 @@ typedef struct {
 bool llava_resize(const llava_resampling *how, const llava_plane *in, size_t height, size_t width,
                   llava_plane *out, llava_error *e);
 
+/* The same as OpenCV does it, for llava_resize: resample_opencv.c. `in` holds bytes or whole
+ * levels. Refuses the filters that OpenCV has not; memory for the picture between its passes. */
+bool llava_resize_opencv(const llava_resampling *how, const llava_plane *in, size_t height,
+                         size_t width, llava_plane *out, llava_error *e);
+
 #endif

@@ -11,6 +11,7 @@
 
 #include "picture_vectors.h"
 #include "support.h"
+#include "opencv_vectors.h"
 #include "torchvision_vectors.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -95,11 +96,68 @@ static void check_resizes(const resize_vector *vectors, size_t n)
     }
 }
 
-static void every_filter_resizes_to_the_bytes_of_pillow_and_torch(void **state)
+static void every_filter_resizes_to_the_bytes_of_pillow_torch_and_opencv(void **state)
 {
     (void)state;
     check_resizes(resize_vectors, COUNT(resize_vectors));
     check_resizes(torchvision_resizes, COUNT(torchvision_resizes));
+    check_resizes(opencv_resizes, COUNT(opencv_resizes));
+}
+
+/* Does any of OpenCV's bytes with this filter come out otherwise? */
+static bool opencv_vectors_see(const llava_resampling *how)
+{
+    bool seen = false;
+    for (size_t i = 0; i < COUNT(opencv_resizes) && !seen; i++) {
+        const resize_vector *v = &opencv_resizes[i];
+        if (v->filter != how->filter) {
+            continue;
+        }
+        llava_picture picture = picture_of(v->height, v->width);
+        llava_plane out = resized(&picture, *how, v->new_height, v->new_width);
+        for (size_t k = 0; k < 3 * v->new_height * v->new_width; k++) {
+            seen = seen || llava_plane_get(&out, k) != (double)v->rgb[k];
+        }
+        llava_plane_free(&out);
+        llava_picture_free(&picture);
+    }
+    return seen;
+}
+
+/* What is nearest to OpenCV's arithmetic is still another. */
+static void opencv_rounds_as_nothing_else_does(void **state)
+{
+    (void)state;
+    static const llava_resample filters[] = {LLAVA_RESAMPLE_NEAREST, LLAVA_RESAMPLE_BILINEAR,
+                                             LLAVA_RESAMPLE_BICUBIC, LLAVA_RESAMPLE_BOX};
+    for (size_t f = 0; f < COUNT(filters); f++) {
+        llava_resampling how = {.filter = filters[f], .cubic_a = -0.75};
+        for (int r = LLAVA_RESIZE_PILLOW; r <= LLAVA_RESIZE_OPENCV; r++) {
+            how.rounding = (llava_resize_rounding)r;
+            for (int antialias = 0; antialias < 2; antialias++) {
+                how.antialias = antialias == 1;
+                assert_true(opencv_vectors_see(&how) == (r != LLAVA_RESIZE_OPENCV));
+            }
+        }
+    }
+}
+
+static void a_filter_that_opencv_has_not_is_refused(void **state)
+{
+    (void)state;
+    static const llava_resample filters[] = {LLAVA_RESAMPLE_LANCZOS, LLAVA_RESAMPLE_HAMMING};
+    static const char *const names[] = {"OpenCV has no Lanczos-3 filter",
+                                        "OpenCV has no Hamming filter"};
+    llava_picture picture = picture_of(5, 6);
+    for (size_t i = 0; i < 2; i++) {
+        llava_resampling how = {.filter = filters[i], .rounding = LLAVA_RESIZE_OPENCV};
+        llava_plane in = {picture.height, picture.width, picture.rgb, NULL}, out;
+        llava_error e;
+        assert_false(llava_resize(&how, &in, 3, 4, &out, &e));
+        assert_non_null(strstr(e.text, names[i]));
+        assert_true(out.u8 == NULL && out.f64 == NULL);
+    }
+    llava_picture_free(&picture);
 }
 
 /* The planted errors that the vectors above must be able to see. */
@@ -266,6 +324,7 @@ static void every_wrong_decision_changes_the_values(void **state)
         {.resize_rounding = LLAVA_RESIZE_TORCHVISION},
         {.resize_rounding = LLAVA_RESIZE_FLOAT},
         {.resize_rounding = LLAVA_RESIZE_ONCE},
+        {.resize_rounding = LLAVA_RESIZE_OPENCV},
         {.resize_grid = LLAVA_GRID_CORNER},
         {.resize_grid = LLAVA_GRID_ALIGN_CORNERS},
         {.pass_order = LLAVA_PASSES_HORIZONTAL_FIRST},
@@ -511,6 +570,7 @@ static void memory_that_runs_out_leaves_no_stage(void **state)
         {.resize_rounding = LLAVA_RESIZE_FLOAT},
         {.resize_rounding = LLAVA_RESIZE_ONCE},
         {.resize_rounding = LLAVA_RESIZE_TORCHVISION},
+        {.resize_rounding = LLAVA_RESIZE_OPENCV},
     };
     for (size_t i = 0; i < COUNT(plans); i++) {
         processing p = {clip_of(5, 7, 7), plans[i], picture_of(9, 12)};
@@ -633,7 +693,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rows_of_the_specification),
-        cmocka_unit_test(every_filter_resizes_to_the_bytes_of_pillow_and_torch),
+        cmocka_unit_test(every_filter_resizes_to_the_bytes_of_pillow_torch_and_opencv),
+        cmocka_unit_test(opencv_rounds_as_nothing_else_does),
+        cmocka_unit_test(a_filter_that_opencv_has_not_is_refused),
         cmocka_unit_test(the_vectors_see_a_wrong_filter_rounding_or_pass_order),
         cmocka_unit_test(pixel_values_are_those_of_transformers_to_the_last_bit),
         cmocka_unit_test(the_backends_are_told_apart),

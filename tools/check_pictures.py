@@ -8,7 +8,8 @@ processors that transformers loads for the same preprocessor_config.json; torchv
 with torch.nn.functional.interpolate on uint8 (the same kernel); PNG and JPEG files of every kind
 with transformers' load_image and with Pillow. Needs Pillow, numpy, torch and transformers.
 Where torchvision is installed, too, `--only torchvision` compares its processors with
-image.resize_rounding=torchvision. Exits 1 when anything differs.
+image.resize_rounding=torchvision, and where OpenCV is (the package opencv-python-headless), `--only opencv` every
+byte of its resize with image.resize_rounding=opencv. Exits 1 when anything differs.
 """
 
 import argparse
@@ -65,7 +66,7 @@ class Processor(ctypes.Structure):
 PLAN = ["channel_order", "geometry", "pad_color", "pad_align", "pad_order", "resize_filter",
         "antialias", "cubic_a", "resize_rounding", "resize_grid", "pass_order", "size_rounding", "crop_rounding",
         "alpha", "exif", "jpeg_upsampling", "jpeg_dct", "rescale", "normalize"]
-TORCHVISION, FLOAT, ONCE = 1, 2, 3
+TORCHVISION, FLOAT, ONCE, OPENCV = 1, 2, 3, 4
 TRUNC = 2
 
 
@@ -224,6 +225,37 @@ def check_torch(lib, rng, cases, tally):
                 bad.append(f"{h}x{w} -> {oh}x{ow}: {error}")
         tally.report(f"resize {mode} align_corners={corners}, antialias off = torch float64",
                      cases // 4, bad, f"(largest error {worst:.1e})")
+
+
+def opencv_filters():
+    """name -> (our number of the filter, OpenCV's resize of an image). The cubic is OpenCV's own, not Intel's IPP's,
+    which pip's builds for x86 have, too."""
+    import cv2
+
+    def resize(flag):
+        return lambda image, height, width: cv2.resize(image, (width, height), interpolation=flag)
+
+    cv2.ipp.setUseIPP(False)
+    return {"bilinear": (2, resize(cv2.INTER_LINEAR)), "bicubic": (3, resize(cv2.INTER_CUBIC)),
+            "box": (4, resize(cv2.INTER_AREA)), "nearest": (0, resize(cv2.INTER_NEAREST))}
+
+
+def check_opencv(lib, rng, cases, tally):
+    """Odd sizes, larger and smaller, and now and then whole factors, where OpenCV goes other ways."""
+    for name, (number, resize) in opencv_filters().items():
+        bad, bytes_in_all = [], 0
+        for i in range(cases):
+            h, w, oh, ow = (rng.randint(1, 300) for _ in range(4))
+            if i % 5 == 0:
+                down, across = rng.choice([(2, 2), (3, 3), (4, 2), (1, 3), (49, 2)])
+                oh, ow = min(oh, 60), min(ow, 60)
+                h, w = down * oh, across * ow
+            image = random_image(rng, h, w)
+            want, got = resize(image, oh, ow), lib.resize(image, oh, ow, number, rounding=OPENCV)
+            bytes_in_all += want.size
+            if not np.array_equal(got, want):
+                bad.append(f"{h}x{w} -> {oh}x{ow}: {np.count_nonzero(got != want)} values")
+        tally.report(f"resize {name} = OpenCV", cases, bad, f"({bytes_in_all} bytes)")
 
 
 def square(edge):
@@ -595,6 +627,8 @@ def main():
             check_batches(lib, rng, 40, tally, folder)
         if "torchvision" in only:
             check_processors(lib, rng, 60, tally, folder, "torchvision")
+        if "opencv" in only:
+            check_opencv(lib, rng, options.cases, tally)
         if "png" in only:
             check_png(lib, rng, options.cases, tally, folder)
         if "damaged" in only:

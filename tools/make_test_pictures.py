@@ -28,7 +28,7 @@ from transformers.image_utils import load_image
 
 import jpeg_files
 from check_pictures import CHANNELS, FILTERS, KINDS, chunk, make_png, on_background, one_picture, \
-    square, their_processor, tiff
+    opencv_filters, square, their_processor, tiff
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "tests" / "data" / "png"
@@ -315,6 +315,8 @@ def jpeg_vectors(out):
 
 SIZES = [((1, 10), (1, 4)), ((7, 1), (16, 1)), ((13, 4), (5, 3)), ((4, 13), (3, 5)),
          ((5, 6), (8, 7)), ((9, 2), (3, 6)), ((12, 11), (4, 9))]
+# Whole factors: of 2, which OpenCV's linear averages; of 3 and 2; of 49, whose reciprocal's reciprocal is not whole.
+OPENCV_SIZES = [((6, 10), (3, 5)), ((6, 4), (2, 2)), ((49, 2), (1, 2)), ((1, 5), (3, 5))]
 
 
 def resize_vectors(out):
@@ -414,10 +416,32 @@ def torchvision_vectors():
     (ROOT / "tests" / "torchvision_vectors.h").write_text("\n".join(out) + "\n")
 
 
+def opencv_vectors():
+    """In an environment that has OpenCV (opencv-python-headless): tests/opencv_vectors.h."""
+    import cv2
+
+    arrays, rows = [], []
+    for name, (_, resize) in opencv_filters().items():
+        for (h, w), (oh, ow) in SIZES + OPENCV_SIZES:
+            label = f"opencv_{name}_{h}x{w}_{oh}x{ow}"
+            pixels = resize(formula(h, w), oh, ow).reshape(-1)
+            arrays.append(f"static const uint8_t {label}[] = {{{c_bytes(pixels)}}};")
+            rows.append(f"{{LLAVA_RESAMPLE_{name.upper()}, LLAVA_RESIZE_OPENCV, {h}, {w}, {oh}, {ow}, {label}}}")
+    out = [f"""/* Written by `tools/make_test_pictures.py --opencv` from OpenCV {cv2.__version__}, its IPP switched off: what
+ * cv::resize makes of picture_of() of tests/test_picture.c. */
+/* clang-format off */"""]
+    out += arrays
+    out.append("static const resize_vector opencv_resizes[] = {\n    " + ",\n    ".join(rows) + "};")
+    (ROOT / "tests" / "opencv_vectors.h").write_text("\n".join(out) + "\n")
+
+
 def main():
     warnings.simplefilter("ignore")
     if "--torchvision" in sys.argv[1:]:
         torchvision_vectors()
+        return
+    if "--opencv" in sys.argv[1:]:
+        opencv_vectors()
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
     out = [f"""/* Written by tools/make_test_pictures.py from Pillow {PIL.__version__}, transformers

@@ -339,7 +339,7 @@ static bool compare(way w, llava_port *port, const char *tap, llava_comparison *
     const llava_port_tensor *t = llava_port_find(port, tap);
     llava_counting none = {0};
     const unsigned char rounding = w.choices->value[LLAVA_IMAGE_RESIZE_ROUNDING];
-    bool floats = rounding == LLAVA_RESIZE_ONCE ||
+    bool floats = rounding == LLAVA_RESIZE_ONCE || rounding == LLAVA_RESIZE_OPENCV ||
                   (rounding == LLAVA_RESIZE_FLOAT && strcmp(tap, "pixel_values") != 0);
     double *mine = llava_alloc(e, t->count, sizeof(double)), *theirs = NULL;
     w.tie = floats ? TIE : 0;
