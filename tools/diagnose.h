@@ -7,7 +7,7 @@
 #include "tools/near_tie.h"
 #include "tools/span.h"
 
-enum { LLAVA_MOST_CHOICES = 3, LLAVA_MOST_CAUSES = 8, LLAVA_MOST_ROUNDINGS = 16 };
+enum { LLAVA_MOST_CHOICES = 5, LLAVA_MOST_CAUSES = 8, LLAVA_MOST_ROUNDINGS = 16 };
 
 /* One or several decisions taken the wrong way, and the error that remains in a span with them. */
 typedef struct {

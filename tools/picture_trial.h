@@ -15,6 +15,9 @@ bool llava_picture_compare(const llava_session *session, const llava_choices *ch
                            llava_port *from, llava_port *port, const char *tap,
                            llava_comparison *result, bool *made, llava_error *e);
 
+/* Does the port show any stage of any picture before pixel_values? */
+bool llava_picture_shows_stage(const llava_session *session, llava_port *port);
+
 /* Where each picture has a size of its own (Pixtral): puts the sizes of the port's pictures, as the
  * right steps make them of its nearest stages, into the inputs: image_sizes, height, width. */
 bool llava_picture_sizes(const llava_session *session, llava_port *port, llava_inputs *inputs,

@@ -507,6 +507,50 @@ static bool sort_found(llava_trial *trial, const sample *s, const llava_span *sp
     return ok;
 }
 
+/* Is each decision of the part in the whole, with its value? */
+static bool holds(const llava_cause *whole, const llava_cause *part)
+{
+    size_t there = 0;
+    for (size_t i = 0; i < whole->count; i++) {
+        for (size_t j = 0; j < part->count; j++) {
+            there += whole->id[i] == part->id[j] && whole->value[i] == part->value[j];
+        }
+    }
+    return there == part->count;
+}
+
+/* A resize without antialias brings a cubic of -3/4 and roundings of its own with it, in torch as
+ * in OpenCV. Together they are one cause: beside the wrong geometry and filter they would be too
+ * many. Those that leave just what a part of them leaves are left out. */
+static bool try_unwidened(llava_trial *trial, const llava_span *span, causes *found, llava_error *e)
+{
+    static const llava_resize_rounding roundings[] = {LLAVA_RESIZE_PILLOW, LLAVA_RESIZE_TORCHVISION,
+                                                      LLAVA_RESIZE_FLOAT, LLAVA_RESIZE_ONCE};
+    const bool acts = llava_span_acts(span, LLAVA_IMAGE_ANTIALIAS);
+    bool ok = true;
+    for (size_t i = 1; acts && ok && i < 8; i++) {
+        llava_cause cause = {
+            .id = {LLAVA_IMAGE_ANTIALIAS}, .value = {LLAVA_ANTIALIAS_OFF}, .count = 1};
+        if (i % 2 == 1) {
+            cause.id[cause.count] = LLAVA_IMAGE_CUBIC_A;
+            cause.value[cause.count++] = LLAVA_CUBIC_A_THREE_QUARTERS;
+        }
+        if (i / 2 > 0) {
+            cause.id[cause.count] = LLAVA_IMAGE_RESIZE_ROUNDING;
+            cause.value[cause.count++] = (unsigned char)roundings[i / 2];
+        }
+        cause.without = (double)INFINITY;
+        for (size_t k = 0; k < found->count; k++) {
+            bool part = holds(&cause, &found->list[k]);
+            cause.without = part ? fmin(cause.without, found->list[k].error) : cause.without;
+        }
+        ok =
+            llava_trial_cause(trial, span, &cause, e) &&
+            (!isfinite(cause.error) || cause.error == cause.without || add_cause(found, &cause, e));
+    }
+    return ok;
+}
+
 /* Every value of every decision that acts in the span. Those that change nothing are left out, or
  * put behind the others with an infinite error where they might beside another one. */
 static bool try_singles(llava_trial *trial, const sample *s, const llava_span *span, bool shapeless,
@@ -533,7 +577,7 @@ static bool try_singles(llava_trial *trial, const sample *s, const llava_span *s
         }
     }
     trial->done = 0;
-    return sort_found(trial, s, span, found, e);
+    return try_unwidened(trial, span, found, e) && sort_found(trial, s, span, found, e);
 }
 
 static bool names(const llava_cause *cause, llava_decision_id id)
@@ -544,6 +588,19 @@ static bool names(const llava_cause *cause, llava_decision_id id)
         }
     }
     return false;
+}
+
+/* Both together; false where they name the same decision, or too many. */
+static bool join(llava_cause *cause, const llava_cause *more)
+{
+    bool ok = cause->count + more->count <= LLAVA_MOST_CHOICES;
+    for (size_t i = 0; ok && i < more->count; i++) {
+        ok = !names(cause, more->id[i]);
+        cause->id[cause->count] = more->id[i];
+        cause->value[cause->count++] = more->value[i];
+    }
+    cause->without = fmin(cause->error, more->error);
+    return ok;
 }
 
 /* The best `wide` seeds, each with each of `singles`; shaping decisions with each other whatever
@@ -558,12 +615,9 @@ static bool extend(llava_trial *trial, const sample *s, const llava_span *span, 
             llava_cause cause = seeds->list[i];
             const llava_cause *more = &singles->list[j];
             bool best = i < wide && isfinite(cause.error) && (isfinite(more->error) || shapeless);
-            if (names(&cause, more->id[0]) || (!best && !(shapes(&cause) && shapes(more)))) {
+            if ((!best && !(shapes(&cause) && shapes(more))) || !join(&cause, more)) {
                 continue;
             }
-            cause.without = fmin(cause.error, more->error);
-            cause.id[cause.count] = more->id[0];
-            cause.value[cause.count++] = more->value[0];
             if (!llava_trial_cause(trial, span, &cause, e) ||
                 (isfinite(cause.error) && !add_cause(found, &cause, e))) {
                 return false;
@@ -576,16 +630,7 @@ static bool extend(llava_trial *trial, const sample *s, const llava_span *span, 
 /* Same decisions and values, as many of each, in whatever order? */
 static bool same_cause(const llava_cause *a, const llava_cause *b)
 {
-    for (size_t i = 0; i < a->count; i++) {
-        bool there = false;
-        for (size_t j = 0; j < b->count; j++) {
-            there |= a->id[i] == b->id[j] && a->value[i] == b->value[j];
-        }
-        if (!there) {
-            return false;
-        }
-    }
-    return true;
+    return a->count == b->count && holds(a, b);
 }
 
 static void keep(llava_cause *list, size_t *count, const llava_cause *cause)
@@ -608,6 +653,17 @@ static double most_left(const char *tap)
     return strncmp(tap, "step.", 5) == 0 ? 4 : 2;
 }
 
+/* Does a part of it, tried beside it, leave no more? */
+static bool holds_idle_decisions(const causes *found, const llava_cause *cause)
+{
+    bool idle = false;
+    for (size_t i = 0; i < found->count; i++) {
+        const llava_cause *part = &found->list[i];
+        idle |= part->count < cause->count && part->error <= cause->error && holds(cause, part);
+    }
+    return idle;
+}
+
 /* Puts what brings the span down to the noise into the finding, and the best of the others beside
  * it. */
 static void keep_explaining(llava_trial *trial, const causes *found, const llava_judged *judged,
@@ -623,7 +679,7 @@ static void keep_explaining(llava_trial *trial, const causes *found, const llava
         /* an error that hardly shrank was near the noise before: that explains nothing; and each of
          * several must do as much to what the others leave */
         double before = c->count == 1 ? judged->local.rel_l2 : c->without;
-        if (explains && c->error <= most &&
+        if (explains && c->error <= most && !holds_idle_decisions(found, c) &&
             (c->error <= before / 2 || judged->local.mismatched > 0)) {
             keep(f->causes, &f->cause_count, c);
         } else if (isfinite(c->error)) {

@@ -11,8 +11,9 @@
 static bool compare_pictures(llava_trial *trial, const llava_choices *choices, const char *tap,
                              llava_cause *cause, llava_error *e)
 {
-    llava_port *port = trial->spec.port, *const starts[] = {port, NULL};
-    for (size_t i = 0; i < 2; i++) {
+    llava_port *port = trial->spec.port, *const starts[] = {NULL, port};
+    size_t count = llava_picture_shows_stage(trial->spec.session, port) ? 2 : 1;
+    for (size_t i = 0; i < count; i++) {
         llava_comparison c;
         bool made;
         if (!llava_picture_compare(trial->spec.session, choices, starts[i], port, tap, &c, &made,
