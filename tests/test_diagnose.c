@@ -4,10 +4,12 @@
 #include "ref/json.h"
 #include "ref/number.h"
 #include "tests/golden_case.h"
+#include "tests/opencv_ports.h"
 #include "tests/program.h"
 #include "tests/tiny.h"
 #include "tools/command.h"
 #include "tools/dump_writer.h"
+#include "tools/llava_dump.h"
 #include "tools/session.h"
 #include "tools/sinks.h"
 
@@ -572,6 +574,52 @@ static bool is_pair(const char *cause_text, const char *a, const char *b)
 {
     return strstr(cause_text, a) != NULL && strstr(cause_text, b) != NULL &&
            strlen(cause_text) == strlen(a) + strlen(b) + 1;
+}
+
+/* Bytes that OpenCV made, not this program. Of a resize that rounds once, bytes alone do not say
+ * whether the port goes on with them. */
+static void test_a_resize_by_opencv_is_named(void **state)
+{
+    (void)state;
+    static const size_t shape[] = {21, 21, 3};
+    static const struct {
+        const uint8_t *bytes;
+        const char *confidence, *decisions[4];
+    } ports[] = {
+        {opencv_cubic, "certain", {"image.resize_rounding=opencv"}},
+        {opencv_linear,
+         "certain",
+         {"image.resize_filter=bilinear", "image.resize_rounding=opencv"}},
+        {opencv_area, "certain", {"image.resize_filter=box", "image.resize_rounding=opencv"}},
+        {opencv_cubic_stretched_ipp,
+         "likely",
+         {"image.geometry=stretch", "image.antialias=off", "image.cubic_a=-0.75",
+          "image.resize_rounding="}},
+        {opencv_linear_stretched,
+         "certain",
+         {"image.geometry=stretch", "image.resize_filter=bilinear",
+          "image.resize_rounding=opencv"}},
+    };
+    for (size_t i = 0; i < sizeof ports / sizeof *ports - (support_long() ? 0 : 1); i++) {
+        bench b = open_bench();
+        size_t count = 0, named = 1;
+        const char *port = support_path(&b.folder, "port");
+        assert_int_equal(llava_dump_u8(port, "image.cropped", ports[i].bytes, 3, shape), 0);
+        diagnose(&b, "picture-prompt", port, "");
+        assert_int_equal(finding_count(&b), 1);
+        const char *found = cause(finding(&b, 0), 0);
+        for (; count < 4 && ports[i].decisions[count] != NULL; count++) {
+            if (strstr(found, ports[i].decisions[count]) == NULL) {
+                fail_msg("port %zu: %s", i, shown(&b));
+            }
+        }
+        for (const char *plus = found; (plus = strchr(plus, '+')) != NULL; plus++) {
+            named++;
+        }
+        assert_int_equal(named, count);
+        assert_string_equal(text_of(finding(&b, 0), "confidence"), ports[i].confidence);
+        close_bench(&b);
+    }
 }
 
 static void test_two_faults_in_one_span_are_a_pair(void **state)
@@ -1709,6 +1757,7 @@ int main(void)
         cmocka_unit_test(test_matrices_left_out_of_a_rounding_are_told),
         cmocka_unit_test(test_a_fault_behind_a_rounding_shows),
         cmocka_unit_test(test_two_faults_in_two_spans_are_two_findings),
+        cmocka_unit_test(test_a_resize_by_opencv_is_named),
         cmocka_unit_test(test_two_faults_in_one_span_are_a_pair),
         cmocka_unit_test(test_two_faults_that_change_a_shape_are_a_pair),
         cmocka_unit_test(test_a_fault_behind_a_picture_of_another_shape_shows),

@@ -171,6 +171,80 @@ def by_hand(a=-0.5, grid="half-pixel", antialias=True):
     return lambda x, width, height: one(one(x.swapaxes(0, 1), width).swapaxes(0, 1), height).astype(np.uint8)
 
 
+def opencv_linear(n, m, down):
+    """The two inputs of each output of OpenCV's INTER_LINEAR, and their weights in 2^-11. Beyond the edge a row takes
+    the edge alone; a column (down) takes it twice, and loses twice what is cut off."""
+    at = ((np.arange(m) + 0.5) * (1 / (m / n)) - 0.5).astype(np.float32)
+    first = np.floor(at)
+    part = at - first
+    if not down:
+        part[(first < 0) | (first >= n - 1)] = 0
+    pair = np.stack([first, first + 1]).clip(0, n - 1).astype(int)
+    return pair, np.rint(np.stack([1 - part, part]) * np.float32(2048)).astype(np.int64)
+
+
+def opencv_cubic(n, m):
+    """The same of INTER_CUBIC: four inputs, in the order in which they are added down a column."""
+    at = ((np.arange(m) + 0.5) * (1 / (m / n)) - 0.5).astype(np.float32)
+    first = np.floor(at)
+    part, a = at - first, np.float32(-0.75)
+    far, near = part + 1, [part, 1 - part]
+    w = [((a * far - 5 * a) * far + 8 * a) * far - 4 * a]
+    w += [((a + 2) * x - (a + 3)) * x * x + 1 for x in near]
+    w += [1 - w[0] - w[1] - w[2]]
+    four = np.stack([first + k for k in (2, 1, 0, -1)]).clip(0, n - 1).astype(int)
+    return four, np.rint(np.stack(w[::-1]) * np.float32(2048)).astype(np.int64)
+
+
+def opencv_area(n, m):
+    """[m, n], float32: how much of each of n inputs lies under each of m outputs, m <= n. By whole factors OpenCV adds
+    the pixels and divides once, which these weights do not; no picture here is one."""
+    scale, w = 1 / (m / n), np.zeros((m, n), np.float32)
+    for i in range(m):
+        left, right = i * scale, min((i + 1) * scale, n)
+        for j in range(int(left), min(int(np.ceil(right)), n)):
+            part = min(j + 1, right) - max(j, left)
+            w[i, j] = part / (right - left) if part > 1e-3 else 0
+    return w
+
+
+def opencv(kind):
+    """cv::resize of bytes, as OpenCV computes it without Intel's IPP (tools/check_pictures.py --only opencv holds
+    the C text of the same against it)."""
+
+    def linear(x, width, height):
+        pair, w = opencv_linear(x.shape[1], width, False)
+        x = (x.astype(np.int64)[:, pair] * w[:, :, None]).sum(1)
+        pair, w = opencv_linear(x.shape[0], height, True)
+        levels = (((x[pair] >> 4) * w[:, :, None, None]) >> 16).sum(0)
+        return ((levels + 2) >> 2).clip(0, 255).astype(np.uint8)
+
+    def cubic(x, width, height):
+        four, w = opencv_cubic(x.shape[1], width)
+        x = (x.astype(np.int64)[:, four] * w[:, :, None]).sum(1)
+        four, w = opencv_cubic(x.shape[0], height)
+        vectors, levels = 3 * width // 8 * 8, np.float32(0)
+        for k in range(4):
+            levels = levels + x[four[k]].astype(np.float32) * (w[k] / 2**22).astype(np.float32)[:, None, None]
+        whole = ((x[four] * w[:, :, None, None]).sum(0) + (1 << 21)) >> 22
+        levels, whole = np.rint(levels).reshape(height, -1), whole.reshape(height, -1)
+        levels[:, vectors:] = whole[:, vectors:]
+        return levels.reshape(height, width, 3).clip(0, 255).astype(np.uint8)
+
+    def area(x, width, height):
+        def along(x, w):
+            out = np.zeros((w.shape[0], *x.shape[1:]), np.float32)
+            for i, row in enumerate(w):
+                for j in np.flatnonzero(row):
+                    out[i] += x[j] * row[j]
+            return out
+
+        x = along(x.astype(np.float32).swapaxes(0, 1), opencv_area(x.shape[1], width)).swapaxes(0, 1)
+        return np.rint(along(x, opencv_area(x.shape[0], height))).clip(0, 255).astype(np.uint8)
+
+    return {"linear": linear, "cubic": cubic, "area": area}[kind]
+
+
 # --- the faults: name -> (change of a Pipeline, cases, further names to expect) ---------------------
 
 PICTURES, PADS = ("picture-prompt", "picture-chat", "demo-chat", "demo-palette"), ("picture-pad",)
@@ -213,7 +287,14 @@ add("image.channel_order=bgr + image.normalize=half", expect=["image.channel_ord
     bgr=True, mean=[0.5] * 3, std=[0.5] * 3)  # fmt: skip
 add("image.geometry=pad + image.pad_color=black", PICTURES, ["image.geometry=pad", "image.pad_color=black"],
     geometry="pad", pad_color=(0, 0, 0))  # fmt: skip
-add("image.resize_filter=bilinear + image.antialias=off (OpenCV's INTER_LINEAR)", PADS,
+add("image.resize_rounding=opencv", resize=opencv("cubic"))
+add("image.resize_filter=bilinear + image.resize_rounding=opencv (OpenCV's INTER_LINEAR of bytes)", EVERY,
+    ["image.resize_filter=bilinear", "image.resize_rounding=opencv"], resize=opencv("linear"))  # fmt: skip
+add("image.resize_filter=box + image.resize_rounding=opencv (OpenCV's INTER_AREA of bytes)", EVERY,
+    ["image.resize_filter=box", "image.resize_rounding=opencv"], resize=opencv("area"))  # fmt: skip
+add("image.geometry=stretch + image.resize_rounding=opencv", PICTURES,
+    ["image.geometry=stretch", "image.resize_rounding=opencv"], geometry="stretch", resize=opencv("cubic"))  # fmt: skip
+add("image.resize_filter=bilinear + image.antialias=off (OpenCV's INTER_LINEAR of floats)", PADS,
     ["image.resize_filter=bilinear", "image.antialias=off", "image.resize_rounding=float"],
     resize=torch_interpolate("bilinear", floating=True, antialias=False))  # fmt: skip
 add("image.antialias=off + image.cubic_a=-0.75 (torch's bicubic on a float tensor)", EVERY,

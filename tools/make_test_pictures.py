@@ -427,12 +427,35 @@ def opencv_vectors():
             pixels = resize(formula(h, w), oh, ow).reshape(-1)
             arrays.append(f"static const uint8_t {label}[] = {{{c_bytes(pixels)}}};")
             rows.append(f"{{LLAVA_RESAMPLE_{name.upper()}, LLAVA_RESIZE_OPENCV, {h}, {w}, {oh}, {ow}, {label}}}")
-    out = [f"""/* Written by `tools/make_test_pictures.py --opencv` from OpenCV {cv2.__version__}, its IPP switched off: what
+    made = f"/* Written by `tools/make_test_pictures.py --opencv` from OpenCV {cv2.__version__}"
+    out = [f"""{made}, its IPP switched off: what
  * cv::resize makes of picture_of() of tests/test_picture.c. */
 /* clang-format off */"""]
     out += arrays
     out.append("static const resize_vector opencv_resizes[] = {\n    " + ",\n    ".join(rows) + "};")
     (ROOT / "tests" / "opencv_vectors.h").write_text("\n".join(out) + "\n")
+    opencv_ports(made)
+
+
+def opencv_ports(made):
+    """What ports that call OpenCV make of golden/picture-prompt/p.png before they normalise: the centre of a picture
+    of 21 rows, or, the aspect lost, of 21 rows and columns."""
+    import cv2
+
+    image = np.array(Image.open(ROOT / "golden" / "picture-prompt" / "p.png").convert("RGB"))
+    wide = 21 * image.shape[1] // image.shape[0]
+    ports = {"linear": (cv2.INTER_LINEAR, wide, False), "cubic": (cv2.INTER_CUBIC, wide, False),
+             "area": (cv2.INTER_AREA, wide, False), "linear_stretched": (cv2.INTER_LINEAR, 21, False),
+             "cubic_stretched_ipp": (cv2.INTER_CUBIC, 21, True)}
+    out = [f"""{made}: golden/picture-prompt/p.png as
+ * ports have it before they normalise, [21, 21, 3]. Intel's IPP is in use where the name says so. */
+/* clang-format off */"""]
+    for name, (flag, width, ipp) in ports.items():
+        cv2.ipp.setUseIPP(ipp)
+        left = (width - 21) // 2
+        pixels = cv2.resize(image, (width, 21), interpolation=flag)[:, left : left + 21].reshape(-1)
+        out.append(f"static const uint8_t opencv_{name}[] = {{{c_bytes(pixels)}}};")
+    (ROOT / "tests" / "opencv_ports.h").write_text("\n".join(out) + "\n")
 
 
 def main():
