@@ -1,5 +1,6 @@
-/* Written by `tools/make_test_pictures.py --opencv` from OpenCV 5.0.0: golden/picture-prompt/p.png as
- * ports have it before they normalise, [21, 21, 3]. Intel's IPP is in use where the name says so. */
+/* Written by `tools/make_test_pictures.py --opencv` from OpenCV 5.0.0:
+ * golden/picture-prompt/p.png as ports have it before they normalise, [21, 21, 3]. Intel's IPP is
+ * in use where the name says so. */
 /* clang-format off */
 static const uint8_t opencv_linear[] = {48, 52, 85, 48, 54, 90, 43, 77, 83, 54, 65, 83, 66, 68, 92, 55, 73, 121, 98, 137, 168, 141, 185, 216,
         157, 180, 230, 165, 194, 211, 124, 156, 185, 49, 115, 181, 99, 109, 172, 81, 121, 193, 78, 133, 195, 95, 123, 201,

@@ -447,8 +447,9 @@ def opencv_ports(made):
     ports = {"linear": (cv2.INTER_LINEAR, wide, False), "cubic": (cv2.INTER_CUBIC, wide, False),
              "area": (cv2.INTER_AREA, wide, False), "linear_stretched": (cv2.INTER_LINEAR, 21, False),
              "cubic_stretched_ipp": (cv2.INTER_CUBIC, 21, True)}
-    out = [f"""{made}: golden/picture-prompt/p.png as
- * ports have it before they normalise, [21, 21, 3]. Intel's IPP is in use where the name says so. */
+    out = [f"""{made}:
+ * golden/picture-prompt/p.png as ports have it before they normalise, [21, 21, 3]. Intel's IPP is
+ * in use where the name says so. */
 /* clang-format off */"""]
     for name, (flag, width, ipp) in ports.items():
         cv2.ipp.setUseIPP(ipp)
