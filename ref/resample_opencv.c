@@ -123,8 +123,8 @@ static void area_pixels(axis *a, size_t i)
     if (first - from > 1e-3) {
         put(a, first - 1.0, (double)(float)((first - from) / width));
     }
-    for (double j = first; j < end; j++) {
-        put(a, j, (double)(float)(1.0 / width));
+    for (size_t k = (size_t)first; k < (size_t)end; k++) {
+        put(a, (double)k, (double)(float)(1.0 / width));
     }
     if (to - end > 1e-3) {
         double part = to - end < 1.0 ? to - end : 1.0;
@@ -158,8 +158,8 @@ static void find_pixels(axis *a, size_t i)
         cubic_pixels(a, j, t);
         break;
     case METHOD_BLOCK:
-        for (size_t k = 0; k < a->n / a->m; k++) {
-            put(a, (double)(i * (a->n / a->m) + k), 1.0);
+        for (size_t k = i * (a->n / a->m); k < (i + 1) * (a->n / a->m); k++) {
+            put(a, (double)k, 1.0);
         }
         break;
     case METHOD_AREA:
