@@ -186,11 +186,21 @@ static void pack_factor(const llava_numerics *n, const llava_factor *w, size_t i
     }
 }
 
+/* The panel's numbers as float32, from its beginning on. */
+static void narrow_panel(double *panel, size_t count)
+{
+    float *to = (float *)(void *)panel;
+    for (size_t i = 0; i < count; i++) {
+        float single = (float)panel[i];
+        memcpy(to + i, &single, sizeof single);
+    }
+}
+
 /* Continues the sums of up to four rows and `on` outputs over one block of k. What has less than
  * four rows or a whole tile of outputs is done beside y: a row that is not there is the first once
  * more, and its sums are dropped. */
 static void advance(const llava_tile *tile, double *y, size_t y_stride, const double *x,
-                    size_t x_stride, size_t rows, size_t on, const double *panel, size_t kn)
+                    size_t x_stride, size_t rows, size_t on, const uint8_t *panel, size_t kn)
 {
     double block[LLAVA_TILE_ROWS * LLAVA_TILE_OUTPUTS] = {0};
     const double *of_row[LLAVA_TILE_ROWS];
@@ -199,14 +209,15 @@ static void advance(const llava_tile *tile, double *y, size_t y_stride, const do
     }
     for (size_t o = 0; o < on; o += tile->outputs) {
         size_t width = on - o < tile->outputs ? on - o : tile->outputs;
+        const uint8_t *w = panel + o * kn * tile->number;
         if (rows == LLAVA_TILE_ROWS && width == tile->outputs) {
-            tile->run(y + o, y_stride, of_row, panel + o * kn, kn);
+            tile->run(y + o, y_stride, of_row, w, kn);
             continue;
         }
         for (size_t r = 0; r < rows; r++) {
             memcpy(block + r * tile->outputs, y + r * y_stride + o, width * sizeof(double));
         }
-        tile->run(block, tile->outputs, of_row, panel + o * kn, kn);
+        tile->run(block, tile->outputs, of_row, w, kn);
         for (size_t r = 0; r < rows; r++) {
             memcpy(y + r * y_stride + o, block + r * tile->outputs, width * sizeof(double));
         }
@@ -286,10 +297,13 @@ bool llava_product_with(llava_tile tile, const llava_numerics *n, double *y, siz
         for (size_t k = 0; k < inner; k += INNER) {
             size_t kn = inner - k < INNER ? inner - k : INNER;
             pack_factor(n, w, inner, o, on, k, kn, tile.outputs, panel);
+            if (tile.number == sizeof(float)) {
+                narrow_panel(panel, (on + tile.outputs - 1) / tile.outputs * tile.outputs * kn);
+            }
             for (size_t r = 0; r < rows; r += LLAVA_TILE_ROWS) {
                 size_t rn = rows - r < LLAVA_TILE_ROWS ? rows - r : LLAVA_TILE_ROWS;
                 advance(&tile, y + r * y_stride + o, y_stride, x + r * x_stride + k, x_stride, rn,
-                        on, panel, kn);
+                        on, (const uint8_t *)panel, kn);
             }
         }
     }

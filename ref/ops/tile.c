@@ -2,9 +2,17 @@
 
 #include <string.h>
 
+/* A loop of a constant count whose sums must stay in registers. */
+#if defined(__clang__)
+#define TILE_UNROLLED _Pragma("unroll")
+#else
+#define TILE_UNROLLED _Pragma("GCC unroll 16")
+#endif
+
 /* Vectors of 2 doubles are in every x86-64 and aarch64; elsewhere the compiler takes them apart. */
-#define TILE_NAME  tile_2
-#define TILE_LANES 2
+#define TILE_NAME    tile_2
+#define TILE_LANES   2
+#define TILE_VECTORS 2
 #define TILE_TARGET
 #include "tile_block.h"
 #undef TILE_NAME
@@ -33,6 +41,8 @@
 #define TILE_NAME   tile_8
 #define TILE_LANES  8
 #define TILE_TARGET __attribute__((target("avx512f")))
+#undef TILE_VECTORS
+#define TILE_VECTORS 4 /* of 32 registers */
 #include "tile_block.h"
 #undef TILE_NAME
 #undef TILE_LANES
@@ -47,15 +57,15 @@
 size_t llava_tile_all(bool sums_f32, llava_tile tiles[4])
 {
     size_t count = 0;
-    tiles[count++] = sums_f32 ? (llava_tile){8, tile_f32_4} : (llava_tile){4, tile_2};
+    tiles[count++] = sums_f32 ? (llava_tile){8, 4, tile_f32_4} : (llava_tile){4, 8, tile_2};
 #if defined(__x86_64__)
     __builtin_cpu_init();
     /* LCOV_EXCL_BR_START: the other branch is another processor's */
     if (__builtin_cpu_supports("avx2")) {
-        tiles[count++] = sums_f32 ? (llava_tile){16, tile_f32_8} : (llava_tile){8, tile_4};
+        tiles[count++] = sums_f32 ? (llava_tile){16, 4, tile_f32_8} : (llava_tile){8, 8, tile_4};
     }
     if (__builtin_cpu_supports("avx512f")) {
-        tiles[count++] = sums_f32 ? (llava_tile){32, tile_f32_16} : (llava_tile){16, tile_8};
+        tiles[count++] = sums_f32 ? (llava_tile){64, 4, tile_f32_16} : (llava_tile){32, 8, tile_8};
     }
     /* LCOV_EXCL_BR_STOP */
 #endif

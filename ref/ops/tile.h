@@ -1,22 +1,23 @@
 /* The inner block of a product, for vectors of several widths.
  *
- * One block takes LLAVA_TILE_ROWS rows of x and 2 * lanes outputs and continues their sums over a
- * range of k: y[r][o] += x[r][k] * w[o][k], k upward, product and addition rounded apart. */
+ * One block takes LLAVA_TILE_ROWS rows of x and a few vectors of outputs and continues their sums
+ * over a range of k: y[r][o] += x[r][k] * w[o][k], k upward, product and addition rounded apart. */
 #ifndef LLAVA_TILE_H
 #define LLAVA_TILE_H
 
 #include "ops.h"
 
-#define LLAVA_TILE_ROWS    4
-#define LLAVA_TILE_OUTPUTS 32 /* of the widest */
+#define LLAVA_TILE_ROWS    ((size_t)4)
+#define LLAVA_TILE_OUTPUTS ((size_t)64) /* of the widest */
 
 /* y: rows y[0..3] of outputs, stride y_stride. x: the four rows, [inner] each, where they lie.
- * w: [inner][2 * lanes] packed. */
-typedef void llava_tile_run(double *y, size_t y_stride, const double *const *x, const double *w,
+ * w: [inner][outputs] packed numbers. */
+typedef void llava_tile_run(double *y, size_t y_stride, const double *const *x, const void *w,
                             size_t inner);
 
 typedef struct {
-    size_t outputs; /* 2 * lanes */
+    size_t outputs; /* two vectors, or four where there are 32 registers for the sums */
+    size_t number;  /* bytes of a packed weight: a float64, or a float32 where the sums are */
     llava_tile_run *run;
 } llava_tile;
 
