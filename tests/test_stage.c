@@ -146,7 +146,7 @@ static bool pass(void *self, llava_error *e)
                    .prefix = "",
                    .chunk = p->chunk,
                    .error = e};
-    if (p->request.path == 1 && !llava_fast_open(&r.fast, NULL, e)) {
+    if (p->request.path == 1 && !llava_fast_open(&r.fast, LLAVA_F32, NULL, e)) {
         return false;
     }
     if (p->generate > 0) {

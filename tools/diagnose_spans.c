@@ -562,7 +562,8 @@ bool llava_diagnose_totals(llava_diagnoser *d, llava_error *e)
         return true;
     }
     if (!llava_plan_make(&plan, &d->session.config, &right, LLAVA_F32, false, e) ||
-        (fast_will_do(d, &plan) && !llava_fast_open(&fast, getenv("LLAVA_FAST_WIDTH"), e)) ||
+        (fast_will_do(d, &plan) &&
+         !llava_fast_open(&fast, LLAVA_F32, getenv("LLAVA_FAST_WIDTH"), e)) ||
         (fast == NULL &&
          !llava_plan_make(&plan, &d->session.config, &right, LLAVA_F64, false, e))) {
         return false;

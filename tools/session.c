@@ -733,7 +733,7 @@ static bool square_mask_goes(const llava_request *q, const llava_inputs *in, lla
 static bool open_fast(llava_session *s, llava_error *e)
 {
     return llava_fast_check(&s->plan, e) &&
-           llava_fast_open(&s->fast, getenv("LLAVA_FAST_WIDTH"), e);
+           llava_fast_open(&s->fast, s->plan.numerics.storage, getenv("LLAVA_FAST_WIDTH"), e);
 }
 
 bool llava_session_prepare(llava_session *s, const llava_request *q, llava_error *e)

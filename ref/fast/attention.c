@@ -5,81 +5,71 @@
  *   s = q k^T    m = max(m, s)    p = exp(scale (s - m))    context = p v / sum p
  *
  * Keys and values are kept as the rows of weights of these two products, in blocks of as many
- * positions, [blocks][batch][kv_heads]: keys [KEYS][even d], values [even d][KEYS]. They are
- * bfloat16 where the matrix kernel multiplies such, else float32. */
+ * positions, [blocks][layers][batch][kv_heads]: keys [KEYS][d], values [d][KEYS], each row in
+ * units of its own. */
 #include "parts.h"
 
 #include <float.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { KEYS = 128 }; /* at once: their scores stay in the first cache */
+enum { KEYS = LLAVA_FAST_KEYS };
 
-/* ---- keys and values ----------------------------------------------------------------------------
- */
+/* Units in a block's keys, in a block of one head, in those of all layers and samples' heads. */
+typedef struct {
+    size_t wide, keys, block, all;
+} sizes;
 
-static size_t even(size_t n)
+static sizes sizes_of(const llava_fast *f, const llava_fast_heads *of, const llava_fast_rows *rows)
 {
-    return n + n % 2;
+    size_t wide = llava_fast_units(f, of->d), keys = KEYS * wide;
+    size_t block = keys + of->d * llava_fast_units(f, KEYS);
+    return (sizes){wide, keys, block, of->layers * rows->batch * of->kv_heads * block};
 }
 
-static bool is_narrow(const llava_fast *f, const llava_fast_heads *of)
+/* The block where the position t of a sample's head is. */
+static uint32_t *block_of(const llava_fast *f, const llava_fast_heads *of,
+                          const llava_fast_rows *rows, size_t t, size_t sample, size_t head)
 {
-    return of->bf16 && f->kernel.dot;
+    sizes n = sizes_of(f, of, rows);
+    size_t at = (of->layer * rows->batch + sample) * of->kv_heads + head;
+    return f->cache + t / KEYS * n.all + at * n.block;
 }
 
-/* Bytes of n numbers; of a block of keys, or of values. */
-static size_t size_of(bool narrow, size_t n)
+bool llava_fast_keep(llava_fast *f, const llava_fast_heads *of, size_t past,
+                     const llava_fast_rows *rows, float *k, const float *v, llava_error *e)
 {
-    return n * (narrow ? sizeof(uint16_t) : sizeof(float));
-}
-
-/* The i-th number there becomes x, which is a bfloat16 where narrow. */
-static inline void put(bool narrow, uint8_t *at, size_t i, float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if (narrow) {
-        memcpy(at + 2 * i, (uint16_t[]){(uint16_t)(bits >> 16)}, sizeof(uint16_t));
-    } else {
-        memcpy(at + 4 * i, &bits, sizeof bits);
-    }
-}
-
-bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t past,
-                     const llava_fast_rows *rows, const float *k, const float *v, llava_error *e)
-{
-    bool narrow = is_narrow(f, of);
-    size_t d = of->d, half = size_of(narrow, KEYS * even(d));
-    size_t heads = rows->batch * of->kv_heads, count = llava_fast_panels(rows) * of->kv_heads;
-    size_t blocks = (past + rows->length + KEYS - 1) / KEYS, bytes;
-    if (!llava_mul(blocks, 2 * half * heads, &bytes)) {
+    sizes n = sizes_of(f, of, rows);
+    size_t d = of->d, size = sizeof(uint32_t) / f->kernel.per_unit, bytes;
+    if (!llava_mul((past + rows->length + KEYS - 1) / KEYS, n.all * sizeof(uint32_t), &bytes)) {
         return llava_fail(e, "out of memory (keys and values of %zu positions)", past);
     }
-    if (bytes > of->cache->bytes) {
-        void *more = llava_realloc(e, of->cache->at, bytes, 1);
+    if (bytes > f->cache_bytes) {
+        uint32_t *more = llava_realloc(e, f->cache, bytes, 1);
         if (more == NULL) {
             return false;
         }
-        *of->cache = (llava_fast_room){more, bytes};
+        f->cache = more;
+        f->cache_bytes = bytes;
     }
-    for (size_t i = 0; i < count; i++) {
-        llava_fast_panel p = llava_fast_panel_at(rows, i / of->kv_heads);
-        size_t head = p.sample * of->kv_heads + i % of->kv_heads;
+    llava_fast_panel p = {0};
+    for (size_t i = 0; i > 0 || llava_fast_next(rows, &p); i = (i + 1) % of->kv_heads) {
+        f->kernel.lay(k, d, p.lanes, f->bf16);
         for (size_t lane = 0, some; lane < p.live; lane += some) {
-            size_t t = past + p.row - p.sample * rows->length + lane, at = t % KEYS;
-            uint8_t *keys = (uint8_t *)of->cache->at + (t / KEYS * heads + head) * 2 * half;
+            size_t t = past + p.row % rows->length + lane, at = t % KEYS;
+            uint32_t *keys = block_of(f, of, rows, t, p.row / rows->length, i);
+            uint8_t *values = (uint8_t *)(keys + n.keys);
             if (at == 0) {
-                memset(keys, 0, 2 * half); /* what is not there multiplies zeros, and is finite */
+                memset(keys, 0, n.block * sizeof *keys); /* what is not there is finite */
             }
-            some = p.live - lane < KEYS - at ? p.live - lane : KEYS - at;
-            for (size_t j = 0; j < d; j++) {
-                const float *from = k + j * p.lanes + lane, *values = v + j * p.lanes + lane;
+            some = llava_fast_least(p.live - lane, KEYS - at);
+            for (size_t j = 0; j < n.wide; j++) {
                 for (size_t l = 0; l < some; l++) {
-                    put(narrow, keys, (at + l) * even(d) + j, from[l]);
+                    memcpy(keys + (at + l) * n.wide + j, k + j * p.lanes + lane + l, sizeof *keys);
                 }
-                f->kernel.convert(LLAVA_F32, (const uint8_t *)values, some, narrow,
-                                  keys + half + size_of(narrow, j * KEYS + at));
+            }
+            for (size_t j = 0; j < d; j++) {
+                f->kernel.convert(LLAVA_F32, (const uint8_t *)(v + j * p.lanes + lane), some,
+                                  f->bf16, values + (j * KEYS + at) * size);
             }
         }
         k += d * p.lanes;
@@ -88,101 +78,72 @@ bool llava_fast_keep(const llava_fast *f, const llava_fast_heads *of, size_t pas
     return true;
 }
 
-/* ---- a panel of queries -------------------------------------------------------------------------
- */
-
-typedef struct {
-    const llava_fast *f;
-    const llava_fast_heads *of;
-    bool narrow;
-    size_t lanes, live, reach; /* no key from `reach` on is seen */
-    float *mask; /* [reach][lanes], added to the scores: -FLT_MAX swallows one. NULL: nothing */
-    float *scores, *pairs;
-} panel;
-
-/* What the live lanes see, visible: [live, keys]. -FLT_MAX for every key, where a query sees none,
- * gives them all the same weight. */
-static void look(panel *p, const uint8_t *visible, size_t keys)
+/* What the live lanes see, visible: [live, keys], as what is added to their scores, mask:
+ * [keys][lanes]; no key from the result on is seen. -FLT_MAX swallows a score; for every key, where
+ * a query sees none, it gives them all the same weight. */
+static size_t look(float *mask, const uint8_t *visible, size_t keys, const llava_fast_panel *p)
 {
-    p->reach = 0;
+    size_t reach = 0;
     for (size_t lane = 0; lane < p->live; lane++, visible += keys) {
         size_t end = 0;
         for (size_t t = 0; t < keys; t++) {
-            p->mask[t * p->lanes + lane] = visible[t] ? 0 : -FLT_MAX;
+            mask[t * p->lanes + lane] = visible[t] ? 0 : -FLT_MAX;
             end = visible[t] ? t + 1 : end;
         }
         end = end == 0 ? keys : end;
-        p->reach = end > p->reach ? end : p->reach;
+        reach = end > reach ? end : reach;
     }
+    return reach;
 }
 
-/* y (+)= w x. w: [outputs][stride] */
-static void multiply(const panel *p, const uint8_t *w, size_t stride, float *y, const float *x,
-                     size_t inner, size_t outputs, bool add)
+/* One query head of a panel against `reach` keys, their first block at `keys`. mask: NULL: none;
+ * q, context: [d][lanes] */
+static void attend(const llava_fast *f, const llava_fast_heads *of, sizes size,
+                   const llava_fast_panel *p, size_t reach, const float *mask, const uint32_t *keys,
+                   float *q, float *context)
 {
-    llava_fast_factor of = {p->narrow ? LLAVA_FAST_PAIRS : LLAVA_FAST_FLOATS, w,
-                            size_of(p->narrow, stride)};
-    if (p->narrow) {
-        p->f->kernel.pair((uint32_t *)(void *)p->pairs, x, inner, p->lanes);
-    }
-    llava_fast_multiply(p->f, of, y, p->narrow ? p->pairs : x, inner, outputs, p->lanes, p->live,
-                        add);
-}
-
-/* One query head. q, context: [d][lanes]; keys: its first block; the next is `step` bytes behind */
-static void attend(const panel *p, const uint8_t *keys, size_t step, const float *q, float *context)
-{
-    const llava_fast_kernels *kernel = &p->f->kernel;
-    size_t d = p->of->d, half = size_of(p->narrow, KEYS * even(d));
+    const llava_fast_kernels *kernel = &f->kernel;
+    size_t d = of->d, lanes = p->lanes, wide = llava_fast_units(f, KEYS);
+    bool narrow = kernel->per_unit == 2;
     llava_fast_softmax soft = {.sum = {0}};
     for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
         soft.most[i] = -FLT_MAX;
     }
-    for (size_t t = 0; t < p->reach; t += KEYS, keys += step) {
-        size_t n = p->reach - t < KEYS ? p->reach - t : KEYS;
-        multiply(p, keys, even(d), p->scores, q, d, n, false);
-        if (p->mask != NULL) {
-            kernel->add(p->scores, p->scores, p->mask + t * p->lanes, n * p->lanes, 1, false);
+    kernel->lay(q, d, lanes, f->bf16);
+    for (size_t t = 0; t < reach; t += KEYS) {
+        size_t n = llava_fast_least(reach - t, KEYS);
+        const uint32_t *at = keys + t / KEYS * size.all;
+        llava_fast_factor k = {at, size.wide * sizeof *at, narrow};
+        llava_fast_factor v = {at + size.keys, wide * sizeof *at, narrow};
+        kernel->product(k, of->scores, q, d, n, lanes, p->live, NULL);
+        if (mask != NULL) {
+            kernel->add(of->scores, of->scores, mask + t * lanes, n * lanes, 1, false);
         }
-        kernel->softmax(&soft, p->scores, (float)p->of->scale, n, p->lanes, p->of->bf16);
-        if (t > 0) {
-            kernel->times(context, soft.factor, d, p->lanes, false);
-        }
-        size_t inner = p->lanes == 1 ? KEYS : n; /* a row is taken whole: behind it are zeros */
-        memset(p->scores + n * p->lanes, 0, (inner - n) * sizeof *p->scores);
-        multiply(p, keys + half, KEYS, context, p->scores, inner, d, t > 0);
+        kernel->softmax(&soft, of->scores, of->scale, n, lanes);
+        kernel->lay(of->scores, n, lanes, f->bf16);
+        kernel->product(v, context, of->scores, n, d, lanes, p->live, t == 0 ? NULL : soft.factor);
     }
     for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
         soft.sum[i] = 1 / soft.sum[i];
     }
-    kernel->times(context, soft.sum, d, p->lanes, p->of->bf16);
+    /* a product of nothing: what was is scaled */
+    kernel->product((llava_fast_factor){keys, 0, narrow}, context, q, 0, d, lanes, p->live,
+                    soft.sum);
 }
 
-bool llava_fast_attention(llava_fast *f, const llava_fast_heads *of, size_t keys,
-                          const llava_fast_rows *rows, const float *q, float *context,
-                          llava_error *e)
+void llava_fast_attention(const llava_fast *f, const llava_fast_heads *of, size_t keys,
+                          const llava_fast_rows *rows, float *q, float *context)
 {
-    size_t d = of->d, masked = of->visible == NULL ? 0 : keys;
-    panel p = {f, of, is_narrow(f, of), 0, 0, keys, NULL, NULL, NULL};
-    size_t both = 2 * size_of(p.narrow, KEYS * even(d)), step = rows->batch * of->kv_heads * both;
-    p.scores = llava_fast_take(&f->scores, (size_t)2 * KEYS + even(d) + masked, rows->lanes, e);
-    if (p.scores == NULL) {
-        return false;
-    }
-    p.pairs = p.scores + KEYS * rows->lanes;
-    p.mask = masked == 0 ? NULL : p.pairs + (KEYS + even(d)) * rows->lanes;
-    for (size_t t = 0; t < llava_fast_panels(rows); t++) {
-        llava_fast_panel at = llava_fast_panel_at(rows, t);
-        p.lanes = at.lanes;
-        p.live = at.live;
-        if (masked > 0) {
-            look(&p, of->visible + at.row * keys, keys);
+    size_t d = of->d, group = of->heads / of->kv_heads, reach = keys;
+    for (llava_fast_panel p = {0}; llava_fast_next(rows, &p);) {
+        float *mask = of->visible == NULL ? NULL : of->scores + KEYS * rows->lanes;
+        if (mask != NULL) {
+            reach = look(mask, of->visible + p.row * keys, keys, &p);
         }
         for (size_t h = 0; h < of->heads; h++, q += d * p.lanes, context += d * p.lanes) {
-            size_t head = at.sample * of->kv_heads + h / (of->heads / of->kv_heads);
-            attend(&p, (const uint8_t *)of->cache->at + head * both, step, q, context);
+            const uint32_t *from = block_of(f, of, rows, 0, p.row / rows->length, h / group);
+            attend(f, of, sizes_of(f, of, rows), &p, reach, mask, from, q, context);
         }
-        llava_fast_lay(f, of->bf16, context - of->heads * d * p.lanes, of->heads * d, p.lanes);
+        f->kernel.lay(context - of->heads * d * p.lanes, of->heads * d, p.lanes, f->bf16);
     }
-    return true;
 }

@@ -49,33 +49,30 @@ bool llava_fast_check(const llava_plan *plan, llava_error *e)
     return true;
 }
 
-bool llava_fast_open(llava_fast **fast, const char *width, llava_error *e)
+bool llava_fast_open(llava_fast **fast, llava_dtype type, const char *width, llava_error *e)
 {
-    llava_fast_kernels kernel;
-    *fast = NULL;
-    if (!llava_fast_choose(&kernel, width, llava_fast_machine_has, e) ||
-        (*fast = llava_alloc(e, 1, sizeof **fast)) == NULL) {
+    llava_fast *f = llava_alloc(e, 1, sizeof *f);
+    *fast = f;
+    if (f == NULL) {
         return false;
     }
-    (*fast)->kernel = kernel;
-    return true;
+    f->bf16 = type == LLAVA_BF16;
+    for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
+        f->ones[i] = 1;
+    }
+    if (!llava_fast_choose(&f->kernel, width, llava_fast_widths_here(), f->bf16, e)) {
+        free(f);
+        *fast = NULL;
+    }
+    return *fast != NULL;
 }
 
 void llava_fast_close(llava_fast *f)
 {
-    if (f == NULL) {
-        return;
+    if (f != NULL) {
+        free(f->cache);
+        free(f);
     }
-    llava_fast_room *rooms[] = {&f->w,    &f->vector, &f->weight, &f->h,   &f->a,
-                                &f->wide, &f->scores, &f->cosine, &f->sine};
-    for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) {
-        free(rooms[i]->at);
-    }
-    for (size_t i = 0; i < f->layers; i++) {
-        free(f->caches[i].at);
-    }
-    free(f->caches);
-    free(f);
 }
 
 bool llava_fast_has_tap(const char *name)
@@ -92,31 +89,36 @@ bool llava_fast_has_tap(const char *name)
 /* ---- small steps --------------------------------------------------------------------------------
  */
 
-static bool is_bf16(const llava_run *r)
+/* Scratch memory for panels, from a line of the cache on, so that vectors do not cross them. */
+static float *take(llava_run *r, size_t rows, size_t width)
 {
-    return r->plan->numerics.storage == LLAVA_BF16;
+    enum { LINE = 64 };
+    uint8_t *at = (uint8_t *)llava_scratch(r, rows, width / 2 + 1 + LINE / sizeof(double));
+    return at == NULL ? NULL : (float *)(void *)(at + (LINE - (uintptr_t)at % LINE) % LINE);
 }
 
-/* The last `count` of `length` rows of each sample. */
-static llava_fast_rows last_rows(const llava_run *r, size_t batch, size_t length, size_t count)
+/* Numbers of each feature in all panels. */
+static size_t numbers(const llava_fast_rows *rows)
 {
-    return (llava_fast_rows){batch, length - count, length, r->fast->kernel.lanes};
+    llava_fast_panel p = {0};
+    while (llava_fast_next(rows, &p)) {
+    }
+    return p.before;
 }
 
-/* The vector NAME + suffix [count] in the run's type. */
-static float *vector(llava_run *r, llava_fast_room *room, size_t count, const char *name,
-                     const char *suffix)
+/* The vector NAME + suffix [count] in the run's type, in scratch memory. */
+static float *vector(llava_run *r, size_t count, const char *name, const char *suffix)
 {
-    float *out = llava_fast_take(room, 1, count, r->error);
-    llava_scratch_block *mark = llava_scratch_mark(r);
     double *exact = llava_scratch(r, 1, count);
-    bool ok =
-        out != NULL && exact != NULL && llava_vector_by_name(r, exact, count, "%s%s", name, suffix);
-    for (size_t i = 0; ok && i < count; i++) {
+    float *out = take(r, 1, count);
+    if (exact == NULL || out == NULL ||
+        !llava_vector_by_name(r, exact, count, "%s%s", name, suffix)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
         out[i] = (float)exact[i];
     }
-    llava_scratch_release(r, mark);
-    return ok ? out : NULL;
+    return out;
 }
 
 static bool linear(llava_run *r, float *y, const float *x, const llava_fast_rows *rows,
@@ -124,57 +126,38 @@ static bool linear(llava_run *r, float *y, const float *x, const llava_fast_rows
 {
     char full[NAME + sizeof ".weight"];
     llava_weight w;
+    llava_scratch_block *mark = llava_scratch_mark(r);
     float *bias = NULL;
     snprintf(full, sizeof full, "%s.weight", name);
-    return llava_checkpoint_need(r->weights, &w, full, 2, (size_t[]){outputs, inner}, r->error) &&
-           (!biased || (bias = vector(r, &r->fast->vector, outputs, name, ".bias")) != NULL) &&
-           llava_fast_product(r->fast, is_bf16(r), y, x, rows, inner, outputs, &w, bias, r->error);
+    bool ok =
+        llava_checkpoint_need(r->weights, &w, full, 2, (size_t[]){outputs, inner}, r->error) &&
+        (!biased || (bias = vector(r, outputs, name, ".bias")) != NULL);
+    if (ok) {
+        llava_fast_product(r->fast, y, x, rows, &w, bias);
+    }
+    llava_scratch_release(r, mark);
+    return ok;
 }
 
 bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
                        size_t outputs, bool biased, const char *name)
 {
-    llava_fast *f = r->fast;
-    llava_fast_rows all = last_rows(r, 1, rows, rows);
-    float *in = llava_fast_pack(f, &f->a, is_bf16(r), &all, inner, x, r->error);
-    float *out = llava_fast_take(&f->wide, llava_fast_numbers(&all), outputs, r->error);
-    if (in == NULL || out == NULL) {
-        return false;
-    }
-    for (size_t t = 0; t < llava_fast_panels(&all); t++) {
-        llava_fast_panel p = llava_fast_panel_at(&all, t);
-        llava_fast_lay(f, is_bf16(r), in + p.before * inner, inner, p.lanes);
-    }
-    if (!linear(r, out, in, &all, inner, outputs, biased, name)) {
-        return false;
-    }
-    llava_fast_unpack(&all, outputs, out, y);
-    return true;
-}
-
-/* y = act(x), times `up` unless NULL. Activations that are neither quick_gelu nor silu go the plain
- * path's way. */
-static void activate(const llava_run *r, llava_act act, float *y, const float *x, const float *up,
-                     size_t count)
-{
-    const llava_fast_kernels *kernel = &r->fast->kernel;
-    if (act == LLAVA_ACT_QUICK_GELU || act == LLAVA_ACT_SILU) {
-        kernel->gate(y, x, up, act == LLAVA_ACT_SILU ? 1 : 1.702f, count, is_bf16(r));
-        return;
-    }
-    enum { AT_ONCE = 256 };
-    double part[AT_ONCE];
-    for (size_t done = 0; done < count; done += AT_ONCE) {
-        size_t n = count - done < AT_ONCE ? count - done : AT_ONCE;
-        for (size_t i = 0; i < n; i++) {
-            part[i] = (double)x[done + i];
+    llava_fast_rows all = {1, 0, rows, r->fast->kernel.lanes};
+    llava_scratch_block *mark = llava_scratch_mark(r);
+    float *in = take(r, numbers(&all), inner), *out = take(r, numbers(&all), outputs);
+    bool ok = in != NULL && out != NULL;
+    if (ok) {
+        llava_fast_pack(&all, inner, x, in);
+        for (llava_fast_panel p = {0}; llava_fast_next(&all, &p);) {
+            r->fast->kernel.lay(in + p.before * inner, inner, p.lanes, r->fast->bf16);
         }
-        llava_activate(&r->plan->numerics, act, part, part, n);
-        for (size_t i = 0; i < n; i++) {
-            y[done + i] = (float)part[i] * (up == NULL ? 1 : up[done + i]);
-        }
-        kernel->add(y + done, y + done, NULL, n, 1, is_bf16(r));
+        ok = linear(r, out, in, &all, inner, outputs, biased, name);
     }
+    if (ok) {
+        llava_fast_unpack(&all, outputs, out, y);
+    }
+    llava_scratch_release(r, mark);
+    return ok;
 }
 
 /* ---- a block ------------------------------------------------------------------------------------
@@ -201,11 +184,11 @@ static const names llama = {"text",
 
 typedef struct {
     llava_run *r;
+    llava_fast *f;
+    llava_fast_state *s;
     const names *of;
     size_t layer, hidden, intermediate;
-    struct {
-        bool norm, qkv, out, mlp;
-    } biased;
+    bool norm_bias, qkv_bias, out_bias, mlp_bias;
     double eps;
     llava_act act;
     llava_fast_heads heads;
@@ -213,11 +196,9 @@ typedef struct {
     llava_fast_rows rows;        /* that are computed */
 } block;
 
-/* True, so that it stands between the steps. */
-static bool announce(const block *b, const char *tap)
+static void announce(const block *b, const char *tap)
 {
     (void)llava_wanted(b->r, "%s.layers.%zu.%s", b->of->taps, b->layer, tap);
-    return true;
 }
 
 static const char *name_of(const block *b, char name[NAME], const char *part)
@@ -228,117 +209,118 @@ static const char *name_of(const block *b, char name[NAME], const char *part)
 }
 
 /* a = norm(h), laid */
-static bool norm(const block *b, const char *part, float *a)
+static bool norm(const block *b, const char *part, const char *tap)
 {
-    llava_fast *f = b->r->fast;
     char name[NAME];
-    const float *h = f->h.at, *bias = NULL, *weight;
-    if ((weight = vector(b->r, &f->weight, b->hidden, name_of(b, name, part), ".weight")) == NULL ||
-        (b->biased.norm && (bias = vector(b->r, &f->vector, b->hidden, name, ".bias")) == NULL)) {
-        return false;
+    llava_scratch_block *mark = llava_scratch_mark(b->r);
+    const float *weight = vector(b->r, b->hidden, name_of(b, name, part), ".weight"), *bias = NULL;
+    bool ok = weight != NULL &&
+              (!b->norm_bias || (bias = vector(b->r, b->hidden, name, ".bias")) != NULL);
+    for (llava_fast_panel p = {0}; ok && llava_fast_next(&b->rows, &p);) {
+        float *a = b->s->a + p.before * b->hidden, *h = b->s->h + p.before * b->hidden;
+        b->f->kernel.norm(a, h, weight, bias, b->eps, b->hidden, p.lanes, b->f->bf16);
+        b->f->kernel.lay(a, b->hidden, p.lanes, b->f->bf16);
     }
-    for (size_t t = 0; t < llava_fast_panels(&b->rows); t++) {
-        llava_fast_panel p = llava_fast_panel_at(&b->rows, t);
-        size_t at = p.before * b->hidden;
-        f->kernel.norm(a + at, h + at, weight, bias, b->eps, b->hidden, p.lanes, b->heads.bf16);
-        llava_fast_lay(f, b->heads.bf16, a + at, b->hidden, p.lanes);
-    }
-    return true;
+    llava_scratch_release(b->r, mark);
+    announce(b, tap);
+    return ok;
 }
 
-static bool project(const block *b, const char *part, float *y, const float *x, size_t inner,
-                    size_t outputs, bool biased)
+static bool project(const block *b, const char *part, const char *tap, float *y, const float *x,
+                    size_t inner, size_t outputs, bool biased)
 {
     char name[NAME];
-    return linear(b->r, y, x, &b->rows, inner, outputs, biased, name_of(b, name, part));
+    bool ok = linear(b->r, y, x, &b->rows, inner, outputs, biased, name_of(b, name, part));
+    announce(b, tap);
+    return ok;
 }
 
 /* q or k in place, by the tables of the pass. */
-static bool rotate(const block *b, float *x, size_t heads)
+static void rotate(const block *b, float *x, size_t heads)
 {
-    llava_fast *f = b->r->fast;
-    llava_error *e = b->r->error;
     size_t d = b->heads.d;
-    if (b->pass == NULL) {
-        return true;
+    for (llava_fast_panel p = {0}; b->pass != NULL && llava_fast_next(&b->rows, &p);) {
+        const float *cosine = b->s->cosine + p.before * d, *sine = b->s->sine + p.before * d;
+        for (size_t h = 0; h < heads; h++, x += d * p.lanes) {
+            b->f->kernel.rotate(x, cosine, sine, d / 2 * p.lanes);
+        }
     }
-    float *cosine = llava_fast_pack(f, &f->cosine, false, &b->rows, d, b->pass->cosine, e);
-    float *sine = llava_fast_pack(f, &f->sine, false, &b->rows, d, b->pass->sine, e);
-    if (cosine == NULL || sine == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < llava_fast_panels(&b->rows) * heads; i++) {
-        llava_fast_panel p = llava_fast_panel_at(&b->rows, i / heads);
-        size_t at = p.before * d, half = d / 2 * p.lanes;
-        f->kernel.rotate(x, cosine + at, sine + at, half, b->heads.bf16);
-        x += 2 * half;
-    }
-    return true;
 }
 
-/* Keys and values of all rows, from a = norm1(h). wide: room for both */
-static bool keep(const block *b, size_t past, const float *a, float *wide)
+/* Keys and values of all rows, from a = norm1(h). */
+static bool keep(const block *b, size_t past)
 {
     size_t width = b->heads.kv_heads * b->heads.d;
-    float *v = wide + llava_fast_numbers(&b->rows) * width;
-    return project(b, "self_attn.k_proj", wide, a, b->hidden, width, b->biased.qkv) &&
-           project(b, "self_attn.v_proj", v, a, b->hidden, width, b->biased.qkv) &&
-           rotate(b, wide, b->heads.kv_heads) &&
-           llava_fast_keep(b->r->fast, &b->heads, past, &b->rows, wide, v, b->r->error);
-}
-
-/* LCOV_EXCL_BR_START: announce and add are true always */
-
-/* wide = W_o attention(W_q a, keys and values); a is lost. */
-static bool attend(const block *b, size_t keys, float *a, float *wide)
-{
-    size_t width = b->heads.heads * b->heads.d;
-    return project(b, "self_attn.q_proj", wide, a, b->hidden, width, b->biased.qkv) &&
-           announce(b, "attn.v") && rotate(b, wide, b->heads.heads) && announce(b, "attn.k_rope") &&
-           llava_fast_attention(b->r->fast, &b->heads, keys, &b->rows, wide, a, b->r->error) &&
-           announce(b, "attn.context") &&
-           project(b, b->of->out, wide, a, width, b->hidden, b->biased.out) &&
-           announce(b, "attn.out");
-}
-
-/* a = W_last(act(W_first a) (* W_up a)). wide: room for two intermediates. */
-static bool mlp(const block *b, float *a, float *wide)
-{
-    size_t inner = b->intermediate;
-    float *up = b->of->up == NULL ? NULL : wide + llava_fast_numbers(&b->rows) * inner;
-    if (!project(b, b->of->first, wide, a, b->hidden, inner, b->biased.mlp) ||
-        (up != NULL && !project(b, b->of->up, up, a, b->hidden, inner, b->biased.mlp))) {
+    float *k = b->s->wide, *v = k + numbers(&b->rows) * width;
+    if (!project(b, "self_attn.k_proj", "attn.k", k, b->s->a, b->hidden, width, b->qkv_bias) ||
+        !project(b, "self_attn.v_proj", "attn.v", v, b->s->a, b->hidden, width, b->qkv_bias)) {
         return false;
     }
-    announce(b, up == NULL ? "mlp.fc1" : "mlp.up");
-    for (size_t t = 0; t < llava_fast_panels(&b->rows); t++) {
-        llava_fast_panel p = llava_fast_panel_at(&b->rows, t);
-        size_t at = p.before * inner;
-        float *x = wide + at;
-        activate(b->r, b->act, x, x, up == NULL ? NULL : up + at, inner * p.lanes);
-        llava_fast_lay(b->r->fast, b->heads.bf16, x, inner, p.lanes);
+    rotate(b, k, b->heads.kv_heads);
+    return llava_fast_keep(b->f, &b->heads, past, &b->rows, k, v, b->r->error);
+}
+
+/* wide = W_o attention(W_q a, keys and values); a is lost. */
+static bool attend(const block *b, size_t keys)
+{
+    size_t width = b->heads.heads * b->heads.d;
+    float *a = b->s->a, *wide = b->s->wide;
+    if (!project(b, "self_attn.q_proj", "attn.q", wide, a, b->hidden, width, b->qkv_bias)) {
+        return false;
+    }
+    rotate(b, wide, b->heads.heads);
+    announce(b, "attn.q_rope");
+    llava_fast_attention(b->f, &b->heads, keys, &b->rows, wide, a);
+    announce(b, "attn.context");
+    return project(b, b->of->out, "attn.out", wide, a, width, b->hidden, b->out_bias);
+}
+
+/* x = act(x), times `up` unless NULL. Activations that are neither quick_gelu nor silu go the plain
+ * path's way. */
+static void activate(const block *b, float *x, const float *up, size_t count)
+{
+    if (b->act == LLAVA_ACT_QUICK_GELU || b->act == LLAVA_ACT_SILU) {
+        b->f->kernel.gate(x, up, b->act == LLAVA_ACT_SILU ? 1 : 1.702f, count, b->f->bf16);
+        return;
+    }
+    enum { AT_ONCE = 256 };
+    double part[AT_ONCE];
+    for (size_t done = 0; done < count; done += AT_ONCE) {
+        size_t n = llava_fast_least(count - done, AT_ONCE);
+        for (size_t i = 0; i < n; i++) {
+            part[i] = (double)x[done + i];
+        }
+        llava_activate(&b->r->plan->numerics, b->act, part, part, n);
+        for (size_t i = 0; i < n; i++) {
+            x[done + i] = (float)part[i] * (up == NULL ? 1 : up[done + i]);
+        }
+    }
+}
+
+/* a = W_last(act(W_first a) (* W_up a)) */
+static bool mlp(const block *b)
+{
+    size_t inner = b->intermediate;
+    float *a = b->s->a, *wide = b->s->wide;
+    float *up = b->of->up == NULL ? NULL : wide + numbers(&b->rows) * inner;
+    if (!project(b, b->of->first, "mlp.fc1", wide, a, b->hidden, inner, b->mlp_bias) ||
+        (up != NULL && !project(b, b->of->up, "mlp.up", up, a, b->hidden, inner, b->mlp_bias))) {
+        return false;
+    }
+    for (llava_fast_panel p = {0}; llava_fast_next(&b->rows, &p);) {
+        float *x = wide + p.before * inner;
+        activate(b, x, up == NULL ? NULL : up + p.before * inner, inner * p.lanes);
+        b->f->kernel.lay(x, inner, p.lanes, b->f->bf16);
     }
     announce(b, "mlp.act");
-    return project(b, b->of->last, a, wide, inner, b->hidden, b->biased.mlp) &&
-           announce(b, "mlp.out");
+    return project(b, b->of->last, "mlp.out", a, wide, inner, b->hidden, b->mlp_bias);
 }
 
-/* h = x in panels, unless it is there; a = norm1(h) */
-static bool begin(const block *b, bool inside, const double *x, float *a)
+/* h = h + x */
+static void add(const block *b, const float *x)
 {
-    llava_fast *f = b->r->fast;
-    return (inside || llava_fast_pack(f, &f->h, b->heads.bf16, &b->rows, b->hidden, x,
-                                      b->r->error) != NULL) &&
-           norm(b, b->of->norm1, a);
-}
-
-/* h = h + x; true */
-static bool add(const block *b, const float *x)
-{
-    llava_fast *f = b->r->fast;
-    size_t count = llava_fast_numbers(&b->rows) * b->hidden;
-    f->kernel.add(f->h.at, f->h.at, x, count, 1, b->heads.bf16);
-    return true;
+    size_t count = numbers(&b->rows) * b->hidden;
+    b->f->kernel.add(b->s->h, b->s->h, x, count, 1, b->f->bf16);
 }
 
 static size_t larger(size_t a, size_t b)
@@ -346,81 +328,104 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* x: [B, S, H], of which the last `needed` positions of each sample become the layer's output. */
-static bool layer(block *b, size_t needed, double *x, llava_fast_state *state)
+/* Memory for all layers of the pass. */
+static bool reserve(const block *b)
 {
-    llava_fast *f = b->r->fast;
-    size_t length = b->rows.length, past = b->pass == NULL ? 0 : b->pass->past;
-    size_t rows = llava_fast_numbers(&b->rows), d = b->heads.d;
-    size_t inner = larger(b->hidden, b->heads.heads * d);
-    size_t both = b->intermediate * (b->of->up == NULL ? 1 : 2);
-    size_t widest = larger(inner, larger(2 * b->heads.kv_heads * d, both));
-    float *a = llava_fast_take(&f->a, rows, inner, b->r->error);
-    float *wide = llava_fast_take(&f->wide, rows, widest, b->r->error);
-    bool ok = a != NULL && wide != NULL && b->heads.cache != NULL &&
-              begin(b, state->inside, x, a) && announce(b, "norm1") && keep(b, past, a, wide);
-    if (ok && needed < length) {
-        if (state->inside) {
-            llava_fast_unpack(&b->rows, b->hidden, f->h.at, x);
-        }
-        b->rows = last_rows(b->r, b->rows.batch, length, needed);
-        ok = begin(b, false, x, a);
-    }
-    ok = ok && attend(b, past + length, a, wide) && add(b, wide) && norm(b, b->of->norm2, a) &&
-         announce(b, "norm2") && mlp(b, a, wide) && add(b, a);
-    bool wanted = ok && llava_wanted(b->r, "%s.layers.%zu.output", b->of->taps, b->layer);
-    state->inside = !wanted && !state->out;
-    if (ok && !state->inside) {
-        llava_fast_unpack(&b->rows, b->hidden, f->h.at, x);
-    }
-    return ok &&
-           (!wanted || llava_put(b->r, x, (llava_shape){3, {b->rows.batch, length, b->hidden}},
-                                 "%s.layers.%zu.output", b->of->taps, b->layer));
+    llava_run *r = b->r;
+    llava_fast_state *s = b->s;
+    size_t rows = numbers(&b->rows), d = b->heads.d, inner = larger(b->hidden, b->heads.heads * d);
+    size_t wide = larger(2 * b->heads.kv_heads * d, b->intermediate * (b->of->up == NULL ? 1 : 2));
+    size_t mask = b->pass == NULL ? 0 : b->pass->past + b->pass->length;
+    s->a = take(r, rows, inner);
+    s->wide = take(r, rows, larger(inner, wide));
+    s->scores = take(r, LLAVA_FAST_KEYS + mask, b->rows.lanes);
+    s->cosine = take(r, rows, d);
+    s->sine = take(r, rows, d);
+    s->h = take(r, rows, b->hidden);
+    return s->a != NULL && s->wide != NULL && s->scores != NULL && s->cosine != NULL &&
+           s->sine != NULL && s->h != NULL;
 }
 
-/* LCOV_EXCL_BR_STOP */
-
-/* The room for keys and values of a layer; the tower, and a pass without a future, need one at a
- * time. NULL with an error where there is no memory. */
-static llava_fast_room *cache_of(llava_run *r, size_t layer)
+/* h = the state x: [B, S, H] of the rows, and tables for them. */
+static void begin(const block *b, const double *x)
 {
-    llava_fast *f = r->fast;
-    if (f->caches == NULL) {
-        size_t layers = r->plan->text.layers + 1; /* one for the tower where there is no other */
-        f->caches = llava_alloc(r->error, layers, sizeof *f->caches);
-        f->layers = f->caches == NULL ? 0 : layers;
+    llava_fast_pack(&b->rows, b->hidden, x, b->s->h);
+    if (b->pass != NULL) {
+        llava_fast_pack(&b->rows, b->heads.d, b->pass->cosine, b->s->cosine);
+        llava_fast_pack(&b->rows, b->heads.d, b->pass->sine, b->s->sine);
     }
-    return f->caches == NULL ? NULL : &f->caches[layer];
+}
+
+/* x: [B, S, H], of which the last `needed` positions of each sample become the layer's output. */
+static bool layer(block *b, size_t needed, double *x)
+{
+    llava_fast_state *s = b->s;
+    size_t length = b->rows.length, past = b->pass == NULL ? 0 : b->pass->past;
+    if (s->h == NULL && !reserve(b)) {
+        return false;
+    }
+    b->heads.scores = s->scores;
+    if (!s->inside) {
+        begin(b, x);
+    }
+    bool ok = norm(b, b->of->norm1, "norm1") && keep(b, past);
+    if (ok && needed < length) {
+        llava_fast_unpack(&b->rows, b->hidden, s->h, x);
+        b->rows.first = length - needed;
+        begin(b, x);
+        ok = norm(b, b->of->norm1, "norm1");
+    }
+    if (!ok || !attend(b, past + length)) {
+        return false;
+    }
+    add(b, s->wide);
+    if (!norm(b, b->of->norm2, "norm2") || !mlp(b)) {
+        return false;
+    }
+    add(b, s->a);
+    s->inside = !s->out && !llava_wanted(b->r, "%s.layers.%zu.output", b->of->taps, b->layer);
+    if (s->inside) {
+        return true;
+    }
+    llava_fast_unpack(&b->rows, b->hidden, s->h, x);
+    return llava_put(b->r, x, (llava_shape){3, {b->rows.batch, length, b->hidden}},
+                     "%s.layers.%zu.output", b->of->taps, b->layer);
 }
 
 bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t rows, double *h,
                              llava_fast_state *state)
 {
     const llava_vision_plan *v = &r->plan->vision;
-    block b = {.r = r, .of = &clip, .layer = i, .hidden = v->hidden, .eps = v->norm_eps};
-    b.act = v->act;
+    block b = {.r = r, .f = r->fast, .s = state, .of = &clip, .layer = i};
+    b.hidden = v->hidden;
     b.intermediate = v->intermediate;
-    b.biased.norm = b.biased.qkv = b.biased.out = b.biased.mlp = true;
-    b.heads = (llava_fast_heads){v->heads,      v->heads, v->head_dim,   is_bf16(r),
-                                 v->attn_scale, NULL,     cache_of(r, 0)};
-    b.rows = last_rows(r, pictures, rows, rows);
-    return layer(&b, rows, h, state);
+    b.norm_bias = b.qkv_bias = b.out_bias = b.mlp_bias = true;
+    b.eps = v->norm_eps;
+    b.act = v->act;
+    b.heads = (llava_fast_heads){.heads = v->heads, .kv_heads = v->heads, .d = v->head_dim};
+    b.heads.layers = 1;
+    b.heads.scale = (float)v->attn_scale;
+    b.rows = (llava_fast_rows){pictures, 0, rows, r->fast->kernel.lanes};
+    return layer(&b, rows, h);
 }
 
 bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, double *x,
                            llava_fast_state *state)
 {
     const llava_text_plan *t = &r->plan->text;
-    llava_fast_room *cache = cache_of(r, pass->keep ? i : 0);
-    block b = {.r = r, .of = &llama, .layer = i, .hidden = t->hidden, .eps = t->norm_eps};
-    b.act = t->act;
+    block b = {.r = r, .f = r->fast, .s = state, .of = &llama, .layer = i, .pass = pass};
+    b.hidden = t->hidden;
     b.intermediate = t->intermediate;
-    b.biased.qkv = t->qkv_bias;
-    b.biased.out = t->out_bias;
-    b.biased.mlp = t->mlp_bias;
-    b.heads = (llava_fast_heads){t->heads,      t->kv_heads,   t->head_dim, is_bf16(r),
-                                 t->attn_scale, pass->visible, cache};
-    b.pass = pass;
-    b.rows = last_rows(r, pass->batch, pass->length, pass->length);
-    return layer(&b, i + 1 < t->layers ? pass->length : pass->needed, x, state);
+    b.qkv_bias = t->qkv_bias;
+    b.out_bias = t->out_bias;
+    b.mlp_bias = t->mlp_bias;
+    b.eps = t->norm_eps;
+    b.act = t->act;
+    b.heads = (llava_fast_heads){.heads = t->heads, .kv_heads = t->kv_heads, .d = t->head_dim};
+    b.heads.layer = pass->keep ? i : 0;
+    b.heads.layers = pass->keep ? t->layers : 1;
+    b.heads.scale = (float)t->attn_scale;
+    b.heads.visible = pass->visible;
+    b.rows = (llava_fast_rows){pass->batch, 0, pass->length, r->fast->kernel.lanes};
+    return layer(&b, i + 1 < t->layers ? pass->length : pass->needed, x);
 }

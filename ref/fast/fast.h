@@ -13,9 +13,9 @@
 /* Can this plan be run at all? What the fast path lacks is refused by name. */
 bool llava_fast_check(const llava_plan *plan, llava_error *e);
 
-/* For one checkpoint, which outlives it. width: the vectors to use, "portable", "avx2", "avx512" or
- * "avx512bf16"; NULL: the widest that this machine has. */
-bool llava_fast_open(llava_fast **fast, const char *width, llava_error *e);
+/* For runs in this type. width: the vectors to use, "portable", "avx2", "avx512" or "avx512bf16"
+ * (with float32 the same as avx512); NULL: the widest that this machine has. */
+bool llava_fast_open(llava_fast **fast, llava_dtype type, const char *width, llava_error *e);
 void llava_fast_close(llava_fast *fast);
 
 /* Does the fast path hand out this tap? */
@@ -25,10 +25,13 @@ bool llava_fast_has_tap(const char *name);
 bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
                        size_t outputs, bool biased, const char *name);
 
-/* Where the state between two layers is: in the path's own panels, with the caller's rows stale
- * until a layer hands them out. It does so where its tap is wanted, or `out` asks for it. */
+/* What the layers of one pass share, begun as {0}. */
 typedef struct {
+    /* The state between two layers is in the path's own panels, with the caller's rows stale until
+     * a layer hands them out. It does so where its tap is wanted, or `out` asks for it. */
     bool inside, out;
+    /* panels in scratch memory, which the caller releases: the state; three to work with; tables */
+    float *h, *a, *wide, *scores, *cosine, *sine;
 } llava_fast_state;
 
 /* One encoder layer of the tower on h: [N, T, D]. */

@@ -51,12 +51,12 @@ typedef float quad __attribute__((vector_size(4 * sizeof(float))));
 #define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #include "kernel_block.h"
 
-#define WIDTH          avx512bf16
-#define LANES          16
-#define ROWS           8
-#define TARGET         __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,fma")))
-#define FMA(a, b, c)   _mm512_fmadd_ps(a, b, c)
-#define DOT(sum, a, b) (__m512) _mm512_dpbf16_ps(sum, (__m512bh)(a), (__m512bh)(b))
+#define WIDTH        avx512bf16
+#define LANES        16
+#define ROWS         8
+#define PAIRS        1
+#define TARGET       __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,fma")))
+#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #include "kernel_block.h"
 #endif
 
@@ -70,42 +70,37 @@ const llava_fast_kernels *const llava_fast_widths[] = {
     NULL,
 };
 
-bool llava_fast_machine_has(const llava_fast_kernels *width)
+size_t llava_fast_widths_here(void)
 {
+    size_t here = 1;
 #if defined(__x86_64__)
     __builtin_cpu_init();
     /* LCOV_EXCL_BR_START: the other branch is another processor's */
-    bool narrow = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool wide = narrow && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    bool dot = wide && __builtin_cpu_supports("avx512bf16");
-    return width == &kernels_portable || (width == &kernels_avx2 && narrow) ||
-           (width == &kernels_avx512 && wide) || (width == &kernels_avx512bf16 && dot);
+    here += __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    here += here == 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    here += here == 3 && __builtin_cpu_supports("avx512bf16");
     /* LCOV_EXCL_BR_STOP */
-#else
-    return width == &kernels_portable;
 #endif
+    return here;
 }
 
-bool llava_fast_choose(llava_fast_kernels *kernels, const char *name,
-                       bool (*has)(const llava_fast_kernels *width), llava_error *e)
+bool llava_fast_choose(llava_fast_kernels *kernels, const char *name, size_t here, bool bf16,
+                       llava_error *e)
 {
-    bool known = false, found = false;
-    for (size_t i = 0; llava_fast_widths[i] != NULL; i++) {
-        bool meant = name == NULL || strcmp(name, llava_fast_widths[i]->name) == 0;
-        known = known || meant;
-        if (meant && has(llava_fast_widths[i])) {
-            *kernels = *llava_fast_widths[i];
-            found = true;
-        }
+    size_t i = name == NULL ? here - 1 : 0;
+    while (name != NULL && llava_fast_widths[i] != NULL &&
+           strcmp(name, llava_fast_widths[i]->name) != 0) {
+        i++;
     }
-    if (!known) {
+    if (llava_fast_widths[i] == NULL) {
         return llava_fail(
             e, "the fast path's width %s: not one of portable, avx2, avx512, avx512bf16", name);
     }
-    if (!found) {
-        llava_fail(e, "the fast path's width %s: this processor has not the instructions",
-                   name == NULL ? "portable" : name);
+    if (i >= here) {
+        return llava_fail(e, "the fast path's width %s: this processor has not the instructions",
+                          name);
     }
-    return found;
+    *kernels = *llava_fast_widths[llava_fast_widths[i]->per_unit == 2 && !bf16 ? i - 1 : i];
+    return true;
 }

@@ -1,11 +1,14 @@
-/* The kernels of the fast path: one for matrices, one for rows, and a few that go along the
+/* The kernels of the fast path: products of weights with a panel, and a few that go along the
  * activations. Each is compiled for several widths of vectors; the machine's own is chosen when it
  * runs (kernel.c).
  *
  * Activations lie in panels, x[feature][lane]: `lanes` positions side by side, or one (then a panel
  * is a row). Vectors run over the lanes, so that the weights are read one at a time, as they lie in
  * the file, and nothing is laid out anew. All arithmetic is float32; what is summed along a row of
- * its own (lanes 1) depends in its last digits on the width of the vectors. */
+ * its own (lanes 1) depends in its last digits on the width of the vectors.
+ *
+ * The factors of a product come in units of 32 bits: a float32, or two bfloat16, the lower index
+ * first, where the width multiplies such. */
 #ifndef LLAVA_FAST_KERNEL_H
 #define LLAVA_FAST_KERNEL_H
 
@@ -15,18 +18,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the two factors of a product are. */
-typedef enum {
-    LLAVA_FAST_FLOATS, /* float32 both */
-    LLAVA_FAST_WIDEN,  /* w: bfloat16, x: float32. Only the row kernel */
-    LLAVA_FAST_PAIRS,  /* bfloat16 both, in pairs, the lower k first. Only where the width has it */
-} llava_fast_kind;
-
-/* Rows of weights, `stride` bytes apart. */
+/* Rows of weights, `stride` bytes apart. narrow: bfloat16, always in a width of pairs; elsewhere
+ * only for panels of one lane */
 typedef struct {
-    llava_fast_kind kind;
-    const uint8_t *rows;
+    const void *rows;
     size_t stride;
+    bool narrow;
 } llava_fast_factor;
 
 enum { LLAVA_FAST_LANES = 32 }; /* of the widest panel */
@@ -39,50 +36,47 @@ typedef struct {
 
 typedef struct {
     const char *name; /* "portable", "avx2", "avx512", "avx512bf16" */
-    bool dot;         /* has LLAVA_FAST_PAIRS */
     size_t lanes;     /* of a panel: two vectors */
+    size_t per_unit;  /* numbers: 2 is for runs in bfloat16 only */
 
-    /* The matrix kernel: y[o][lane] = sum over u of w[o][u] x[u][lane], or that added to y where
-     * `add`; each sum in the order of u. A unit is 32 bits: a float32, or a pair. live: lanes that
-     * count, the others may be left alone. x: [units][lanes]; y: [outputs][lanes] */
-    void (*tile)(llava_fast_factor w, float *y, const float *x, size_t units, size_t outputs,
-                 size_t live, bool add);
-    /* The row kernel: the same for one lane, n numbers to a sum. x: [n]; y: [outputs] */
-    void (*dots)(llava_fast_factor w, float *y, const float *x, size_t n, size_t outputs, bool add);
-    /* x, whose numbers are bfloat16, in pairs; beside an odd last one a zero. x: [features][lanes],
-     * may be the same memory; pairs: [ceil(features / 2)][lanes] */
-    void (*pair)(uint32_t *pairs, const float *x, size_t features, size_t lanes);
-    /* n numbers of a file as float[n], or as the uint16_t[n] of bfloat16: rounded to float32, and
-     * from there to bfloat16. For little-endian machines. */
+    /* y[o][lane] = sum over k of w[o][k] x[k][lane], plus keep[lane] times what y was unless keep
+     * is NULL. The matrix kernel: each sum in the order of k; one lane: the row kernel. live: lanes
+     * that count, the others may be left alone. x: [n][lanes], laid; y: [outputs][lanes] */
+    void (*product)(llava_fast_factor w, float *y, const float *x, size_t n, size_t outputs,
+                    size_t lanes, size_t live, const float *keep);
+    /* Makes x: [n][lanes] a factor of a product, in place: rounded where the run is in bfloat16,
+     * and in pairs (beside an odd last one a zero) where the width has them. */
+    void (*lay)(float *x, size_t n, size_t lanes, bool bf16);
+    /* n numbers of a file as factors, [n]: rounded to float32, and from there to bfloat16. For
+     * little-endian machines. */
     void (*convert)(llava_dtype from, const uint8_t *bytes, size_t n, bool bf16, void *to);
 
-    /* Along a panel of n features; y may be an input. bf16: results are rounded to bfloat16. */
+    /* Along a panel of n features; y may be an input. bf16: rounded where the formula has more
+     * operations to come. */
 
-    /* y = a + b, b: [n]; NULL: 0 */
+    /* y = a + b, rounded. b: [n]; NULL: 0 */
     void (*add)(float *y, const float *a, const float *b, size_t n, size_t lanes, bool bf16);
-    /* y = x / (1 + exp(-factor x)), then times `up` unless NULL */
-    void (*gate)(float *y, const float *x, const float *up, float factor, size_t n, bool bf16);
+    /* x = x / (1 + exp(-factor x)), then times `up` unless NULL */
+    void (*gate)(float *x, const float *up, float factor, size_t n, bool bf16);
     /* (x_j, x_(j + n)) turned by the angle of cosine_j and sine_j. All: [n][lanes], x: twice that
      */
-    void (*rotate)(float *x, const float *cosine, const float *sine, size_t n, bool bf16);
+    void (*rotate)(float *x, const float *cosine, const float *sine, size_t n);
     /* y = (x - mean) / sqrt(var + eps) * weight + bias; bias NULL: RMSNorm, mean taken as 0, the
      * normalised vector rounded before it is weighted. weight, bias: [n] */
     void (*norm)(float *y, const float *x, const float *weight, const float *bias, double eps,
                  size_t n, size_t lanes, bool bf16);
     /* s = exp(scale (s - largest so far)) */
-    void (*softmax)(llava_fast_softmax *of, float *s, float scale, size_t n, size_t lanes,
-                    bool bf16);
-    /* y = y * by[lane]; one lane: by[0] everywhere in by */
-    void (*times)(float *y, const float *by, size_t n, size_t lanes, bool bf16);
+    void (*softmax)(llava_fast_softmax *of, float *s, float scale, size_t n, size_t lanes);
 } llava_fast_kernels;
 
-/* Those of all widths, narrowest first, NULL behind the last; and can this machine run one? */
+/* Those of all widths, narrowest first, NULL behind the last; this machine runs the first
+ * llava_fast_widths_here() of them. */
 extern const llava_fast_kernels *const llava_fast_widths[];
-bool llava_fast_machine_has(const llava_fast_kernels *width);
+size_t llava_fast_widths_here(void);
 
-/* The kernels of this name, or the widest that the machine has where name is NULL. Unknown, or not
- * on this machine by the word of `has`: refused. */
-bool llava_fast_choose(llava_fast_kernels *kernels, const char *name,
-                       bool (*has)(const llava_fast_kernels *width), llava_error *e);
+/* The kernels of this name, or the widest of the first `here` where name is NULL. Unknown, or not
+ * among them: refused. A run in float32 has no pairs: it takes the next narrower kernels. */
+bool llava_fast_choose(llava_fast_kernels *kernels, const char *name, size_t here, bool bf16,
+                       llava_error *e);
 
 #endif

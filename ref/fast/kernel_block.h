@@ -1,7 +1,13 @@
 /* The kernels themselves, included once for each width with WIDTH, LANES, ROWS, TARGET, FMA and,
- * where there is one, DOT defined (kernel.c). A panel is two vectors wide. A panel of one lane is
- * taken for two vectors all the same, every so many features side by side; what was summed up in
- * each of them is put together in the end (`joined`). */
+ * where bfloat16 is multiplied in pairs, PAIRS defined (kernel.c). A panel is two vectors wide. A
+ * panel of one lane is taken for two vectors all the same, every so many features side by side;
+ * what was summed up in each of them is put together in the end (`joined`). */
+#ifdef PAIRS
+#define PER_UNIT 2
+#else
+#define PER_UNIT 1
+#endif
+
 typedef float NAME(vector) __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint32_t NAME(words) __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint16_t NAME(halves) __attribute__((vector_size(LANES * sizeof(uint16_t))));
@@ -40,7 +46,7 @@ INLINE vec NAME(load)(const float *x, size_t i, size_t count, float rest)
  * for 0, as its products do. */
 INLINE vec NAME(rounded)(vec v)
 {
-#ifdef DOT
+#ifdef PAIRS
     return (vec)((ints)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)v)) << 16);
 #else
     /* NOLINTNEXTLINE(misc-redundant-expression): a lane differs from itself where it is NaN */
@@ -50,15 +56,13 @@ INLINE vec NAME(rounded)(vec v)
 #endif
 }
 
-/* Stores them, rounded to bfloat16 where asked. */
 APART void NAME(store_some)(float *y, size_t count, vec v)
 {
     memcpy(y, &v, count * sizeof *y);
 }
 
-INLINE void NAME(store)(float *y, size_t i, size_t count, vec v, bool bf16)
+INLINE void NAME(store)(float *y, size_t i, size_t count, vec v)
 {
-    v = bf16 ? NAME(rounded)(v) : v;
     if (i + LANES <= count) {
         memcpy(y + i, &v, sizeof v);
     } else if (i < count) {
@@ -77,27 +81,23 @@ INLINE float NAME(sum_of)(vec v)
     return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
 }
 
-/* ---- the matrix kernel ------------------------------------------------------------------------
+/* ---- products ---------------------------------------------------------------------------------
  */
 
 /* sum + x w for one unit of each lane */
-INLINE vec NAME(step)(const llava_fast_kind kind, vec sum, ints x, ints w)
+INLINE vec NAME(step)(vec sum, ints x, ints w)
 {
-#ifdef DOT
-    if (kind == LLAVA_FAST_PAIRS) {
-        return DOT(sum, x, w);
-    }
-#endif
-    (void)kind;
+#ifdef PAIRS
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)w);
+#else
     return FMA((vec)x, (vec)w, sum);
+#endif
 }
 
-/* Some rows of weights, from the o-th on, against one or both vectors of a panel. */
-INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, const size_t vectors,
-                          llava_fast_factor of, size_t o, float *y, const float *x, size_t units,
-                          bool add)
+/* The matrix kernel: some rows of weights against one or both vectors of a panel. */
+INLINE void NAME(tile)(const size_t rows, const size_t vectors, const uint8_t *w, size_t stride,
+                       float *y, const float *x, size_t units, const float *keep)
 {
-    const uint8_t *w = of.rows + o * of.stride;
     vec sum[ROWS][2];
     UNROLLED
     for (size_t r = 0; r < rows; r++) {
@@ -108,101 +108,78 @@ INLINE void NAME(tile_of)(const llava_fast_kind kind, const size_t rows, const s
         UNROLLED
         for (size_t r = 0; r < rows; r++) {
             uint32_t unit;
-            memcpy(&unit, w + r * of.stride, sizeof unit);
-            sum[r][0] = NAME(step)(kind, sum[r][0], x0, unit - (ints){0});
+            memcpy(&unit, w + r * stride, sizeof unit);
+            sum[r][0] = NAME(step)(sum[r][0], x0, unit - (ints){0});
             if (vectors == 2) {
-                sum[r][1] = NAME(step)(kind, sum[r][1], x1, unit - (ints){0});
+                sum[r][1] = NAME(step)(sum[r][1], x1, unit - (ints){0});
             }
         }
     }
-    y += o * PANEL;
     UNROLLED
     for (size_t i = 0; i < 2 * rows; i += 3 - vectors) {
-        vec to = {0};
-        if (add) {
-            memcpy(&to, y + i * LANES, sizeof to);
+        vec to = sum[i / 2][i % 2];
+        if (keep != NULL) {
+            to = FMA((vec)NAME(bits)(y + i * LANES), (vec)NAME(bits)(keep + i % 2 * LANES), to);
         }
-        to += sum[i / 2][i % 2];
         memcpy(y + i * LANES, &to, sizeof to);
     }
 }
 
-INLINE void NAME(tile_all)(const llava_fast_kind kind, const size_t vectors, llava_fast_factor w,
-                           float *y, const float *x, size_t units, size_t outputs, bool add)
-{
-    size_t o = 0;
-    for (; o + ROWS <= outputs; o += ROWS) {
-        NAME(tile_of)(kind, ROWS, vectors, w, o, y, x, units, add);
-    }
-    for (; o < outputs; o++) {
-        NAME(tile_of)(kind, 1, vectors, w, o, y, x, units, add);
-    }
-}
-
-TARGET static void NAME(tile)(llava_fast_factor w, float *y, const float *x, size_t units,
-                              size_t outputs, size_t live, bool add)
-{
-    if (w.kind == LLAVA_FAST_PAIRS) {
-        live > LANES ? NAME(tile_all)(LLAVA_FAST_PAIRS, 2, w, y, x, units, outputs, add)
-                     : NAME(tile_all)(LLAVA_FAST_PAIRS, 1, w, y, x, units, outputs, add);
-    } else {
-        live > LANES ? NAME(tile_all)(LLAVA_FAST_FLOATS, 2, w, y, x, units, outputs, add)
-                     : NAME(tile_all)(LLAVA_FAST_FLOATS, 1, w, y, x, units, outputs, add);
-    }
-}
-
-/* ---- the row kernel ---------------------------------------------------------------------------
- */
-
-/* Two vectors of units further: a number of w each, or (PAIRS) two. */
-INLINE void NAME(dot_step)(const llava_fast_kind kind, vec sum[2], const uint8_t *x,
-                           const uint8_t *w)
+/* Two vectors of units further along a row. */
+INLINE void NAME(dot_step)(const bool narrow, vec sum[2], const uint8_t *x, const uint8_t *w)
 {
     UNROLLED
     for (size_t v = 0; v < 2; v++) {
         ints of_w, of_x = NAME(bits)(x + v * sizeof of_x);
-        if (kind == LLAVA_FAST_WIDEN) {
-            shorts narrow;
-            memcpy(&narrow, w + v * sizeof narrow, sizeof narrow);
-            of_w = __builtin_convertvector(narrow, ints) << 16;
+        if (narrow && PER_UNIT == 1) {
+            shorts halves;
+            memcpy(&halves, w + v * sizeof halves, sizeof halves);
+            of_w = __builtin_convertvector(halves, ints) << 16;
         } else {
             of_w = NAME(bits)(w + v * sizeof of_w);
         }
-        sum[v] = NAME(step)(kind, sum[v], of_x, of_w);
+        sum[v] = NAME(step)(sum[v], of_x, of_w);
     }
 }
 
-INLINE void NAME(dots_of)(const llava_fast_kind kind, llava_fast_factor w, float *y,
-                          const uint8_t *x, size_t n, size_t outputs, bool add)
+/* The row kernel. */
+INLINE void NAME(dots)(const bool narrow, llava_fast_factor w, float *y, const uint8_t *x, size_t n,
+                       size_t outputs, const float *keep)
 {
-    const size_t of_x = kind == LLAVA_FAST_PAIRS ? 2 : 4, of_w = kind == LLAVA_FAST_FLOATS ? 4 : 2;
-    const size_t step = PANEL * sizeof(float) / of_x, whole = n / step * step;
-    for (size_t o = 0; o < outputs; o++) {
-        const uint8_t *row = w.rows + o * w.stride;
+    const size_t of_x = 4 / PER_UNIT, of_w = narrow ? 2 : 4, step = PANEL * PER_UNIT;
+    const uint8_t *row = w.rows;
+    size_t whole = n / step * step;
+    for (size_t o = 0; o < outputs; o++, row += w.stride) {
         vec sum[2] = {{0}};
         for (size_t i = 0; i < whole; i += step) {
-            NAME(dot_step)(kind, sum, x + i * of_x, row + i * of_w);
+            NAME(dot_step)(narrow, sum, x + i * of_x, row + i * of_w);
         }
         if (whole < n) {
             uint8_t last_x[PANEL * sizeof(float)] = {0}, last_w[PANEL * sizeof(float)] = {0};
             memcpy(last_x, x + whole * of_x, (n - whole) * of_x);
             memcpy(last_w, row + whole * of_w, (n - whole) * of_w);
-            NAME(dot_step)(kind, sum, last_x, last_w);
+            NAME(dot_step)(narrow, sum, last_x, last_w);
         }
-        y[o] = (add ? y[o] : 0) + NAME(sum_of)(sum[0] + sum[1]);
+        y[o] = (keep == NULL ? 0 : y[o] * keep[0]) + NAME(sum_of)(sum[0] + sum[1]);
     }
 }
 
-TARGET static void NAME(dots)(llava_fast_factor w, float *y, const float *x, size_t n,
-                              size_t outputs, bool add)
+TARGET static void NAME(product)(llava_fast_factor w, float *y, const float *x, size_t n,
+                                 size_t outputs, size_t lanes, size_t live, const float *keep)
 {
-    const uint8_t *bytes = (const uint8_t *)x;
-    if (w.kind == LLAVA_FAST_PAIRS) {
-        NAME(dots_of)(LLAVA_FAST_PAIRS, w, y, bytes, n, outputs, add);
-    } else if (w.kind == LLAVA_FAST_WIDEN) {
-        NAME(dots_of)(LLAVA_FAST_WIDEN, w, y, bytes, n, outputs, add);
-    } else {
-        NAME(dots_of)(LLAVA_FAST_FLOATS, w, y, bytes, n, outputs, add);
+    const uint8_t *rows = w.rows;
+    size_t units = (n + PER_UNIT - 1) / PER_UNIT, o = 0;
+    if (lanes == 1) {
+        w.narrow ? NAME(dots)(true, w, y, (const uint8_t *)x, n, outputs, keep)
+                 : NAME(dots)(false, w, y, (const uint8_t *)x, n, outputs, keep);
+        return;
+    }
+    for (; o + ROWS <= outputs; o += ROWS, rows += ROWS * w.stride, y += ROWS * PANEL) {
+        live > LANES ? NAME(tile)(ROWS, 2, rows, w.stride, y, x, units, keep)
+                     : NAME(tile)(ROWS, 1, rows, w.stride, y, x, units, keep);
+    }
+    for (; o < outputs; o++, rows += w.stride, y += PANEL) {
+        NAME(tile)(1, 2, rows, w.stride, y, x, units, keep);
     }
 }
 
@@ -215,11 +192,21 @@ INLINE vec NAME(feature)(const float *of, size_t i, size_t count, size_t lanes)
     return lanes == 1 ? NAME(load)(of, i, count, 0) : (vec){0} + of[i < count ? i / lanes : 0];
 }
 
-/* Both vectors' sums; of a panel of one lane, the sum of them all in every place. */
-INLINE void NAME(joined)(vec v[2], size_t lanes)
+/* For each lane the sum over the features of x - mean, or of its square; of a panel of one lane,
+ * in every place. */
+INLINE void NAME(total)(vec sum[2], const bool squares, const float *x, const vec mean[2],
+                        size_t count, size_t lanes)
 {
+    sum[0] = sum[1] = (vec){0};
+    for (size_t i = 0; i < count; i += PANEL) {
+        UNROLLED
+        for (size_t v = 0; v < 2; v++) {
+            vec d = NAME(load)(x, i + v * LANES, count, mean[0][0]) - mean[v];
+            sum[v] += squares ? d * d : d;
+        }
+    }
     if (lanes == 1) {
-        v[0] = v[1] = (vec){0} + NAME(sum_of)(v[0] + v[1]);
+        sum[0] = sum[1] = (vec){0} + NAME(sum_of)(sum[0] + sum[1]);
     }
 }
 
@@ -289,35 +276,17 @@ TARGET static void NAME(convert)(llava_dtype from, const uint8_t *bytes, size_t 
     memcpy(last, bytes + whole * size, (n - whole) * size);
     for (size_t i = 0; i < n; i += LANES) {
         vec v = NAME(read)(from, i < whole ? bytes + i * size : last);
-        if (!bf16) {
-            NAME(store)(to, i, n, v, false);
-            continue;
-        }
-        shorts brain = __builtin_convertvector((ints)NAME(rounded)(v) >> 16, shorts);
+        v = bf16 ? NAME(rounded)(v) : v;
+#ifdef PAIRS
+        shorts halves = __builtin_convertvector((ints)v >> 16, shorts);
         if (i < whole) {
-            memcpy((uint16_t *)to + i, &brain, sizeof brain);
+            memcpy((uint16_t *)to + i, &halves, sizeof halves);
         } else {
-            memcpy((uint16_t *)to + i, &brain, (n - i) * sizeof(uint16_t));
+            memcpy((uint16_t *)to + i, &halves, (n - i) * sizeof(uint16_t));
         }
-    }
-}
-
-TARGET static void NAME(pair)(uint32_t *pairs, const float *x, size_t features, size_t lanes)
-{
-    if (lanes == 1) {
-        NAME(convert)(LLAVA_F32, (const uint8_t *)x, features, true, pairs);
-        memset((uint16_t *)pairs + features, 0, features % 2 * sizeof(uint16_t));
-        return;
-    }
-    for (size_t k = 0; k < features; k += 2, x += 2 * PANEL, pairs += PANEL) {
-        for (size_t i = 0; i < PANEL; i += LANES) {
-            ints low = NAME(bits)(x + i) >> 16, high = {0};
-            if (k + 1 < features) {
-                high = NAME(bits)(x + PANEL + i) & 0xffff0000u;
-            }
-            low |= high;
-            memcpy(pairs + i, &low, sizeof low);
-        }
+#else
+        NAME(store)(to, i, n, v);
+#endif
     }
 }
 
@@ -327,30 +296,55 @@ TARGET static void NAME(add)(float *y, const float *a, const float *b, size_t n,
     size_t count = n * lanes;
     for (size_t i = 0; i < count; i += LANES) {
         vec v = NAME(load)(a, i, count, 0);
-        NAME(store)(y, i, count, b == NULL ? v : v + NAME(feature)(b, i, count, lanes), bf16);
+        v = b == NULL ? v : v + NAME(feature)(b, i, count, lanes);
+        NAME(store)(y, i, count, bf16 ? NAME(rounded)(v) : v);
     }
 }
 
-TARGET static void NAME(gate)(float *y, const float *x, const float *up, float factor, size_t n,
-                              bool bf16)
+TARGET static void NAME(lay)(float *x, size_t n, size_t lanes, bool bf16)
+{
+#ifdef PAIRS
+    if (lanes == 1) {
+        NAME(convert)(LLAVA_F32, (const uint8_t *)x, n, bf16, x);
+        memset((uint16_t *)(void *)x + n, 0, n % 2 * sizeof(uint16_t));
+        return;
+    }
+    float *pairs = x;
+    for (size_t k = 0; k < n; k += 2, x += 2 * PANEL, pairs += PANEL) {
+        for (size_t i = 0; i < PANEL; i += LANES) {
+            ints low = (ints)NAME(rounded)((vec)NAME(bits)(x + i)) >> 16;
+            if (k + 1 < n) {
+                low |= (ints)NAME(rounded)((vec)NAME(bits)(x + PANEL + i));
+            }
+            memcpy(pairs + i, &low, sizeof low);
+        }
+    }
+#else
+    if (bf16) {
+        NAME(add)(x, x, NULL, n, lanes, true);
+    }
+#endif
+}
+
+TARGET static void NAME(gate)(float *x, const float *up, float factor, size_t n, bool bf16)
 {
     for (size_t i = 0; i < n; i += LANES) {
         vec v = NAME(load)(x, i, n, 0);
-        NAME(store)(y, i, n, v / (1.0f + NAME(exp_of)(v * -factor)), bf16);
+        v /= 1.0f + NAME(exp_of)(v * -factor);
         if (up != NULL) {
-            NAME(store)(y, i, n, NAME(load)(y, i, n, 0) * NAME(load)(up, i, n, 0), bf16);
+            v = (bf16 ? NAME(rounded)(v) : v) * NAME(load)(up, i, n, 0);
         }
+        NAME(store)(x, i, n, v);
     }
 }
 
-TARGET static void NAME(rotate)(float *x, const float *cosine, const float *sine, size_t n,
-                                bool bf16)
+TARGET static void NAME(rotate)(float *x, const float *cosine, const float *sine, size_t n)
 {
     for (size_t i = 0; i < n; i += LANES) {
         vec c = NAME(load)(cosine, i, n, 0), s = NAME(load)(sine, i, n, 0);
         vec left = NAME(load)(x, i, n, 0), right = NAME(load)(x + n, i, n, 0);
-        NAME(store)(x, i, n, left * c - right * s, bf16);
-        NAME(store)(x + n, i, n, right * c + left * s, bf16);
+        NAME(store)(x, i, n, left * c - right * s);
+        NAME(store)(x + n, i, n, right * c + left * s);
     }
 }
 
@@ -358,22 +352,13 @@ TARGET static void NAME(norm)(float *y, const float *x, const float *weight, con
                               double eps, size_t n, size_t lanes, bool bf16)
 {
     size_t count = n * lanes;
-    vec mean[2] = {{0}}, scale[2] = {{0}};
-    for (size_t i = 0; bias != NULL && i < count; i += PANEL) {
-        mean[0] += NAME(load)(x, i, count, 0);
-        mean[1] += NAME(load)(x, i + LANES, count, 0);
+    vec mean[2] = {{0}}, scale[2];
+    if (bias != NULL) {
+        NAME(total)(scale, false, x, mean, count, lanes);
+        mean[0] = scale[0] / (float)n;
+        mean[1] = scale[1] / (float)n;
     }
-    NAME(joined)(mean, lanes);
-    mean[0] /= (float)n;
-    mean[1] /= (float)n;
-    for (size_t i = 0; i < count; i += PANEL) {
-        UNROLLED
-        for (size_t v = 0; v < 2; v++) {
-            vec d = NAME(load)(x, i + v * LANES, count, mean[0][0]) - mean[v];
-            scale[v] += d * d;
-        }
-    }
-    NAME(joined)(scale, lanes);
+    NAME(total)(scale, true, x, mean, count, lanes);
     for (size_t lane = 0; lane < PANEL; lane++) {
         double variance = (double)scale[lane / LANES][lane % LANES] / (double)n;
         scale[lane / LANES][lane % LANES] = (float)(1 / sqrt(variance + eps));
@@ -383,23 +368,22 @@ TARGET static void NAME(norm)(float *y, const float *x, const float *weight, con
         for (size_t v = 0; v < 2; v++) {
             size_t at = i + v * LANES;
             vec out = (NAME(load)(x, at, count, 0) - mean[v]) * scale[v];
-            vec w = NAME(feature)(weight, at, count, lanes);
-            if (bias != NULL) {
-                out = out * w + NAME(feature)(bias, at, count, lanes);
-            } else {
-                out = (bf16 ? NAME(rounded)(out) : out) * w;
-            }
-            NAME(store)(y, at, count, out, bf16);
+            out = bias == NULL && bf16 ? NAME(rounded)(out) : out;
+            out *= NAME(feature)(weight, at, count, lanes);
+            NAME(store)
+            (y, at, count, bias == NULL ? out : out + NAME(feature)(bias, at, count, lanes));
         }
     }
 }
 
 TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, size_t n,
-                                 size_t lanes, bool bf16)
+                                 size_t lanes)
 {
     size_t count = n * lanes;
-    vec most[2], sum[2] = {{0}};
+    vec most[2], before[2], total[2], factor[2], sum[2] = {{0}};
+    memcpy(before, of->most, sizeof before);
     memcpy(most, of->most, sizeof most);
+    memcpy(total, of->sum, sizeof total);
     for (size_t i = 0; i < count; i += PANEL) {
         UNROLLED
         for (size_t v = 0; v < 2; v++) {
@@ -421,47 +405,34 @@ TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, 
             vec x = NAME(load)(s, i + v * LANES, count, -INFINITY);
             vec weight = NAME(exp_of)((x - most[v]) * scale);
             sum[v] += weight;
-            NAME(store)(s, i + v * LANES, count, weight, bf16);
+            NAME(store)(s, i + v * LANES, count, weight);
         }
     }
-    NAME(joined)(sum, lanes);
+    if (lanes == 1) {
+        sum[0] = sum[1] = (vec){0} + NAME(sum_of)(sum[0] + sum[1]);
+    }
+    UNROLLED
     for (size_t v = 0; v < 2; v++) {
-        vec before, total;
-        memcpy(&before, of->most + v * LANES, sizeof before);
-        memcpy(&total, of->sum + v * LANES, sizeof total);
-        vec factor = NAME(exp_of)((before - most[v]) * scale);
-        total = total * factor + sum[v];
-        memcpy(of->factor + v * LANES, &factor, sizeof factor);
-        memcpy(of->most + v * LANES, &most[v], sizeof most[v]);
-        memcpy(of->sum + v * LANES, &total, sizeof total);
+        factor[v] = NAME(exp_of)((before[v] - most[v]) * scale);
+        total[v] = total[v] * factor[v] + sum[v];
     }
-}
-
-TARGET static void NAME(times)(float *y, const float *by, size_t n, size_t lanes, bool bf16)
-{
-    size_t count = n * lanes;
-    for (size_t i = 0; i < count; i += LANES) {
-        vec v = NAME(load)(by, i % PANEL, PANEL, 0);
-        NAME(store)(y, i, count, NAME(load)(y, i, count, 0) * v, bf16);
-    }
+    memcpy(of->most, most, sizeof most);
+    memcpy(of->sum, total, sizeof total);
+    memcpy(of->factor, factor, sizeof factor);
 }
 
 static const llava_fast_kernels NAME(kernels) = {
     .name = TEXT_IN(WIDTH),
-#ifdef DOT
-    .dot = true,
-#endif
     .lanes = PANEL,
-    .tile = NAME(tile),
-    .dots = NAME(dots),
-    .pair = NAME(pair),
+    .per_unit = PER_UNIT,
+    .product = NAME(product),
+    .lay = NAME(lay),
     .convert = NAME(convert),
     .add = NAME(add),
     .gate = NAME(gate),
     .rotate = NAME(rotate),
     .norm = NAME(norm),
     .softmax = NAME(softmax),
-    .times = NAME(times),
 };
 
 #undef WIDTH
@@ -469,4 +440,5 @@ static const llava_fast_kernels NAME(kernels) = {
 #undef ROWS
 #undef TARGET
 #undef FMA
-#undef DOT
+#undef PAIRS
+#undef PER_UNIT
