@@ -11,12 +11,11 @@
 #define LLAVA_DECODE_IN_VECTORS 0
 #endif
 
-enum { LANES = 4 };
-
 /* Decodes whole vectors, returns how many elements that were. */
 typedef size_t widen(llava_dtype from, const uint8_t *bytes, size_t n, double *out);
 
-#define WIDEN_NAME widen_plain
+#define WIDEN_NAME  widen_plain
+#define WIDEN_LANES 4
 #define WIDEN_TARGET
 #include "decode_block.h"
 #undef WIDEN_NAME
@@ -27,14 +26,23 @@ typedef size_t widen(llava_dtype from, const uint8_t *bytes, size_t n, double *o
 #define WIDEN_TARGET __attribute__((target("avx2")))
 #include "decode_block.h"
 #undef WIDEN_NAME
+#undef WIDEN_LANES
 #undef WIDEN_TARGET
+
+#define WIDEN_NAME   widen_avx512
+#define WIDEN_LANES  8
+#define WIDEN_TARGET __attribute__((target("avx512f")))
+#include "decode_block.h"
 #endif
 
 static widen *widest(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    /* LCOV_EXCL_START: one of the two, by the processor */
+    /* LCOV_EXCL_START: one of them, by the processor */
+    if (__builtin_cpu_supports("avx512f")) {
+        return widen_avx512;
+    }
     if (__builtin_cpu_supports("avx2")) {
         return widen_avx2;
     }
