@@ -31,7 +31,7 @@ typedef struct {
     llava_comparison local;  /* the port's tensor against the span computed from its own */
     double noise, noise_max; /* what honest rounding in the port's type makes of the span */
     bool noise_measured;     /* false: the least that any span of that type has, which sufficed */
-    bool ties_allowed;       /* the noise holds what the port's own roundings may do */
+    bool noise_complete;     /* it holds what the port's own roundings may do, and chance */
     double total;            /* relative L2 against the plain reference; negative: not known */
     bool other_shape;        /* than the model's, which is this one: nothing was compared */
     int model_rank;

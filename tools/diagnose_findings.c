@@ -45,8 +45,7 @@ static bool explains(llava_diagnoser *d, llava_judged *j, const llava_span *span
     if (!llava_diagnose_noise(d, j, span, e)) {
         return false;
     }
-    *does = j->wrong && llava_trial_explains(&d->trial, j, span, cause);
-    return true;
+    return !j->wrong || llava_trial_explains(&d->trial, j, span, cause, does, e);
 }
 
 /* Does an earlier finding's cause explain this tap too? Then it is one fault, not two; and of

@@ -46,9 +46,11 @@ static bool add_effect(llava_diagnoser *d, llava_judged *j, const llava_cause *c
     if (ok && acts && !llava_explained(trial.error, trial.error_max, j)) {
         ok = llava_diagnose_noise(d, j, &span, e); /* the least may be too little here */
     }
+    bool explained = ok && acts && llava_explained(trial.error, trial.error_max, j);
+    if (ok && acts && j->wrong && !explained) {
+        ok = llava_trial_explains(&d->trial, j, &span, &trial, &explained, e);
+    }
     if (ok && acts) {
-        bool explained = llava_explained(trial.error, trial.error_max, j) ||
-                         (j->wrong && llava_trial_explains(&d->trial, j, &span, &trial));
         /* matrices that the port may have left as they are: that is tried once this holds */
         bool apart = cause->count == 1 && cause->id[0] == LLAVA_NUMERICS_WEIGHTS &&
                      llava_span_acts(&span, LLAVA_NUMERICS_WEIGHTS_KEPT);

@@ -1,8 +1,10 @@
 #include "replay.h"
 
+#include "tools/bounds.h"
 #include "tools/progress.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +35,12 @@ static const llava_port_tensor *supplied(const forcing *f, const char *name)
     return wanted && strcmp(name, "pixel_values") != 0 ? t : NULL;
 }
 
+/* Where the language model begins, whether the port supplies it or not. */
+static bool is_embeds(const char *name)
+{
+    return llava_tap_matches("text.inputs_embeds", name);
+}
+
 bool llava_is_logits(const char *name)
 {
     return llava_tap_matches("logits", name);
@@ -41,7 +49,8 @@ bool llava_is_logits(const char *name)
 static bool wants(void *self, const char *name)
 {
     const forcing *f = self;
-    return supplied(f, name) != NULL || (f->spec->logits && llava_is_logits(name));
+    return supplied(f, name) != NULL || (f->spec->logits && llava_is_logits(name)) ||
+           (f->spec->shaken > 0 && is_embeds(name));
 }
 
 bool llava_replay_same_shape(const llava_tap *tap, const llava_port_tensor *t)
@@ -73,6 +82,27 @@ static bool replace(const forcing *f, const llava_tap *tap, const llava_port_ten
     }
     free(values);
     return true;
+}
+
+/* Moves every value nearer to zero by 0 to 3 units in the last place, as chance would have it: that
+ * of the draw, the tap and the place in it. */
+static void shake(const llava_replay_spec *spec, const llava_tap *tap)
+{
+    uint64_t state = spec->shaken;
+    double *values = tap->data, unit = llava_unit(spec->shaken_type);
+    size_t count = llava_tap_count(tap);
+    for (const char *c = tap->name; *c != '\0'; c++) {
+        state = 31 * state + (unsigned char)*c;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int exponent;
+        state = state * 6364136223846793005U + 1442695040888963407U; /* Knuth's MMIX */
+        double places = (double)(state >> 62);
+        if (isfinite(values[i])) {
+            frexp(values[i], &exponent);
+            values[i] -= copysign(ldexp(places * unit, exponent), values[i]);
+        }
+    }
 }
 
 /* A step's positions: shown as numbers, replaced as integers. */
@@ -107,7 +137,14 @@ static bool take(void *self, const llava_tap *tap, llava_error *e)
     if (tap->dtype == LLAVA_I64) {
         return take_integers(f, tap, t, force, e);
     }
-    return f->take(f->self, tap, t, e) && (!force || replace(f, tap, t, e));
+    bool shown = t != NULL || (f->spec->logits && llava_is_logits(tap->name));
+    if ((shown && !f->take(f->self, tap, t, e)) || (force && !replace(f, tap, t, e))) {
+        return false;
+    }
+    if (f->spec->shaken > 0 && !llava_is_logits(tap->name)) { /* whose largest chooses the token */
+        shake(f->spec, tap);
+    }
+    return true;
 }
 
 llava_tap_sizes llava_replay_sizes(const llava_replay_spec *spec)
@@ -154,7 +191,9 @@ bool llava_replay_run(const llava_replay_spec *spec, const llava_goal *goal,
         llava_answer answer;
         bool ok = llava_generate(&run, &spec->session->config, goal, &step, spec->inputs,
                                  spec->session->convention, spec->tokens, &answer);
-        if (ok) {
+        if (ok && spec->answer != NULL) {
+            *spec->answer = answer;
+        } else if (ok) {
             llava_answer_free(&answer);
         }
         return ok;

@@ -18,6 +18,11 @@ typedef struct {
     llava_fast *fast;  /* the fast path instead of the plain one; NULL: plain */
     const char *doing; /* what a terminal is told of it; NULL: nothing */
     bool logits;       /* every step's logits are handed out, those too that the port has not */
+    /* Not 0: the port's tensors go in with every value 0 to 3 units of the last place of that type
+     * nearer to zero, other ones for every number. */
+    unsigned shaken;
+    llava_dtype shaken_type;
+    llava_answer *answer; /* takes the tokens of a generation; NULL: nobody asks */
 } llava_replay_spec;
 
 /* The sizes of the run that it follows. */

@@ -12,9 +12,11 @@ static bool is_within(double times, double error, double error_max, const llava_
     return error <= times * judged->noise && error_max <= 2 * times * judged->noise_max;
 }
 
+enum { ALLOWED = 4 }; /* times the noise */
+
 bool llava_explained(double error, double error_max, const llava_judged *judged)
 {
-    return is_within(4, error, error_max, judged);
+    return is_within(ALLOWED, error, error_max, judged);
 }
 
 bool llava_cause_acts(const llava_span *span, const llava_cause *cause)
@@ -205,42 +207,56 @@ static bool capture_target(void *self, const llava_tap *tap, const llava_port_te
     }
     c->tap = *tap;
     c->data = llava_alloc(e, count, sizeof(double));
-    if (c->data != NULL) {
-        memcpy(c->data, tap->data, count * sizeof(double));
+    if (c->data == NULL) {
+        return false;
     }
+    memcpy(c->data, tap->data, count * sizeof(double));
     return llava_fail(e, "reached");
 }
 
-/* The span's tap with these choices, in float64 or as an honest port of a narrower type has it;
- * false where that cannot be computed. */
+bool llava_honest_plan(const llava_config *config, const llava_choices *choices, llava_dtype type,
+                       bool islands, llava_plan *plan, llava_error *e)
+{
+    bool narrow = type != LLAVA_F64;
+    bool ok = llava_plan_make(plan, config, choices, type, narrow || islands, e);
+    plan->numerics.sums_f32 = narrow;
+    return ok;
+}
+
+/* The span's tap with these choices, in float64 or as an honest port has it; no data where that
+ * cannot be computed. False: no memory. */
 static bool capture_span(const llava_trial *trial, const llava_span *span,
-                         const llava_choices *choices, llava_dtype type, capture *taken)
+                         const llava_choices *choices, llava_dtype type, bool islands,
+                         capture *taken, llava_error *e)
 {
     llava_plan plan;
     llava_goal goal;
     llava_replay_spec spec = trial->spec;
-    llava_error e;
-    bool narrow = type != LLAVA_F64;
+    llava_error stopped = {""};
     *taken = (capture){.target = span->tap};
-    if (!llava_plan_make(&plan, &trial->spec.session->config, choices, type, narrow, &e)) {
-        return false;
+    if (!llava_honest_plan(&trial->spec.session->config, choices, type, islands, &plan, &stopped)) {
+        return true; /* nothing of this model for these choices to act on */
     }
-    plan.numerics.sums_f32 = narrow;
     spec.plan = &plan;
     spec.doing = NULL;
     llava_span_goal(&spec, span, &goal);
-    llava_replay_run(&spec, &goal, capture_target, taken, &e);
-    return taken->data != NULL;
+    llava_replay_run(&spec, &goal, capture_target, taken, &stopped);
+    if (llava_out_of_memory(&stopped)) {
+        *e = stopped;
+        return false;
+    }
+    return true;
 }
 
+/* *same: both are there, of one shape, and c says how far the one is from the other. False: no
+ * memory. */
 static bool compare_captured(const llava_trial *trial, const capture *a, const capture *b,
-                             llava_comparison *c)
+                             llava_comparison *c, bool *same, llava_error *e)
 {
-    llava_error e;
-    bool same =
-        a->tap.rank == b->tap.rank && memcmp(a->tap.shape, b->tap.shape, sizeof a->tap.shape) == 0;
-    return same && llava_compare(trial->counting, a->target, a->tap.rank, a->tap.shape, a->data,
-                                 b->data, c, &e);
+    *same = a->data != NULL && b->data != NULL && a->tap.rank == b->tap.rank &&
+            memcmp(a->tap.shape, b->tap.shape, sizeof a->tap.shape) == 0;
+    return !*same || llava_compare(trial->counting, a->target, a->tap.rank, a->tap.shape, a->data,
+                                   b->data, c, e);
 }
 
 /* Roundings of weights, done once; and of what is computed, done anew in every row. */
@@ -278,33 +294,54 @@ static double turned_part(const llava_tap *tap, bool of_weights)
 
 /* Raises the noise so that so many times it is what the roundings of these choices may leave of the
  * span, `with` being the span with them. */
-static void add_ties(const llava_trial *trial, const llava_span *span, const llava_choices *choices,
-                     const capture *with, double times, llava_judged *judged)
+static bool add_ties(const llava_trial *trial, const llava_span *span, const llava_choices *choices,
+                     const capture *with, double times, llava_judged *judged, llava_error *e)
 {
-    for (int kind = 0; kind < 2; kind++) {
+    bool ok = true;
+    for (int kind = 0; ok && kind < 2; kind++) {
         llava_choices plain = *choices;
         llava_comparison c;
         capture without = {.data = NULL};
-        if (without_roundings(span, kind == 1, &plain) &&
-            capture_span(trial, span, &plain, LLAVA_F64, &without) &&
-            compare_captured(trial, with, &without, &c)) {
+        bool same = false;
+        if (!without_roundings(span, kind == 1, &plain)) {
+            continue;
+        }
+        ok = capture_span(trial, span, &plain, LLAVA_F64, false, &without, e) &&
+             compare_captured(trial, with, &without, &c, &same, e);
+        if (ok && same) {
             double left = turned_part(&with->tap, kind == 1) * c.rel_l2;
             judged->noise = fmax(judged->noise, left / times);
             judged->noise_max = fmax(judged->noise_max, c.rel_max / times);
         }
         free(without.data);
     }
+    return ok;
 }
 
-void llava_trial_allow_ties(const llava_trial *trial, const llava_span *span, llava_judged *judged)
+bool llava_trial_allow_ties(const llava_trial *trial, const llava_span *span, llava_judged *judged,
+                            llava_error *e)
 {
     llava_choices plain = *trial->base;
     capture with = {.data = NULL};
     bool any = without_roundings(span, true, &plain), more = without_roundings(span, false, &plain);
-    if ((any || more) && capture_span(trial, span, trial->base, LLAVA_F64, &with)) {
-        add_ties(trial, span, trial->base, &with, 4, judged);
-    }
+    bool ok =
+        (!any && !more) || (capture_span(trial, span, trial->base, LLAVA_F64, false, &with, e) &&
+                            add_ties(trial, span, trial->base, &with, 4, judged, e));
     free(with.data);
+    return ok;
+}
+
+/* How far honest rounding is off in the span with these choices; exact: the span in float64. */
+static bool measure_rounding(const llava_trial *trial, const llava_span *span,
+                             const llava_choices *choices, llava_dtype type, bool islands,
+                             capture *exact, llava_comparison *c, bool *measured, llava_error *e)
+{
+    capture typed = {.data = NULL};
+    bool ok = capture_span(trial, span, choices, LLAVA_F64, false, exact, e) &&
+              capture_span(trial, span, choices, type, islands, &typed, e) &&
+              compare_captured(trial, exact, &typed, c, measured, e);
+    free(typed.data);
+    return ok;
 }
 
 /* What honest rounding leaves of a span depends on what is computed there. A rounding turns the
@@ -312,43 +349,155 @@ void llava_trial_allow_ties(const llava_trial *trial, const llava_span *span, ll
  * of other scores passes more of them on. So the noise is measured anew, with the cause, for one
  * that explains most of the error but not all. */
 static bool explained_anew(const llava_trial *trial, const llava_judged *judged,
-                           const llava_span *span, const llava_cause *cause, double times)
+                           const llava_span *span, const llava_cause *cause, double times,
+                           bool *does, llava_error *e)
 {
     llava_choices choices = choices_of(trial, cause);
-    capture exact = {.data = NULL}, typed = {.data = NULL};
+    capture exact = {.data = NULL};
     llava_judged anew = *judged;
     llava_comparison c;
-    bool ok = llava_part_of_tap(span->tap) >= 0 &&
-              capture_span(trial, span, &choices, LLAVA_F64, &exact) &&
-              capture_span(trial, span, &choices, trial->type, &typed) &&
-              compare_captured(trial, &exact, &typed, &c);
-    if (ok) {
+    bool measured = false;
+    bool ok = llava_part_of_tap(span->tap) < 0 ||
+              measure_rounding(trial, span, &choices, trial->type, false, &exact, &c, &measured, e);
+    *does = ok && measured;
+    if (*does) {
         anew.noise = fmax(anew.noise, c.rel_l2);
         anew.noise_max = fmax(anew.noise_max, c.rel_max);
-        add_ties(trial, span, &choices, &exact, times, &anew);
+        ok = add_ties(trial, span, &choices, &exact, times, &anew, e);
+        *does = ok && is_within(times, cause->error, cause->error_max, &anew);
     }
     free(exact.data);
-    free(typed.data);
-    return ok && is_within(times, cause->error, cause->error_max, &anew);
+    return ok;
+}
+
+/* How many times its root mean square r the error of honest rounding may be: in one of ONE_DUMP_IN
+ * dumps of so many taps it is more in any of them. Made of `freedom` roundings of equal weight,
+ * |error|^2 is r^2 chi^2 / freedom, and chi^2 of f degrees of freedom is above f + 2 sqrt(f t) + 2
+ * t with a chance of exp(-t) at most (Laurent and Massart 2000, lemma 1). Of 600 taps, the four
+ * times that are allowed anyway hold from f = 3.9 on. */
+static double most_of_rms(double freedom, size_t taps)
+{
+    const double ONE_DUMP_IN = 1e6;
+    double t = log((double)taps * ONE_DUMP_IN) / freedom;
+    return sqrt(1 + 2 * sqrt(t) + 2 * t);
+}
+
+enum { DRAWS = 16 };
+
+/* The error of honest rounding in each of them: its square in L2, and in max. */
+typedef struct {
+    double square[DRAWS], square_max[DRAWS];
+    bool complete; /* false: the span cannot be computed in all of them */
+} draws;
+
+static bool draw_with(llava_trial *shaken, const llava_span *span, bool islands, draws *made,
+                      llava_error *e)
+{
+    made->complete = true;
+    for (unsigned i = 0; made->complete && i < DRAWS; i++) {
+        capture exact = {.data = NULL};
+        llava_comparison c = {0};
+        shaken->spec.shaken = i + 1;
+        bool ok = measure_rounding(shaken, span, shaken->base, shaken->type, islands, &exact, &c,
+                                   &made->complete, e);
+        free(exact.data);
+        if (!ok) {
+            return false;
+        }
+        made->complete = made->complete && c.mismatched == 0;
+        made->square[i] = c.rel_l2 * c.rel_l2;
+        made->square_max[i] = c.rel_max * c.rel_max;
+    }
+    return true;
+}
+
+static bool pass_by(void *self, const llava_tap *tap, const llava_port_tensor *tensor,
+                    llava_error *e)
+{
+    (void)self;
+    (void)tap;
+    (void)tensor;
+    (void)e;
+    return true;
+}
+
+/* Tokens that the port does not supply are those that its tensors lead to as they are: shaken, a
+ * near tie would go the other way. */
+static bool draw(const llava_trial *trial, const llava_span *span, llava_dtype type, bool islands,
+                 draws *made, llava_error *e)
+{
+    llava_trial shaken = *trial;
+    llava_inputs in = *trial->spec.inputs;
+    llava_answer tokens = {.ids = NULL};
+    llava_replay_spec *spec = &shaken.spec;
+    bool ok = true;
+    if (spec->generates && in.answer == NULL) {
+        llava_plan plan;
+        llava_replay_spec plain = trial->spec;
+        plain.plan = &plan;
+        plain.doing = NULL;
+        plain.answer = &tokens;
+        ok = llava_honest_plan(&spec->session->config, trial->base, LLAVA_F64, false, &plan, e) &&
+             llava_replay_run(&plain, NULL, pass_by, NULL, e);
+        in.answer = tokens.ids;
+        in.answer_length = tokens.count;
+    }
+    shaken.type = spec->shaken_type = type;
+    spec->inputs = &in;
+    ok = ok && draw_with(&shaken, span, islands, made, e);
+    llava_answer_free(&tokens);
+    return ok;
+}
+
+static double mean_of(const double values[DRAWS])
+{
+    double sum = 0;
+    for (size_t i = 0; i < DRAWS; i++) {
+        sum += values[i];
+    }
+    return sum / DRAWS;
+}
+
+bool llava_trial_average_noise(const llava_trial *trial, const llava_span *span, llava_dtype type,
+                               bool islands, size_t taps, llava_judged *judged, llava_error *e)
+{
+    draws d;
+    if (!draw(trial, span, type, islands, &d, e)) {
+        return false;
+    }
+    if (!d.complete) {
+        return true;
+    }
+    double mean = mean_of(d.square), variance = 0;
+    for (size_t i = 0; i < DRAWS; i++) {
+        variance += (d.square[i] - mean) * (d.square[i] - mean) / (DRAWS - 1);
+    }
+    /* of a mean times chi^2 / freedom: 2 mean^2 / freedom */
+    double freedom = variance > 0 ? fmax(1, 2 * mean * mean / variance) : (double)INFINITY;
+    double raised = fmax(1, most_of_rms(freedom, taps) / ALLOWED);
+    judged->noise = fmax(judged->noise, raised * sqrt(mean));
+    judged->noise_max = fmax(judged->noise_max, raised * sqrt(mean_of(d.square_max)));
+    return true;
 }
 
 /* Is what a cause leaves no more than so many times the honest rounding, of the right model or of
  * the one with the cause? */
 static bool leaves_within(const llava_trial *trial, const llava_judged *judged,
-                          const llava_span *span, const llava_cause *cause, double times)
+                          const llava_span *span, const llava_cause *cause, double times,
+                          bool *does, llava_error *e)
 {
     llava_choices choices = choices_of(trial, cause);
     llava_judged allowed = *judged;
     llava_allow_float_resize(&allowed, trial->spec.session, &choices);
-    return is_within(times, cause->error, cause->error_max, &allowed) ||
-           (cause->error <= judged->local.rel_l2 / 4 &&
-            explained_anew(trial, judged, span, cause, times));
+    *does = is_within(times, cause->error, cause->error_max, &allowed);
+    return *does || cause->error > judged->local.rel_l2 / 4 ||
+           explained_anew(trial, judged, span, cause, times, does, e);
 }
 
 bool llava_trial_explains(llava_trial *trial, const llava_judged *judged, const llava_span *span,
-                          const llava_cause *cause)
+                          const llava_cause *cause, bool *does, llava_error *e)
 {
-    return leaves_within(trial, judged, span, cause, 4);
+    return leaves_within(trial, judged, span, cause, 4, does, e);
 }
 
 /* ---- the search
@@ -666,8 +815,8 @@ static bool holds_idle_decisions(const causes *found, const llava_cause *cause)
 
 /* Puts what brings the span down to the noise into the finding, and the best of the others beside
  * it. */
-static void keep_explaining(llava_trial *trial, const causes *found, const llava_judged *judged,
-                            llava_finding *f)
+static bool keep_explaining(llava_trial *trial, const causes *found, const llava_judged *judged,
+                            llava_finding *f, llava_error *e)
 {
     f->rest_count = 0;
     /* Where the best leaves honest rounding, one that leaves more than twice as much explains it
@@ -675,7 +824,10 @@ static void keep_explaining(llava_trial *trial, const causes *found, const llava
     double most = found->count == 0 ? 0 : 2 * fmax(found->list[0].error, judged->noise);
     for (size_t i = 0; i < found->count; i++) {
         const llava_cause *c = &found->list[i];
-        bool explains = leaves_within(trial, judged, &f->span, c, most_left(judged->name));
+        bool explains;
+        if (!leaves_within(trial, judged, &f->span, c, most_left(judged->name), &explains, e)) {
+            return false;
+        }
         /* an error that hardly shrank was near the noise before: that explains nothing; and each of
          * several must do as much to what the others leave */
         double before = c->count == 1 ? judged->local.rel_l2 : c->without;
@@ -689,6 +841,7 @@ static void keep_explaining(llava_trial *trial, const causes *found, const llava
     f->confidence = f->cause_count == 0   ? LLAVA_UNKNOWN
                     : f->cause_count == 1 ? LLAVA_CERTAIN
                                           : LLAVA_LIKELY;
+    return true;
 }
 
 bool llava_trial_is_cheap(const llava_trial *trial)
@@ -716,17 +869,15 @@ bool llava_trial_search(llava_trial *trial, const llava_judged *judged, llava_fi
         strcmp(judged->name, "pixel_values") == 0 || strncmp(judged->name, "image.", 6) == 0;
     const bool shapeless = judged->other_shape;
     bool ok = take_sample(trial, judged, &f->span, &s, e) &&
-              try_singles(trial, &s, &f->span, shapeless, &singles, e);
-    if (ok) {
-        keep_explaining(trial, &singles, judged, f);
-    }
+              try_singles(trial, &s, &f->span, shapeless, &singles, e) &&
+              keep_explaining(trial, &singles, judged, f, e);
     if (ok && f->cause_count == 0) {
-        ok = extend(trial, &s, &f->span, shapeless, &singles, wide, &singles, &pairs, e);
-        keep_explaining(trial, &pairs, judged, f);
+        ok = extend(trial, &s, &f->span, shapeless, &singles, wide, &singles, &pairs, e) &&
+             keep_explaining(trial, &pairs, judged, f, e);
     }
     if (ok && f->cause_count == 0 && picture) {
-        ok = extend(trial, &s, &f->span, shapeless, &pairs, wide, &singles, &triples, e);
-        keep_explaining(trial, &triples, judged, f);
+        ok = extend(trial, &s, &f->span, shapeless, &pairs, wide, &singles, &triples, e) &&
+             keep_explaining(trial, &triples, judged, f, e);
     }
     free_sample(trial, &s);
     free(singles.list);

@@ -27,12 +27,25 @@ bool llava_compare_port(const llava_counting *counting, llava_port *port,
 /* Is the model so small that every trial costs next to nothing? Then none is spared. */
 bool llava_trial_is_cheap(const llava_trial *trial);
 
+/* The plan of an honest port of that type, with the float32 islands and sums that go with it;
+ * islands: in float64, too. */
+bool llava_honest_plan(const llava_config *config, const llava_choices *choices, llava_dtype type,
+                       bool islands, llava_plan *plan, llava_error *e);
+
 /* Does any of a cause's decisions act in the span? */
 bool llava_cause_acts(const llava_span *span, const llava_cause *cause);
 
 /* Adds to the noise of the tap that the span leads to what the base's own roundings to few bits may
  * do: a value near the middle of two goes either way as the last bits before it fall. */
-void llava_trial_allow_ties(const llava_trial *trial, const llava_span *span, llava_judged *judged);
+bool llava_trial_allow_ties(const llava_trial *trial, const llava_span *span, llava_judged *judged,
+                            llava_error *e);
+
+/* Raises the noise to what honest rounding usually makes of the span: to the root of the mean
+ * square over several draws of its roundings, of port's tensors that are shaken a little, for in a
+ * few numbers a single one may by luck be far below it. Where few roundings make most of the error,
+ * more than that, so that 4 times the noise holds in all of so many taps. */
+bool llava_trial_average_noise(const llava_trial *trial, const llava_span *span, llava_dtype type,
+                               bool islands, size_t taps, llava_judged *judged, llava_error *e);
 
 /* The error that remains in the span with this cause's decisions, into cause->error, error_max.
  * A decision that the model refuses (no effect here) leaves infinity. */
@@ -62,7 +75,7 @@ void llava_altered_free(llava_altered *altered);
 /* Is what a cause leaves in the span, as llava_trial_cause has found it, no more than honest
  * rounding, of the right model or of the one with the cause? */
 bool llava_trial_explains(llava_trial *trial, const llava_judged *judged, const llava_span *span,
-                          const llava_cause *cause);
+                          const llava_cause *cause, bool *does, llava_error *e);
 
 /* pixel_values alone: what these choices add to the noise of a port's, where its resize rounds
  * nothing. Its weights are float32 numbers then, and an input position p is off by p 2^-24. */
