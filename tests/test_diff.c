@@ -740,7 +740,8 @@ static void write_deflated(const outcome *o, const char *name, bool port)
     };
     llava_dump_writer *writer;
     llava_error e;
-    assert_true(llava_dump_writer_open(&writer, support_path(&o->folder, name), true, NULL, &e));
+    assert_true(llava_dump_writer_open(&writer, support_path(&o->folder, name), true,
+                                       "{\"inputs\":\"one\",\"dtype\":\"f32\"}", &e));
     for (size_t i = 0; i < (port ? 6 : 4); i++) {
         if (!port || i != 3) { /* one that it lacks */
             assert_true(llava_dump_writer_put(writer, &taps[i], &e));

@@ -780,6 +780,35 @@ static void memory_that_runs_out_is_said(void **state)
     }
 }
 
+static bool read_meta(void *self, llava_error *e)
+{
+    char *value;
+    bool ok = llava_dump_meta_string("d.npz", self, "inputs", &value, e);
+    if (ok) { /* not absent for want of memory */
+        assert_non_null(value);
+        assert_string_equal(value, "one");
+        free(value);
+    }
+    return ok;
+}
+
+static void a_meta_that_memory_is_too_small_for_is_not_absent(void **state)
+{
+    (void)state;
+    char meta[] = "{\"inputs\":\"one\",\"n\":1}", other[] = "{\"inputs\":", *value;
+    llava_error e;
+    assert_true(memory_runs_out(read_meta, meta) > 3);
+    static const char *const keys[] = {"n", "model", "inputs.one"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(llava_dump_meta_string("d.npz", meta, keys[i], &value, &e));
+        assert_null(value);
+    }
+    assert_true(llava_dump_meta_string("d.npz", other, "inputs", &value, &e)); /* no JSON */
+    assert_null(value);
+    assert_true(llava_dump_meta_string("d.npz", NULL, "inputs", &value, &e));
+    assert_null(value);
+}
+
 /* ---- writing ---- */
 
 static void a_full_disk_is_an_error_naming_the_file(void **state)
@@ -1079,6 +1108,7 @@ int main(void)
         cmocka_unit_test(damage_behind_a_deflated_header_is_found),
         cmocka_unit_test(no_flipped_byte_changes_a_value_unnoticed),
         cmocka_unit_test(memory_that_runs_out_is_said),
+        cmocka_unit_test(a_meta_that_memory_is_too_small_for_is_not_absent),
         cmocka_unit_test(a_full_disk_is_an_error_naming_the_file),
         cmocka_unit_test(standard_output_gets_nothing_but_the_archive),
         cmocka_unit_test(an_aborted_dump_leaves_nothing),

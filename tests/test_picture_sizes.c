@@ -1,5 +1,6 @@
 /* The sizes of the pictures in a dump's __meta__, and what they make of a comparison: scores and
  * probabilities of another picture's patches do not count. */
+#include "tests/memory.h"
 #include "tests/support.h"
 #include "tools/counting.h"
 #include "tools/picture_sizes.h"
@@ -92,6 +93,24 @@ static void what_cannot_be_is_refused(void **state)
     }
 }
 
+static bool read_sizes(void *self, llava_error *e)
+{
+    llava_picture_sizes s;
+    bool ok = llava_picture_sizes_read(&s, "d.npz", self, e);
+    if (ok) { /* not absent for want of memory */
+        assert_int_equal(s.count, 1);
+        free(s.sizes);
+    }
+    return ok;
+}
+
+static void memory_that_runs_out_is_said(void **state)
+{
+    (void)state;
+    char meta[] = "{\"image_sizes\":[[8,8]],\"patch_size\":4}";
+    assert_true(memory_runs_out(read_sizes, meta) > 5);
+}
+
 /* Pictures of 2 and 3 patches in one sequence of 5, two heads. */
 static void another_pictures_patches_do_not_count(void **state)
 {
@@ -125,6 +144,7 @@ int main(void)
         cmocka_unit_test(sizes_come_back),
         cmocka_unit_test(other_towers_say_nothing),
         cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(memory_that_runs_out_is_said),
         cmocka_unit_test(another_pictures_patches_do_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include "memory.h"
 #include "program.h"
 #include "tools/span_goal.h"
+#include "tools/trial.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -352,6 +353,38 @@ static void memory_that_runs_out_is_said(void **state)
     close_scene(&s);
 }
 
+/* By what a rounding's ties may leave of the logits. */
+static bool raise_noise(void *self, llava_error *e)
+{
+    scene *s = self;
+    llava_choices base = {.value = {[LLAVA_NUMERICS_MATMUL_INPUT] = 2}}; /* bf16 */
+    llava_counting counting = {0};
+    llava_judged judged = {.name = NULL};
+    llava_trial trial = {
+        .spec = spec_of(s), .counting = &counting, .base = &base, .type = LLAVA_F32};
+    trial.spec.forced = true;
+    llava_span span;
+    if (!llava_span_find(&span, "logits", s->port, &s->session.plan, e)) {
+        return false;
+    }
+    bool ok = llava_trial_allow_ties(&trial, &span, &judged, e);
+    llava_span_free(&span);
+    assert_true(!ok || judged.noise > 0);
+    return ok;
+}
+
+static void memory_that_runs_out_is_no_small_noise(void **state)
+{
+    (void)state;
+    scene s;
+    llava_error e;
+    open_port(&s, "text-only",
+              "text.norm <f8 [1,12,20] 1.01 -3.3*7 5.1*220 7.7*12; logits <f8 [1,12,61] 1*732");
+    assert_true(llava_session_weights(&s.session, &e));
+    assert_true(memory_runs_out(raise_noise, &s) > 20);
+    close_scene(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +395,7 @@ int main(void)
         cmocka_unit_test(a_child_hands_over_its_taps),
         cmocka_unit_test(what_stops_a_child_is_said_here),
         cmocka_unit_test(memory_that_runs_out_is_said),
+        cmocka_unit_test(memory_that_runs_out_is_no_small_noise),
     };
     return cmocka_run_group_tests_name("span", tests, NULL, NULL);
 }

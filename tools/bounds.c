@@ -171,25 +171,30 @@ bool llava_votes_for_islands(const llava_port_votes *v)
     return v->tables > 0 && v->narrow_tables == v->tables;
 }
 
-bool llava_port_type_known(llava_port *port, int part, llava_dtype types[2])
+bool llava_port_type_known(llava_port *port, int part, llava_dtype types[2], bool *known,
+                           llava_error *e)
 {
     for (size_t i = 0; i < llava_port_count(port); i++) {
         const llava_port_tensor *t = llava_port_at(port, i);
         int of = llava_part_of_tap(t->name);
         if (t->floating && t->count > 0 && of >= 0 && (part == 2 || part == of)) {
+            *known = true;
             return true;
         }
     }
-    char *said = llava_dump_meta_string(llava_port_path(port), llava_port_meta(port), "dtype");
-    bool known = false;
+    char *said;
+    *known = false;
+    if (!llava_dump_meta_string(llava_port_path(port), llava_port_meta(port), "dtype", &said, e)) {
+        return false;
+    }
     for (llava_dtype t = LLAVA_F64; said != NULL && t <= LLAVA_BF16; t++) {
         if (strcmp(said, llava_dtype_name(t)) == 0) {
             types[0] = types[1] = t;
-            known = true;
+            *known = true;
         }
     }
     free(said);
-    return known;
+    return true;
 }
 
 /* Rounded operations before a tap: one for each kind of tap that the flow passes, layer by layer;

@@ -55,9 +55,9 @@ llava_dtype llava_most_votes(const llava_port_votes *votes, int part);
 bool llava_votes_for_islands(const llava_port_votes *votes);
 
 /* Is the type of this part known (2: of either)? By its floating tensors, or else by what the
- * dump's
- * __meta__ says, which then goes into both types. */
-bool llava_port_type_known(llava_port *port, int part, llava_dtype types[2]);
+ * dump's __meta__ says, which then goes into both types. */
+bool llava_port_type_known(llava_port *port, int part, llava_dtype types[2], bool *known,
+                           llava_error *e);
 
 typedef struct {
     double l2;  /* of |d|_2 / |expected|_2 */

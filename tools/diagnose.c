@@ -205,11 +205,14 @@ static bool needs_weights(const llava_diagnoser *d)
 static bool check_meta(llava_diagnoser *d, const diagnose_options *o, llava_error *e)
 {
     char own[65] = "";
-    char *inputs = llava_dump_meta_string(o->dump, llava_port_meta(d->port), "inputs");
-    char *model = llava_dump_meta_string(o->dump, llava_port_meta(d->port), "model");
-    bool ok = inputs == NULL || strcmp(inputs, d->session.inputs_sha256) == 0 ||
-              llava_fail(e, "%s: made from other inputs (inputs SHA-256 %.12s.., here %.12s..)",
-                         o->dump, inputs, d->session.inputs_sha256);
+    const char *meta = llava_port_meta(d->port);
+    char *inputs = NULL, *model = NULL;
+    bool ok = llava_dump_meta_string(o->dump, meta, "inputs", &inputs, e) &&
+              llava_dump_meta_string(o->dump, meta, "model", &model, e);
+    if (ok && inputs != NULL && strcmp(inputs, d->session.inputs_sha256) != 0) {
+        ok = llava_fail(e, "%s: made from other inputs (inputs SHA-256 %.12s.., here %.12s..)",
+                        o->dump, inputs, d->session.inputs_sha256);
+    }
     ok = ok && (model == NULL || llava_session_model_sha256(&d->session, own, e));
     if (ok && model != NULL && own[0] != '\0' && strcmp(model, own) != 0) {
         char text[1024];

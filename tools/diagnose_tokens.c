@@ -237,9 +237,10 @@ bool llava_diagnose_tokens(llava_diagnoser *d, llava_error *e)
             return true; /* the reference's own would stand in for the port's */
         }
     }
-    reading r = {.d = d, .type_known = llava_port_type_known(d->port, 1, d->types)};
+    reading r = {.d = d};
     bool islands = d->result.islands;
-    if (!read_tokens(&r, islands, e)) {
+    if (!llava_port_type_known(d->port, 1, d->types, &r.type_known, e) ||
+        !read_tokens(&r, islands, e)) {
         return false;
     }
     /* Where nothing shows whether there are islands, both are honest; with them a padded sample of

@@ -124,13 +124,15 @@ static bool read_options(diff_options *o, int argc, char **argv, llava_error *e)
 /* Dumps of other inputs can't be compared; of another model they can, with a warning. */
 static bool check_meta(const differ *d, llava_error *e)
 {
-    const char *mine = llava_dump_meta(d->expected), *theirs = llava_port_meta(d->actual);
-    char *inputs[2] = {llava_dump_meta_string(d->o.expected, mine, "inputs"),
-                       llava_dump_meta_string(d->o.actual, theirs, "inputs")};
-    char *models[2] = {llava_dump_meta_string(d->o.expected, mine, "model"),
-                       llava_dump_meta_string(d->o.actual, theirs, "model")};
+    const char *const paths[2] = {d->o.expected, d->o.actual};
+    const char *const metas[2] = {llava_dump_meta(d->expected), llava_port_meta(d->actual)};
+    char *inputs[2] = {NULL}, *models[2] = {NULL};
     bool ok = true;
-    if (inputs[0] != NULL && inputs[1] != NULL && strcmp(inputs[0], inputs[1]) != 0) {
+    for (int i = 0; ok && i < 2; i++) {
+        ok = llava_dump_meta_string(paths[i], metas[i], "inputs", &inputs[i], e) &&
+             llava_dump_meta_string(paths[i], metas[i], "model", &models[i], e);
+    }
+    if (ok && inputs[0] != NULL && inputs[1] != NULL && strcmp(inputs[0], inputs[1]) != 0) {
         ok = llava_fail(e, "%s: made from other inputs than %s (inputs SHA-256 %.12s.., %.12s..)",
                         d->o.actual, d->o.expected, inputs[1], inputs[0]);
     }
@@ -149,12 +151,13 @@ static bool check_meta(const differ *d, llava_error *e)
 
 /* The plain path adds in float64 whatever the type, so its float32 dump is nearer to the truth than
  * a port whose sums are float32's: 4 to 5 times at a product of a few hundred terms. */
-static void warn_of_exact_sums(const differ *d)
+static bool warn_of_exact_sums(const differ *d, llava_error *e)
 {
-    const char *meta = llava_port_meta(d->peer);
-    char *program = llava_dump_meta_string(d->o.peer, meta, "program"),
-         *path = llava_dump_meta_string(d->o.peer, meta, "path"),
-         *dtype = llava_dump_meta_string(d->o.peer, meta, "dtype");
+    const char *meta = d->peer == NULL ? NULL : llava_port_meta(d->peer);
+    char *program = NULL, *path = NULL, *dtype = NULL;
+    bool ok = llava_dump_meta_string(d->o.peer, meta, "program", &program, e) &&
+              llava_dump_meta_string(d->o.peer, meta, "path", &path, e) &&
+              llava_dump_meta_string(d->o.peer, meta, "dtype", &dtype, e);
     if (program != NULL && strncmp(program, "llava-ref ", 10) == 0 && path != NULL &&
         strcmp(path, "plain") == 0 && dtype != NULL && strcmp(dtype, "f32") == 0) {
         char text[1024];
@@ -167,6 +170,7 @@ static void warn_of_exact_sums(const differ *d)
     free(program);
     free(path);
     free(dtype);
+    return ok;
 }
 
 /* One of four dimensions: what is above LLAVA_MASKED is seen where floats are added, what is not 0
@@ -269,10 +273,7 @@ static bool open_all(differ *d, llava_error *e)
         (o->peer != NULL && !llava_port_open(&d->peer, o->peer, NULL, NULL, e))) {
         return false;
     }
-    if (d->peer != NULL) {
-        warn_of_exact_sums(d);
-    }
-    return check_meta(d, e) && read_mask(d, e) && read_pictures(d, e) &&
+    return warn_of_exact_sums(d, e) && check_meta(d, e) && read_mask(d, e) && read_pictures(d, e) &&
            (o->taps == NULL || llava_globs_parse(&d->taps, o->taps, e)) &&
            (o->require == NULL || llava_globs_parse(&d->require, o->require, e));
 }
@@ -516,8 +517,9 @@ static bool find_flips(differ *d, llava_error *e)
 {
     const llava_dump_entry *ids = llava_dump_find(d->expected, "generated_ids");
     llava_flips *f = &d->result.flips;
-    llava_logits_bound *bound = llava_port_type_known(d->actual, 2, d->types) ? logits_bound : NULL;
-    if (!llava_flips_find(f, d->expected, d->actual, bound, d, e) ||
+    bool known;
+    if (!llava_port_type_known(d->actual, 2, d->types, &known, e) ||
+        !llava_flips_find(f, d->expected, d->actual, known ? logits_bound : NULL, d, e) ||
         (d->peer != NULL && !llava_first_flip(d->expected, d->peer, &d->peer_flip, e))) {
         return false;
     }

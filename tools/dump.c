@@ -674,13 +674,22 @@ const char *llava_dump_meta(const llava_dump *dump)
     return dump->meta;
 }
 
-char *llava_dump_meta_string(const char *path, const char *meta, const char *key)
+bool llava_dump_meta_string(const char *path, const char *meta, const char *key, char **value,
+                            llava_error *e)
 {
-    llava_error ignored;
-    cJSON *json = meta == NULL ? NULL : llava_json_parse(path, meta, strlen(meta), &ignored);
-    const char *value = NULL;
-    llava_json_string(path, json, key, &value, &ignored);
-    char *copy = value == NULL ? NULL : llava_text(&ignored, value, strlen(value));
+    llava_error refused;
+    const char *text = NULL;
+    *value = NULL;
+    if (meta == NULL) {
+        return true;
+    }
+    cJSON *json = llava_json_parse(path, meta, strlen(meta), &refused);
+    if (json == NULL) {
+        return llava_may_go_on(&refused, e);
+    }
+    if (llava_json_string(path, json, key, &text, &refused) && text != NULL) {
+        *value = llava_text(e, text, strlen(text));
+    }
     cJSON_Delete(json);
-    return copy;
+    return text == NULL || *value != NULL;
 }

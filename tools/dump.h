@@ -34,9 +34,10 @@ const llava_dump_entry *llava_dump_at(const llava_dump *dump, size_t i);
 const llava_dump_entry *llava_dump_find(const llava_dump *dump, const char *name);
 /* The text of __meta__ and a NUL, or NULL where there is none. Not yet parsed as JSON. */
 const char *llava_dump_meta(const llava_dump *dump);
-/* A string member of such a text, copied (free() it); NULL where there is none. path: of the dump.
- */
-char *llava_dump_meta_string(const char *path, const char *meta, const char *key);
+/* A string member of such a text, copied (free() it); NULL where there is none, nor JSON that it
+ * could stand in. path: of the dump. False: no memory, and it may be there. */
+bool llava_dump_meta_string(const char *path, const char *meta, const char *key, char **value,
+                            llava_error *e);
 
 /* Elements first .. first+n-1 in C order, whatever the file's order and byte order. To double:
  * every type; an integer beyond 2^53 is refused. To int64_t: integers and booleans only. Going

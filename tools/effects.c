@@ -197,12 +197,12 @@ static bool know_call(llava_honest *h, const char *path, llava_error *e)
         return false;
     }
     const char *meta = llava_dump_meta(dump);
-    h->feature_layer = llava_dump_meta_string(path, meta, "feature_layer");
-    h->feature_select = llava_dump_meta_string(path, meta, "feature_select");
+    bool ok = llava_dump_meta_string(path, meta, "feature_layer", &h->feature_layer, e) &&
+              llava_dump_meta_string(path, meta, "feature_select", &h->feature_select, e);
     h->request.feature_layer = h->feature_layer;
     h->request.feature_select = h->feature_select;
     llava_dump_close(dump);
-    return true;
+    return ok;
 }
 
 bool llava_honest_open(llava_honest **honest, const llava_request *model, const char *expected,

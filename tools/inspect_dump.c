@@ -92,6 +92,7 @@ static void show_meta(llava_inspection *of, const char *meta)
     llava_error why;
     cJSON *json = llava_json_parse(LLAVA_DUMP_META, meta, strlen(meta), &why);
     if (json == NULL) {
+        of->out_of_memory = of->out_of_memory || llava_out_of_memory(&why);
         llava_warn(why.text);
     }
     fputs(LLAVA_DUMP_META "\n", of->table);

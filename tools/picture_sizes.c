@@ -42,9 +42,12 @@ bool llava_picture_sizes_read(llava_picture_sizes *s, const char *path, const ch
                               llava_error *e)
 {
     *s = (llava_picture_sizes){0};
-    llava_error ignored;
-    cJSON *json = meta == NULL ? NULL : llava_json_parse(path, meta, strlen(meta), &ignored);
+    llava_error refused;
+    cJSON *json = meta == NULL ? NULL : llava_json_parse(path, meta, strlen(meta), &refused);
     const cJSON *list = NULL;
+    if (meta != NULL && json == NULL) {
+        return llava_may_go_on(&refused, e); /* no JSON, no sizes */
+    }
     bool ok = json == NULL || llava_json_array(path, json, "image_sizes", &list, e);
     if (ok && list != NULL && list->child != NULL) {
         ok = llava_json_int(path, json, "patch_size", &s->patch, e) &&
