@@ -31,8 +31,7 @@ static double bf16(double x)
 /* Calls each for the kernels of every width that this machine has; at least `portable`. */
 static void for_each_width(void (*each)(const llava_fast_kernels *kernel))
 {
-    assert_true(llava_fast_widths_here() >= 1);
-    for (size_t w = 0; w < llava_fast_widths_here(); w++) {
+    for (size_t w = 0; w <= (size_t)llava_cpu_here(); w++) {
         each(llava_fast_widths[w]);
     }
 }
@@ -628,7 +627,7 @@ static void score_widths(const tiny_model *model, const llava_inputs *in, size_t
     for (int type = 0; type < 2; type++) {
         how.storage = type == 0 ? LLAVA_F32 : LLAVA_BF16;
         run_honest(model, in, how, m);
-        for (size_t w = 0; w < llava_fast_widths_here(); w++) {
+        for (size_t w = 0; w <= (size_t)llava_cpu_here(); w++) {
             llava_error e;
             const char *name = llava_fast_widths[w]->name;
             assert_true(w < MOST_WIDTHS && llava_fast_open(&how.fast, how.storage, name, &e));
@@ -663,7 +662,7 @@ static void models_of_any_shape_are_as_good_as_an_honest_ports(void **unused)
         llava_inputs_free(&in);
         tiny_close(&model);
     }
-    for (size_t w = 0; w < llava_fast_widths_here(); w++) {
+    for (size_t w = 0; w <= (size_t)llava_cpu_here(); w++) {
         for (int type = llava_fast_widths[w]->per_unit == 2; type < 2; type++) {
             is_honest(&sums[type][w], llava_fast_widths[w]->name);
         }
@@ -989,7 +988,7 @@ static void every_width_passes_beside_transformers(void **unused)
     llava_error e;
     char out[300];
     snprintf(out, sizeof out, "%s", support_path(&folder, "out.npz"));
-    for (size_t w = 0; w < llava_fast_widths_here(); w++) {
+    for (size_t w = 0; w <= (size_t)llava_cpu_here(); w++) {
         for (int type = 0; type < 2; type++) {
             char *dtype = type == 0 ? "f32" : "bf16";
             setenv("LLAVA_FAST_WIDTH", llava_fast_widths[w]->name, 1);
@@ -1018,16 +1017,17 @@ static void a_width_that_is_not_there_is_refused(void **unused)
     (void)unused;
     llava_fast_kernels kernel;
     llava_error e;
-    size_t all = 0;
+    llava_cpu all = LLAVA_CPU_16_BYTES;
     for (; llava_fast_widths[all] != NULL; all++) {
-        if (all > 0) { /* the first is every machine's */
-            assert_false(llava_fast_choose(&kernel, llava_fast_widths[all]->name, all, true, &e));
+        if (all > LLAVA_CPU_16_BYTES) {
+            assert_false(
+                llava_fast_choose(&kernel, llava_fast_widths[all]->name, all - 1, true, &e));
             assert_non_null(strstr(e.text, llava_fast_widths[all]->name));
             support_says(&e, ": this processor has not the instructions");
         }
-        assert_true(llava_fast_choose(&kernel, NULL, all + 1, true, &e));
+        assert_true(llava_fast_choose(&kernel, NULL, all, true, &e));
         assert_string_equal(kernel.name, llava_fast_widths[all]->name);
-        assert_true(llava_fast_choose(&kernel, kernel.name, all + 1, false, &e));
+        assert_true(llava_fast_choose(&kernel, kernel.name, all, false, &e));
         assert_true(kernel.per_unit == 1);
     }
     assert_false(llava_fast_choose(&kernel, "sse9", all, true, &e));

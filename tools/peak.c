@@ -1,5 +1,6 @@
 #include "tools/peak.h"
 
+#include "ref/cpu.h"
 #include "ref/number.h"
 #include "tools/machine.h"
 #include "tools/stage_clock.h"
@@ -90,17 +91,17 @@ size_t llava_peak_all(llava_peak_kind kind, llava_peak_block blocks[LLAVA_PEAK_B
     blocks[count++] = f64 ? (llava_peak_block){2, 8, false, false, f64_2}
                           : (llava_peak_block){4, 4, false, false, f32_4};
 #if defined(__x86_64__)
-    __builtin_cpu_init();
+    llava_cpu here = llava_cpu_here();
     /* LCOV_EXCL_BR_START: the other branches are other processors' */
-    if (__builtin_cpu_supports("avx2") && (f64 || __builtin_cpu_supports("fma"))) {
+    if (here >= LLAVA_CPU_AVX2) {
         blocks[count++] = f64 ? (llava_peak_block){4, 8, false, false, f64_4}
                               : (llava_peak_block){8, 4, true, false, f32_8};
     }
-    if (__builtin_cpu_supports("avx512f")) {
+    if (here >= LLAVA_CPU_AVX512) {
         blocks[count++] = f64 ? (llava_peak_block){8, 8, false, false, f64_8}
                               : (llava_peak_block){16, 4, true, false, f32_16};
     }
-    if (kind == LLAVA_PEAK_BF16 && __builtin_cpu_supports("avx512bf16")) {
+    if (kind == LLAVA_PEAK_BF16 && here == LLAVA_CPU_AVX512_BF16) {
         blocks[count++] = (llava_peak_block){16, 4, true, true, pairs_16};
     }
     /* LCOV_EXCL_BR_STOP */

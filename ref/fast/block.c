@@ -60,7 +60,7 @@ bool llava_fast_open(llava_fast **fast, llava_dtype type, const char *width, lla
     for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
         f->ones[i] = 1;
     }
-    if (!llava_fast_choose(&f->kernel, width, llava_fast_widths_here(), f->bf16, e)) {
+    if (!llava_fast_choose(&f->kernel, width, llava_cpu_here(), f->bf16, e)) {
         free(f);
         *fast = NULL;
     }

@@ -70,25 +70,10 @@ const llava_fast_kernels *const llava_fast_widths[] = {
     NULL,
 };
 
-size_t llava_fast_widths_here(void)
-{
-    size_t here = 1;
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    /* LCOV_EXCL_BR_START: the other branch is another processor's */
-    here += __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    here += here == 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    here += here == 3 && __builtin_cpu_supports("avx512bf16");
-    /* LCOV_EXCL_BR_STOP */
-#endif
-    return here;
-}
-
-bool llava_fast_choose(llava_fast_kernels *kernels, const char *name, size_t here, bool bf16,
+bool llava_fast_choose(llava_fast_kernels *kernels, const char *name, llava_cpu here, bool bf16,
                        llava_error *e)
 {
-    size_t i = name == NULL ? here - 1 : 0;
+    size_t i = name == NULL ? (size_t)here : 0;
     while (name != NULL && llava_fast_widths[i] != NULL &&
            strcmp(name, llava_fast_widths[i]->name) != 0) {
         i++;
@@ -97,7 +82,7 @@ bool llava_fast_choose(llava_fast_kernels *kernels, const char *name, size_t her
         return llava_fail(
             e, "the fast path's width %s: not one of portable, avx2, avx512, avx512bf16", name);
     }
-    if (i >= here) {
+    if (i > (size_t)here) {
         return llava_fail(e, "the fast path's width %s: this processor has not the instructions",
                           name);
     }

@@ -12,6 +12,7 @@
 #ifndef LLAVA_FAST_KERNEL_H
 #define LLAVA_FAST_KERNEL_H
 
+#include "ref/cpu.h"
 #include "ref/error.h"
 #include "ref/number.h"
 
@@ -69,14 +70,12 @@ typedef struct {
     void (*softmax)(llava_fast_softmax *of, float *s, float scale, size_t n, size_t lanes);
 } llava_fast_kernels;
 
-/* Those of all widths, narrowest first, NULL behind the last; this machine runs the first
- * llava_fast_widths_here() of them. */
+/* Those of each llava_cpu, NULL behind the last. */
 extern const llava_fast_kernels *const llava_fast_widths[];
-size_t llava_fast_widths_here(void);
 
-/* The kernels of this name, or the widest of the first `here` where name is NULL. Unknown, or not
- * among them: refused. A run in float32 has no pairs: it takes the next narrower kernels. */
-bool llava_fast_choose(llava_fast_kernels *kernels, const char *name, size_t here, bool bf16,
+/* The kernels of this name, or the widest of a processor where name is NULL. Unknown, or not among
+ * the processor's: refused. A run in float32 has no pairs: it takes the next narrower kernels. */
+bool llava_fast_choose(llava_fast_kernels *kernels, const char *name, llava_cpu here, bool bf16,
                        llava_error *e);
 
 #endif

@@ -227,19 +227,17 @@ INLINE vec NAME(exp_of)(vec x)
     const vec zero = {0};
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
     const vec least = zero - 88.0f, most = zero + 88.5f;
+    static const float terms[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1};
     vec in = NAME(pick)((ints)(x < least), least, x);
     in = NAME(pick)((ints)(in > most), most, in);
     vec n = (in * 1.44269504f + shift) - shift;
     vec r = FMA(n, zero - 0.693359375f, in);
     r = FMA(n, zero + 2.12194440e-4f, r);
     vec p = zero + 1.0f / 5040;
-    p = FMA(p, r, zero + 1.0f / 720);
-    p = FMA(p, r, zero + 1.0f / 120);
-    p = FMA(p, r, zero + 1.0f / 24);
-    p = FMA(p, r, zero + 1.0f / 6);
-    p = FMA(p, r, zero + 0.5f);
-    p = FMA(p, r, zero + 1.0f);
-    p = FMA(p, r, zero + 1.0f);
+    UNROLLED
+    for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) {
+        p = FMA(p, r, zero + terms[i]);
+    }
     return p * (vec)((__builtin_convertvector(n, wholes) + 127) << 23);
 }
 

@@ -3,6 +3,8 @@
  * little-endian machines. */
 #include "decode.h"
 
+#include "ref/cpu.h"
+
 #include <string.h>
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -38,12 +40,11 @@ typedef size_t widen(llava_dtype from, const uint8_t *bytes, size_t n, double *o
 static widen *widest(void)
 {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
     /* LCOV_EXCL_START: one of them, by the processor */
-    if (__builtin_cpu_supports("avx512f")) {
+    if (llava_cpu_here() >= LLAVA_CPU_AVX512) {
         return widen_avx512;
     }
-    if (__builtin_cpu_supports("avx2")) {
+    if (llava_cpu_here() >= LLAVA_CPU_AVX2) {
         return widen_avx2;
     }
 #endif

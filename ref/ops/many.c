@@ -1,5 +1,6 @@
 #include "many.h"
 
+#include "ref/cpu.h"
 #include "ref/elementary.h"
 
 #include <math.h>
@@ -56,12 +57,11 @@ size_t llava_many_widths(llava_many_width widths[4])
     size_t count = 0;
     widths[count++] = (llava_many_width){2, exp_2, tanh_2, erf_2};
 #if defined(__x86_64__)
-    __builtin_cpu_init();
     /* LCOV_EXCL_BR_START: the other branch is another processor's */
-    if (__builtin_cpu_supports("avx2")) {
+    if (llava_cpu_here() >= LLAVA_CPU_AVX2) {
         widths[count++] = (llava_many_width){4, exp_4, tanh_4, erf_4};
     }
-    if (__builtin_cpu_supports("avx512f")) {
+    if (llava_cpu_here() >= LLAVA_CPU_AVX512) {
         widths[count++] = (llava_many_width){8, exp_8, tanh_8, erf_8};
     }
     /* LCOV_EXCL_BR_STOP */

@@ -1,5 +1,7 @@
 #include "tile.h"
 
+#include "ref/cpu.h"
+
 #include <string.h>
 
 /* A loop of a constant count whose sums must stay in registers. */
@@ -59,12 +61,11 @@ size_t llava_tile_all(bool sums_f32, llava_tile tiles[4])
     size_t count = 0;
     tiles[count++] = sums_f32 ? (llava_tile){8, 4, tile_f32_4} : (llava_tile){4, 8, tile_2};
 #if defined(__x86_64__)
-    __builtin_cpu_init();
     /* LCOV_EXCL_BR_START: the other branch is another processor's */
-    if (__builtin_cpu_supports("avx2")) {
+    if (llava_cpu_here() >= LLAVA_CPU_AVX2) {
         tiles[count++] = sums_f32 ? (llava_tile){16, 4, tile_f32_8} : (llava_tile){8, 8, tile_4};
     }
-    if (__builtin_cpu_supports("avx512f")) {
+    if (llava_cpu_here() >= LLAVA_CPU_AVX512) {
         tiles[count++] = sums_f32 ? (llava_tile){64, 4, tile_f32_16} : (llava_tile){32, 8, tile_8};
     }
     /* LCOV_EXCL_BR_STOP */
