@@ -141,16 +141,22 @@ static bool linear_of_some(llava_run *r, const llava_numerics *n, double *y, con
     return ok;
 }
 
+bool llava_linear_weights(llava_run *r, llava_weight *weight, llava_weight *bias, size_t inner,
+                          size_t outputs, bool biased, const char *name)
+{
+    return need(r, weight, name, ".weight", 2, (size_t[]){outputs, inner}) &&
+           (!biased || need(r, bias, name, ".bias", 1, (size_t[]){outputs}));
+}
+
 bool llava_linear_by(llava_run *r, const llava_numerics *n, double *y, const double *x, size_t rows,
                      size_t inner, size_t outputs, bool biased, const char *name)
 {
-    if (r->fast != NULL) {
-        return llava_fast_linear(r, y, x, rows, inner, outputs, biased, name);
-    }
     llava_weight weight, bias;
-    if (!need(r, &weight, name, ".weight", 2, (size_t[]){outputs, inner}) ||
-        (biased && !need(r, &bias, name, ".bias", 1, (size_t[]){outputs}))) {
+    if (!llava_linear_weights(r, &weight, &bias, inner, outputs, biased, name)) {
         return false;
+    }
+    if (r->fast != NULL) {
+        return llava_fast_linear(r, y, x, rows, &weight, biased ? &bias : NULL);
     }
     if (r->only != NULL && r->only->count == rows) {
         return linear_of_some(r, n, y, x, &weight, biased ? &bias : NULL);

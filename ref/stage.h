@@ -65,6 +65,10 @@ bool llava_linear_by_name(llava_run *r, double *y, const double *x, size_t rows,
 bool llava_linear_by(llava_run *r, const llava_numerics *n, double *y, const double *x, size_t rows,
                      size_t inner, size_t outputs, bool biased, const char *name);
 
+/* What that is made of: NAME.weight and, if biased, NAME.bias, looked up and of these shapes. */
+bool llava_linear_weights(llava_run *r, llava_weight *weight, llava_weight *bias, size_t inner,
+                          size_t outputs, bool biased, const char *name);
+
 /* LayerNorm with NAME.weight and NAME.bias [width]. */
 bool llava_layer_norm_by_name(llava_run *r, double *y, const double *x, size_t rows, size_t width,
                               double eps, const char *format, ...) LLAVA_PRINTF(7, 8);

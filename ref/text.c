@@ -473,13 +473,18 @@ bool llava_language_model(llava_run *r, const llava_goal *goal, llava_cache *cac
         ok = llava_fail(r->error, "--path fast: attention_mask: numbers to be added to the scores: "
                                   "only on the plain path");
     }
-    const llava_fast_pass fast = {p.batch,           p.length, cache->length, p.needed,
-                                  cache->layers > 1, p.cosine, p.sine,        p.full.visible};
-    llava_fast_state state = {0};
+    llava_fast_pass fast = {.batch = p.batch,
+                            .length = p.length,
+                            .past = cache->length,
+                            .needed = p.needed,
+                            .keep = cache->layers > 1,
+                            .cosine = p.cosine,
+                            .sine = p.sine,
+                            .visible = p.full.visible};
     for (size_t i = goal->text_first; ok && i < goal->text_layers; i++) {
         r->only = i + 1 == goal->text_layers ? goal->only : NULL;
-        state.out = i + 1 == goal->text_layers;
-        ok = r->fast != NULL ? llava_fast_text_layer(r, i, &fast, x, &state) : layer(&p, i, x);
+        fast.out = i + 1 == goal->text_layers;
+        ok = r->fast != NULL ? llava_fast_text_layer(r, i, &fast, x) : layer(&p, i, x);
     }
     r->only = NULL;
     cache->length += length;

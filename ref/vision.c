@@ -446,15 +446,14 @@ bool llava_vision(llava_run *r, const llava_goal *goal, const llava_inputs *in, 
         last = v->layers_needed;
     }
     ok = ok && prepare(&t, last);
-    llava_fast_state state = {0};
+    llava_fast_pass fast = {.batch = t.of.sequences, .length = t.of.rows, .needed = t.of.rows};
     for (size_t index = 0; ok && index <= last; index++) {
         bool chosen = goal->features && is_chosen(v, index);
         r->only = index == last && !goal->features ? goal->only : NULL;
-        state.out = chosen || index == last;
+        fast.out = chosen || index == last;
         if (index > first) {
-            ok = r->fast != NULL
-                     ? llava_fast_vision_layer(r, index - 1, t.of.sequences, t.of.rows, h, &state)
-                     : layer(&t, index - 1, h);
+            ok = r->fast != NULL ? llava_fast_vision_layer(r, index - 1, &fast, h)
+                                 : layer(&t, index - 1, h);
         } else if (first > 0) {
             ok = put_state(&t, index, h);
         }

@@ -237,7 +237,7 @@ static void convert_of(const llava_fast_kernels *kernel, llava_dtype type, const
     assert_true(wide != NULL && narrow != NULL);
     for (int as_bf16 = kernel->per_unit == 2; as_bf16 < 2; as_bf16++) {
         bool pairs = kernel->per_unit == 2;
-        kernel->convert(type, bytes, n, as_bf16 == 1, pairs ? (void *)narrow : wide);
+        kernel->convert(type, bytes, n, as_bf16 == 1, pairs, pairs ? (void *)narrow : wide);
         for (size_t i = 0; i < n; i++) {
             float got = pairs ? (float)llava_decode_bf16(narrow[i]) : wide[i];
             is_converted(kernel, right[i], as_bf16 == 1, got);
@@ -375,21 +375,12 @@ static void norms(along *p)
     assert_true(p->y[p->n * lanes] == rogue);
 }
 
-static llava_fast_softmax softmax_begun(void)
-{
-    llava_fast_softmax soft = {.sum = {0}};
-    for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
-        soft.most[i] = -FLT_MAX;
-    }
-    return soft;
-}
-
 /* In one go, and with the first keys before the others. */
 static void softmaxes(along *p)
 {
     size_t lanes = p->lanes, count = p->n * lanes;
     for (size_t first = 0; first < p->n; first += (p->n + 1) / 2) {
-        llava_fast_softmax soft = softmax_begun();
+        llava_fast_softmax soft = {.sum = {0}};
         memcpy(p->y, p->x, count * sizeof *p->y);
         if (first > 0) {
             p->kernel->softmax(&soft, p->y, 1, first, lanes);
@@ -432,7 +423,7 @@ static void panels_of(const llava_fast_kernels *kernel)
 static void far_out(const llava_fast_kernels *kernel)
 {
     float s[19], y[19];
-    llava_fast_softmax soft = softmax_begun(), other = softmax_begun();
+    llava_fast_softmax soft = {.sum = {0}}, other = soft;
     for (size_t i = 0; i < 19; i++) {
         s[i] = i == 7 ? 3.0f : -INFINITY;
     }

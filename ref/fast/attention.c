@@ -5,8 +5,8 @@
  *   s = q k^T    m = max(m, s)    p = exp(scale (s - m))    context = p v / sum p
  *
  * Keys and values are kept as the rows of weights of these two products, in blocks of as many
- * positions, [blocks][layers][batch][kv_heads]: keys [KEYS][d], values [d][KEYS], each row in
- * units of its own. */
+ * positions, [blocks][layers][batch][kv_heads]: keys [KEYS][d], values [d][KEYS], d filled up to
+ * whole units. */
 #include "parts.h"
 
 #include <float.h>
@@ -14,62 +14,66 @@
 
 enum { KEYS = LLAVA_FAST_KEYS };
 
-/* Units in a block's keys, in a block of one head, in those of all layers and samples' heads. */
-typedef struct {
-    size_t wide, keys, block, all;
-} sizes;
-
-static sizes sizes_of(const llava_fast *f, const llava_fast_heads *of, const llava_fast_rows *rows)
+/* Units of a block's keys, or values, of one head. */
+static size_t half_of(const llava_fast_block *b)
 {
-    size_t wide = llava_fast_units(f, of->d), keys = KEYS * wide;
-    size_t block = keys + of->d * llava_fast_units(f, KEYS);
-    return (sizes){wide, keys, block, of->layers * rows->batch * of->kv_heads * block};
+    return KEYS * llava_fast_units(b->f, b->d);
 }
 
-/* The block where the position t of a sample's head is. */
-static uint32_t *block_of(const llava_fast *f, const llava_fast_heads *of,
-                          const llava_fast_rows *rows, size_t t, size_t sample, size_t head)
+/* The block of a panel's head where the position t is. */
+static uint32_t *block_of(const llava_fast_block *b, const llava_fast_panel *p, size_t head,
+                          size_t t)
 {
-    sizes n = sizes_of(f, of, rows);
-    size_t at = (of->layer * rows->batch + sample) * of->kv_heads + head;
-    return f->cache + t / KEYS * n.all + at * n.block;
+    size_t sample = p->row / b->rows.length, layer = t / KEYS * b->slots + b->slot;
+    size_t at = (layer * b->rows.batch + sample) * b->kv_heads + head;
+    return b->f->cache + at * 2 * half_of(b);
 }
 
-bool llava_fast_keep(llava_fast *f, const llava_fast_heads *of, size_t past,
-                     const llava_fast_rows *rows, float *k, const float *v, llava_error *e)
+static bool reserve(const llava_fast_block *b)
 {
-    sizes n = sizes_of(f, of, rows);
-    size_t d = of->d, size = sizeof(uint32_t) / f->kernel.per_unit, bytes;
-    if (!llava_mul((past + rows->length + KEYS - 1) / KEYS, n.all * sizeof(uint32_t), &bytes)) {
-        return llava_fail(e, "out of memory (keys and values of %zu positions)", past);
+    size_t count = b->pass->past + b->rows.length, bytes;
+    size_t each = b->slots * b->rows.batch * b->kv_heads * 2 * half_of(b) * sizeof *b->f->cache;
+    if (!llava_mul((count + KEYS - 1) / KEYS, each, &bytes)) {
+        return llava_fail(b->r->error, "out of memory (keys and values of %zu positions)", count);
     }
-    if (bytes > f->cache_bytes) {
-        uint32_t *more = llava_realloc(e, f->cache, bytes, 1);
+    if (bytes > b->f->cache_bytes) {
+        uint32_t *more = llava_realloc(b->r->error, b->f->cache, bytes, 1);
         if (more == NULL) {
             return false;
         }
-        f->cache = more;
-        f->cache_bytes = bytes;
+        b->f->cache = more;
+        b->f->cache_bytes = bytes;
+    }
+    return true;
+}
+
+bool llava_fast_keep(const llava_fast_block *b, float *k, const float *v)
+{
+    const llava_fast_kernels *kernel = &b->f->kernel;
+    size_t d = b->d, half = half_of(b), wide = half / KEYS;
+    size_t size = sizeof(uint32_t) / kernel->per_unit;
+    if (!reserve(b)) {
+        return false;
     }
     llava_fast_panel p = {0};
-    for (size_t i = 0; i > 0 || llava_fast_next(rows, &p); i = (i + 1) % of->kv_heads) {
-        f->kernel.lay(k, d, p.lanes, f->bf16);
+    for (size_t i = 0; i > 0 || llava_fast_next(&b->rows, &p); i = (i + 1) % b->kv_heads) {
+        kernel->lay(k, d, p.lanes, b->f->bf16);
         for (size_t lane = 0, some; lane < p.live; lane += some) {
-            size_t t = past + p.row % rows->length + lane, at = t % KEYS;
-            uint32_t *keys = block_of(f, of, rows, t, p.row / rows->length, i);
-            uint8_t *values = (uint8_t *)(keys + n.keys);
+            size_t t = b->pass->past + p.row % b->rows.length + lane, at = t % KEYS;
+            uint32_t *keys = block_of(b, &p, i, t);
+            uint8_t *values = (uint8_t *)(keys + half);
             if (at == 0) {
-                memset(keys, 0, n.block * sizeof *keys); /* what is not there is finite */
+                memset(keys, 0, 2 * half * sizeof *keys); /* what is not there is finite */
             }
             some = llava_fast_least(p.live - lane, KEYS - at);
-            for (size_t j = 0; j < n.wide; j++) {
+            for (size_t j = 0; j < wide; j++) {
                 for (size_t l = 0; l < some; l++) {
-                    memcpy(keys + (at + l) * n.wide + j, k + j * p.lanes + lane + l, sizeof *keys);
+                    memcpy(keys + (at + l) * wide + j, k + j * p.lanes + lane + l, sizeof *keys);
                 }
             }
             for (size_t j = 0; j < d; j++) {
-                f->kernel.convert(LLAVA_F32, (const uint8_t *)(v + j * p.lanes + lane), some,
-                                  f->bf16, values + (j * KEYS + at) * size);
+                kernel->convert(LLAVA_F32, (const uint8_t *)(v + j * p.lanes + lane), some,
+                                b->f->bf16, kernel->per_unit == 2, values + (j * KEYS + at) * size);
             }
         }
         k += d * p.lanes;
@@ -96,54 +100,53 @@ static size_t look(float *mask, const uint8_t *visible, size_t keys, const llava
     return reach;
 }
 
-/* One query head of a panel against `reach` keys, their first block at `keys`. mask: NULL: none;
- * q, context: [d][lanes] */
-static void attend(const llava_fast *f, const llava_fast_heads *of, sizes size,
-                   const llava_fast_panel *p, size_t reach, const float *mask, const uint32_t *keys,
-                   float *q, float *context)
+/* One query head of a panel against the first `reach` keys. mask: NULL: none; q, context:
+ * [d][lanes] */
+static void attend(const llava_fast_block *b, const llava_fast_panel *p, size_t head, size_t reach,
+                   const float *mask, float *q, float *context)
 {
-    const llava_fast_kernels *kernel = &f->kernel;
-    size_t d = of->d, lanes = p->lanes, wide = llava_fast_units(f, KEYS);
-    bool narrow = kernel->per_unit == 2;
+    const llava_fast_kernels *kernel = &b->f->kernel;
+    size_t d = b->d, lanes = p->lanes, half = half_of(b);
+    float *scores = b->pass->scores;
+    llava_fast_factor k = {.stride = half / KEYS * sizeof(uint32_t)}, v = k;
+    v.stride = llava_fast_units(b->f, KEYS) * sizeof(uint32_t);
+    v.narrow = k.narrow = kernel->per_unit == 2;
     llava_fast_softmax soft = {.sum = {0}};
-    for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
-        soft.most[i] = -FLT_MAX;
-    }
-    kernel->lay(q, d, lanes, f->bf16);
+    kernel->lay(q, d, lanes, b->f->bf16);
     for (size_t t = 0; t < reach; t += KEYS) {
         size_t n = llava_fast_least(reach - t, KEYS);
-        const uint32_t *at = keys + t / KEYS * size.all;
-        llava_fast_factor k = {at, size.wide * sizeof *at, narrow};
-        llava_fast_factor v = {at + size.keys, wide * sizeof *at, narrow};
-        kernel->product(k, of->scores, q, d, n, lanes, p->live, NULL);
+        k.rows = block_of(b, p, head / (b->heads / b->kv_heads), t);
+        v.rows = (const uint32_t *)k.rows + half;
+        kernel->product(k, scores, q, d, n, lanes, p->live, NULL);
         if (mask != NULL) {
-            kernel->add(of->scores, of->scores, mask + t * lanes, n * lanes, 1, false);
+            kernel->add(scores, scores, mask + t * lanes, n * lanes, 1, false);
         }
-        kernel->softmax(&soft, of->scores, of->scale, n, lanes);
-        kernel->lay(of->scores, n, lanes, f->bf16);
-        kernel->product(v, context, of->scores, n, d, lanes, p->live, t == 0 ? NULL : soft.factor);
+        kernel->softmax(&soft, scores, (float)b->scale, n, lanes);
+        kernel->lay(scores, n, lanes, b->f->bf16);
+        kernel->product(v, context, scores, n, d, lanes, p->live, t == 0 ? NULL : soft.factor);
     }
     for (size_t i = 0; i < LLAVA_FAST_LANES; i++) {
         soft.sum[i] = 1 / soft.sum[i];
     }
     /* a product of nothing: what was is scaled */
-    kernel->product((llava_fast_factor){keys, 0, narrow}, context, q, 0, d, lanes, p->live,
-                    soft.sum);
+    kernel->product(v, context, scores, 0, d, lanes, p->live, soft.sum);
 }
 
-void llava_fast_attention(const llava_fast *f, const llava_fast_heads *of, size_t keys,
-                          const llava_fast_rows *rows, float *q, float *context)
+void llava_fast_attention(const llava_fast_block *b, float *q, float *context)
 {
-    size_t d = of->d, group = of->heads / of->kv_heads, reach = keys;
-    for (llava_fast_panel p = {0}; llava_fast_next(rows, &p);) {
-        float *mask = of->visible == NULL ? NULL : of->scores + KEYS * rows->lanes;
+    const uint8_t *visible = b->pass->visible;
+    size_t keys = b->pass->past + b->rows.length, reach = keys;
+    float *mask = visible == NULL ? NULL : b->pass->scores + KEYS * b->rows.lanes;
+    for (llava_fast_panel p = {0}; llava_fast_next(&b->rows, &p);) {
+        size_t width = b->d * p.lanes;
         if (mask != NULL) {
-            reach = look(mask, of->visible + p.row * keys, keys, &p);
+            reach = look(mask, visible + p.row * keys, keys, &p);
         }
-        for (size_t h = 0; h < of->heads; h++, q += d * p.lanes, context += d * p.lanes) {
-            const uint32_t *from = block_of(f, of, rows, 0, p.row / rows->length, h / group);
-            attend(f, of, sizes_of(f, of, rows), &p, reach, mask, from, q, context);
+        for (size_t h = 0; h < b->heads; h++) {
+            attend(b, &p, h, reach, mask, q + h * width, context + h * width);
         }
-        f->kernel.lay(context - of->heads * d * p.lanes, of->heads * d, p.lanes, f->bf16);
+        b->f->kernel.lay(context, b->heads * b->d, p.lanes, b->f->bf16);
+        q += b->heads * width;
+        context += b->heads * width;
     }
 }

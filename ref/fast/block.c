@@ -106,42 +106,10 @@ static size_t numbers(const llava_fast_rows *rows)
     return p.before;
 }
 
-/* The vector NAME + suffix [count] in the run's type, in scratch memory. */
-static float *vector(llava_run *r, size_t count, const char *name, const char *suffix)
+bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, const llava_weight *w,
+                       const llava_weight *bias)
 {
-    double *exact = llava_scratch(r, 1, count);
-    float *out = take(r, 1, count);
-    if (exact == NULL || out == NULL ||
-        !llava_vector_by_name(r, exact, count, "%s%s", name, suffix)) {
-        return NULL;
-    }
-    for (size_t i = 0; i < count; i++) {
-        out[i] = (float)exact[i];
-    }
-    return out;
-}
-
-static bool linear(llava_run *r, float *y, const float *x, const llava_fast_rows *rows,
-                   size_t inner, size_t outputs, bool biased, const char *name)
-{
-    char full[NAME + sizeof ".weight"];
-    llava_weight w;
-    llava_scratch_block *mark = llava_scratch_mark(r);
-    float *bias = NULL;
-    snprintf(full, sizeof full, "%s.weight", name);
-    bool ok =
-        llava_checkpoint_need(r->weights, &w, full, 2, (size_t[]){outputs, inner}, r->error) &&
-        (!biased || (bias = vector(r, outputs, name, ".bias")) != NULL);
-    if (ok) {
-        llava_fast_product(r->fast, y, x, rows, &w, bias);
-    }
-    llava_scratch_release(r, mark);
-    return ok;
-}
-
-bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
-                       size_t outputs, bool biased, const char *name)
-{
+    size_t outputs = w->shape[0], inner = w->shape[1];
     llava_fast_rows all = {1, 0, rows, r->fast->kernel.lanes};
     llava_scratch_block *mark = llava_scratch_mark(r);
     float *in = take(r, numbers(&all), inner), *out = take(r, numbers(&all), outputs);
@@ -151,9 +119,7 @@ bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, si
         for (llava_fast_panel p = {0}; llava_fast_next(&all, &p);) {
             r->fast->kernel.lay(in + p.before * inner, inner, p.lanes, r->fast->bf16);
         }
-        ok = linear(r, out, in, &all, inner, outputs, biased, name);
-    }
-    if (ok) {
+        llava_fast_product(r->fast, out, in, &all, w, bias);
         llava_fast_unpack(&all, outputs, out, y);
     }
     llava_scratch_release(r, mark);
@@ -165,7 +131,7 @@ bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, si
 
 /* Names: of the taps; of the weights, with the layer's number in it; of the parts that CLIP and
  * Llama call differently. */
-typedef struct {
+typedef struct llava_fast_names {
     const char *taps, *weights, *norm1, *out, *norm2, *first, *up, *last;
 } names;
 
@@ -182,42 +148,42 @@ static const names llama = {"text",
                             "mlp.up_proj",
                             "mlp.down_proj"};
 
-typedef struct {
-    llava_run *r;
-    llava_fast *f;
-    llava_fast_state *s;
-    const names *of;
-    size_t layer, hidden, intermediate;
-    bool norm_bias, qkv_bias, out_bias, mlp_bias;
-    double eps;
-    llava_act act;
-    llava_fast_heads heads;
-    const llava_fast_pass *pass; /* NULL: the tower, no rotation, no mask, no past */
-    llava_fast_rows rows;        /* that are computed */
-} block;
+typedef llava_fast_block block;
 
 static void announce(const block *b, const char *tap)
 {
     (void)llava_wanted(b->r, "%s.layers.%zu.%s", b->of->taps, b->layer, tap);
 }
 
-static const char *name_of(const block *b, char name[NAME], const char *part)
+static const char *name_of(const block *b, char name[NAME], const char *part, const char *suffix)
 {
     int n = snprintf(name, NAME, b->of->weights, b->layer);
-    snprintf(name + n, NAME - (size_t)n, ".%s", part);
+    snprintf(name + n, NAME - (size_t)n, ".%s%s", part, suffix);
     return name;
+}
+
+/* The vector PART + suffix [hidden] in the run's type, in scratch memory. */
+static float *vector(const block *b, const char *part, const char *suffix)
+{
+    char name[NAME];
+    llava_weight w;
+    float *out = take(b->r, 1, b->hidden);
+    if (out == NULL || !llava_checkpoint_need(b->r->weights, &w, name_of(b, name, part, suffix), 1,
+                                              &b->hidden, b->r->error)) {
+        return NULL;
+    }
+    b->f->kernel.convert(w.dtype, w.bytes, b->hidden, b->f->bf16, false, out);
+    return out;
 }
 
 /* a = norm(h), laid */
 static bool norm(const block *b, const char *part, const char *tap)
 {
-    char name[NAME];
     llava_scratch_block *mark = llava_scratch_mark(b->r);
-    const float *weight = vector(b->r, b->hidden, name_of(b, name, part), ".weight"), *bias = NULL;
-    bool ok = weight != NULL &&
-              (!b->norm_bias || (bias = vector(b->r, b->hidden, name, ".bias")) != NULL);
+    const float *weight = vector(b, part, ".weight"), *bias = NULL;
+    bool ok = weight != NULL && (!b->norm_bias || (bias = vector(b, part, ".bias")) != NULL);
     for (llava_fast_panel p = {0}; ok && llava_fast_next(&b->rows, &p);) {
-        float *a = b->s->a + p.before * b->hidden, *h = b->s->h + p.before * b->hidden;
+        float *a = b->pass->a + p.before * b->hidden, *h = b->pass->h + p.before * b->hidden;
         b->f->kernel.norm(a, h, weight, bias, b->eps, b->hidden, p.lanes, b->f->bf16);
         b->f->kernel.lay(a, b->hidden, p.lanes, b->f->bf16);
     }
@@ -230,47 +196,52 @@ static bool project(const block *b, const char *part, const char *tap, float *y,
                     size_t inner, size_t outputs, bool biased)
 {
     char name[NAME];
-    bool ok = linear(b->r, y, x, &b->rows, inner, outputs, biased, name_of(b, name, part));
+    llava_weight w, bias;
+    if (!llava_linear_weights(b->r, &w, &bias, inner, outputs, biased,
+                              name_of(b, name, part, ""))) {
+        return false;
+    }
+    llava_fast_product(b->f, y, x, &b->rows, &w, biased ? &bias : NULL);
     announce(b, tap);
-    return ok;
+    return true;
 }
 
 /* q or k in place, by the tables of the pass. */
 static void rotate(const block *b, float *x, size_t heads)
 {
-    size_t d = b->heads.d;
-    for (llava_fast_panel p = {0}; b->pass != NULL && llava_fast_next(&b->rows, &p);) {
-        const float *cosine = b->s->cosine + p.before * d, *sine = b->s->sine + p.before * d;
-        for (size_t h = 0; h < heads; h++, x += d * p.lanes) {
-            b->f->kernel.rotate(x, cosine, sine, d / 2 * p.lanes);
+    for (llava_fast_panel p = {0}; b->pass->cosine != NULL && llava_fast_next(&b->rows, &p);) {
+        const float *cosine = b->pass->cosines + p.before * b->d;
+        const float *sine = b->pass->sines + p.before * b->d;
+        for (size_t h = 0; h < heads; h++, x += b->d * p.lanes) {
+            b->f->kernel.rotate(x, cosine, sine, b->d / 2 * p.lanes);
         }
     }
 }
 
 /* Keys and values of all rows, from a = norm1(h). */
-static bool keep(const block *b, size_t past)
+static bool keep(const block *b)
 {
-    size_t width = b->heads.kv_heads * b->heads.d;
-    float *k = b->s->wide, *v = k + numbers(&b->rows) * width;
-    if (!project(b, "self_attn.k_proj", "attn.k", k, b->s->a, b->hidden, width, b->qkv_bias) ||
-        !project(b, "self_attn.v_proj", "attn.v", v, b->s->a, b->hidden, width, b->qkv_bias)) {
+    size_t width = b->kv_heads * b->d;
+    float *a = b->pass->a, *k = b->pass->wide, *v = k + numbers(&b->rows) * width;
+    if (!project(b, "self_attn.k_proj", "attn.k", k, a, b->hidden, width, b->qkv_bias) ||
+        !project(b, "self_attn.v_proj", "attn.v", v, a, b->hidden, width, b->qkv_bias)) {
         return false;
     }
-    rotate(b, k, b->heads.kv_heads);
-    return llava_fast_keep(b->f, &b->heads, past, &b->rows, k, v, b->r->error);
+    rotate(b, k, b->kv_heads);
+    return llava_fast_keep(b, k, v);
 }
 
 /* wide = W_o attention(W_q a, keys and values); a is lost. */
-static bool attend(const block *b, size_t keys)
+static bool attend(const block *b)
 {
-    size_t width = b->heads.heads * b->heads.d;
-    float *a = b->s->a, *wide = b->s->wide;
+    size_t width = b->heads * b->d;
+    float *a = b->pass->a, *wide = b->pass->wide;
     if (!project(b, "self_attn.q_proj", "attn.q", wide, a, b->hidden, width, b->qkv_bias)) {
         return false;
     }
-    rotate(b, wide, b->heads.heads);
+    rotate(b, wide, b->heads);
     announce(b, "attn.q_rope");
-    llava_fast_attention(b->f, &b->heads, keys, &b->rows, wide, a);
+    llava_fast_attention(b, wide, a);
     announce(b, "attn.context");
     return project(b, b->of->out, "attn.out", wide, a, width, b->hidden, b->out_bias);
 }
@@ -301,7 +272,7 @@ static void activate(const block *b, float *x, const float *up, size_t count)
 static bool mlp(const block *b)
 {
     size_t inner = b->intermediate;
-    float *a = b->s->a, *wide = b->s->wide;
+    float *a = b->pass->a, *wide = b->pass->wide;
     float *up = b->of->up == NULL ? NULL : wide + numbers(&b->rows) * inner;
     if (!project(b, b->of->first, "mlp.fc1", wide, a, b->hidden, inner, b->mlp_bias) ||
         (up != NULL && !project(b, b->of->up, "mlp.up", up, a, b->hidden, inner, b->mlp_bias))) {
@@ -320,7 +291,7 @@ static bool mlp(const block *b)
 static void add(const block *b, const float *x)
 {
     size_t count = numbers(&b->rows) * b->hidden;
-    b->f->kernel.add(b->s->h, b->s->h, x, count, 1, b->f->bf16);
+    b->f->kernel.add(b->pass->h, b->pass->h, x, count, 1, b->f->bf16);
 }
 
 static size_t larger(size_t a, size_t b)
@@ -332,100 +303,94 @@ static size_t larger(size_t a, size_t b)
 static bool reserve(const block *b)
 {
     llava_run *r = b->r;
-    llava_fast_state *s = b->s;
-    size_t rows = numbers(&b->rows), d = b->heads.d, inner = larger(b->hidden, b->heads.heads * d);
-    size_t wide = larger(2 * b->heads.kv_heads * d, b->intermediate * (b->of->up == NULL ? 1 : 2));
-    size_t mask = b->pass == NULL ? 0 : b->pass->past + b->pass->length;
-    s->a = take(r, rows, inner);
-    s->wide = take(r, rows, larger(inner, wide));
-    s->scores = take(r, LLAVA_FAST_KEYS + mask, b->rows.lanes);
-    s->cosine = take(r, rows, d);
-    s->sine = take(r, rows, d);
-    s->h = take(r, rows, b->hidden);
-    return s->a != NULL && s->wide != NULL && s->scores != NULL && s->cosine != NULL &&
-           s->sine != NULL && s->h != NULL;
+    llava_fast_pass *p = b->pass;
+    size_t rows = numbers(&b->rows), inner = larger(b->hidden, b->heads * b->d);
+    size_t both = larger(2 * b->kv_heads * b->d, b->intermediate * (b->of->up == NULL ? 1 : 2));
+    size_t mask = p->visible == NULL ? 0 : p->past + p->length;
+    return (p->a = take(r, rows, inner)) != NULL &&
+           (p->wide = take(r, rows, larger(inner, both))) != NULL &&
+           (p->scores = take(r, LLAVA_FAST_KEYS + mask, b->rows.lanes)) != NULL &&
+           (p->cosines = take(r, rows, b->d)) != NULL && (p->sines = take(r, rows, b->d)) != NULL &&
+           (p->h = take(r, rows, b->hidden)) != NULL;
 }
 
 /* h = the state x: [B, S, H] of the rows, and tables for them. */
 static void begin(const block *b, const double *x)
 {
-    llava_fast_pack(&b->rows, b->hidden, x, b->s->h);
-    if (b->pass != NULL) {
-        llava_fast_pack(&b->rows, b->heads.d, b->pass->cosine, b->s->cosine);
-        llava_fast_pack(&b->rows, b->heads.d, b->pass->sine, b->s->sine);
+    llava_fast_pack(&b->rows, b->hidden, x, b->pass->h);
+    if (b->pass->cosine != NULL) {
+        llava_fast_pack(&b->rows, b->d, b->pass->cosine, b->pass->cosines);
+        llava_fast_pack(&b->rows, b->d, b->pass->sine, b->pass->sines);
     }
 }
 
 /* x: [B, S, H], of which the last `needed` positions of each sample become the layer's output. */
 static bool layer(block *b, size_t needed, double *x)
 {
-    llava_fast_state *s = b->s;
-    size_t length = b->rows.length, past = b->pass == NULL ? 0 : b->pass->past;
-    if (s->h == NULL && !reserve(b)) {
+    llava_fast_pass *p = b->pass;
+    b->f = b->r->fast;
+    b->rows = (llava_fast_rows){p->batch, 0, p->length, b->f->kernel.lanes};
+    if (p->h == NULL && !reserve(b)) {
         return false;
     }
-    b->heads.scores = s->scores;
-    if (!s->inside) {
+    if (!p->inside) {
         begin(b, x);
     }
-    bool ok = norm(b, b->of->norm1, "norm1") && keep(b, past);
-    if (ok && needed < length) {
-        llava_fast_unpack(&b->rows, b->hidden, s->h, x);
-        b->rows.first = length - needed;
+    bool ok = norm(b, b->of->norm1, "norm1") && keep(b);
+    if (ok && needed < p->length) {
+        llava_fast_unpack(&b->rows, b->hidden, p->h, x);
+        b->rows.first = p->length - needed;
         begin(b, x);
         ok = norm(b, b->of->norm1, "norm1");
     }
-    if (!ok || !attend(b, past + length)) {
+    if (!ok || !attend(b)) {
         return false;
     }
-    add(b, s->wide);
+    add(b, p->wide);
     if (!norm(b, b->of->norm2, "norm2") || !mlp(b)) {
         return false;
     }
-    add(b, s->a);
-    s->inside = !s->out && !llava_wanted(b->r, "%s.layers.%zu.output", b->of->taps, b->layer);
-    if (s->inside) {
+    add(b, p->a);
+    p->inside = !p->out && !llava_wanted(b->r, "%s.layers.%zu.output", b->of->taps, b->layer);
+    if (p->inside) {
         return true;
     }
-    llava_fast_unpack(&b->rows, b->hidden, s->h, x);
-    return llava_put(b->r, x, (llava_shape){3, {b->rows.batch, length, b->hidden}},
+    llava_fast_unpack(&b->rows, b->hidden, p->h, x);
+    return llava_put(b->r, x, (llava_shape){3, {p->batch, p->length, b->hidden}},
                      "%s.layers.%zu.output", b->of->taps, b->layer);
 }
 
-bool llava_fast_vision_layer(llava_run *r, size_t i, size_t pictures, size_t rows, double *h,
-                             llava_fast_state *state)
+bool llava_fast_vision_layer(llava_run *r, size_t i, llava_fast_pass *pass, double *h)
 {
     const llava_vision_plan *v = &r->plan->vision;
-    block b = {.r = r, .f = r->fast, .s = state, .of = &clip, .layer = i};
+    block b = {.r = r, .pass = pass, .of = &clip, .layer = i, .slots = 1};
+    b.norm_bias = b.qkv_bias = b.out_bias = b.mlp_bias = true;
     b.hidden = v->hidden;
     b.intermediate = v->intermediate;
-    b.norm_bias = b.qkv_bias = b.out_bias = b.mlp_bias = true;
     b.eps = v->norm_eps;
     b.act = v->act;
-    b.heads = (llava_fast_heads){.heads = v->heads, .kv_heads = v->heads, .d = v->head_dim};
-    b.heads.layers = 1;
-    b.heads.scale = (float)v->attn_scale;
-    b.rows = (llava_fast_rows){pictures, 0, rows, r->fast->kernel.lanes};
-    return layer(&b, rows, h);
+    b.heads = b.kv_heads = v->heads;
+    b.d = v->head_dim;
+    b.scale = v->attn_scale;
+    return layer(&b, pass->needed, h);
 }
 
-bool llava_fast_text_layer(llava_run *r, size_t i, const llava_fast_pass *pass, double *x,
-                           llava_fast_state *state)
+bool llava_fast_text_layer(llava_run *r, size_t i, llava_fast_pass *pass, double *x)
 {
     const llava_text_plan *t = &r->plan->text;
-    block b = {.r = r, .f = r->fast, .s = state, .of = &llama, .layer = i, .pass = pass};
-    b.hidden = t->hidden;
-    b.intermediate = t->intermediate;
+    block b = {.r = r, .pass = pass, .of = &llama, .layer = i};
+    b.slot = pass->keep ? i : 0;
+    b.slots = pass->keep ? t->layers : 1;
     b.qkv_bias = t->qkv_bias;
     b.out_bias = t->out_bias;
     b.mlp_bias = t->mlp_bias;
+    b.hidden = t->hidden;
+    b.intermediate = t->intermediate;
     b.eps = t->norm_eps;
     b.act = t->act;
-    b.heads = (llava_fast_heads){.heads = t->heads, .kv_heads = t->kv_heads, .d = t->head_dim};
-    b.heads.layer = pass->keep ? i : 0;
-    b.heads.layers = pass->keep ? t->layers : 1;
-    b.heads.scale = (float)t->attn_scale;
-    b.heads.visible = pass->visible;
-    b.rows = (llava_fast_rows){pass->batch, 0, pass->length, r->fast->kernel.lanes};
+    b.heads = t->heads;
+    b.kv_heads = t->kv_heads;
+    b.d = t->head_dim;
+    b.scale = t->attn_scale;
     return layer(&b, i + 1 < t->layers ? pass->length : pass->needed, x);
 }

@@ -21,34 +21,28 @@ void llava_fast_close(llava_fast *fast);
 /* Does the fast path hand out this tap? */
 bool llava_fast_has_tap(const char *name);
 
-/* y = x W^T (+ b), rounded, as llava_linear_by_name has it. x: [rows, inner]; y: [rows, outputs] */
-bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, size_t inner,
-                       size_t outputs, bool biased, const char *name);
+/* y = x W^T (+ b), rounded, as llava_linear has it. x: [rows, inner]; y: [rows, outputs] */
+bool llava_fast_linear(llava_run *r, double *y, const double *x, size_t rows, const llava_weight *w,
+                       const llava_weight *bias);
 
-/* What the layers of one pass share, begun as {0}. */
+/* One pass over layers of the tower or of the language model. */
 typedef struct {
+    size_t batch, length, past;  /* B, S, cached positions; pictures, their rows, 0 */
+    size_t needed;               /* last positions of each sample that the last layer finishes */
+    bool keep;                   /* keys and values stay for the steps that follow, in r->fast */
+    const double *cosine, *sine; /* [B, S, d]; the tower has none */
+    const uint8_t *visible;      /* [B, S, past + S], NULL: everything */
     /* The state between two layers is in the path's own panels, with the caller's rows stale until
      * a layer hands them out. It does so where its tap is wanted, or `out` asks for it. */
     bool inside, out;
-    /* panels in scratch memory, which the caller releases: the state; three to work with; tables */
-    float *h, *a, *wide, *scores, *cosine, *sine;
-} llava_fast_state;
-
-/* One encoder layer of the tower on h: [N, T, D]. */
-bool llava_fast_vision_layer(llava_run *r, size_t layer, size_t pictures, size_t rows, double *h,
-                             llava_fast_state *state);
-
-/* One pass of the language model over new positions. */
-typedef struct {
-    size_t batch, length, past;  /* B, S, cached positions */
-    size_t needed;               /* last positions of each sample that the last layer finishes */
-    bool keep;                   /* keys and values stay for the steps that follow */
-    const double *cosine, *sine; /* [B, S, d] */
-    const uint8_t *visible;      /* [B, S, past + S] */
+    /* panels in scratch memory, which the caller releases. NULL before the first layer: the state;
+     * three to work with; tables */
+    float *h, *a, *wide, *scores, *cosines, *sines;
 } llava_fast_pass;
 
-/* One decoder layer on x: [B, S, H]. Keys and values are kept in r->fast. */
-bool llava_fast_text_layer(llava_run *r, size_t layer, const llava_fast_pass *pass, double *x,
-                           llava_fast_state *state);
+/* One encoder layer of the tower on h: [N, T, D]. */
+bool llava_fast_vision_layer(llava_run *r, size_t layer, llava_fast_pass *pass, double *h);
+/* One decoder layer on x: [B, S, H]. */
+bool llava_fast_text_layer(llava_run *r, size_t layer, llava_fast_pass *pass, double *x);
 
 #endif

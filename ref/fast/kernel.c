@@ -1,5 +1,6 @@
 #include "kernel.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 

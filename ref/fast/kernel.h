@@ -29,7 +29,8 @@ typedef struct {
 
 enum { LLAVA_FAST_LANES = 32 }; /* of the widest panel */
 
-/* A softmax taken a few keys at a time, for each lane (or all the same, where there is one). */
+/* A softmax taken a few keys at a time, for each lane (or all the same, where there is one), begun
+ * as {0}. */
 typedef struct {
     float most[LLAVA_FAST_LANES], sum[LLAVA_FAST_LANES]; /* so far: largest score; sum of weights */
     float factor[LLAVA_FAST_LANES]; /* what was weighted before is to be multiplied by this */
@@ -48,9 +49,10 @@ typedef struct {
     /* Makes x: [n][lanes] a factor of a product, in place: rounded where the run is in bfloat16,
      * and in pairs (beside an odd last one a zero) where the width has them. */
     void (*lay)(float *x, size_t n, size_t lanes, bool bf16);
-    /* n numbers of a file as factors, [n]: rounded to float32, and from there to bfloat16. For
-     * little-endian machines. */
-    void (*convert)(llava_dtype from, const uint8_t *bytes, size_t n, bool bf16, void *to);
+    /* n numbers of a file as float32, rounded to that, and from there to bfloat16 where bf16.
+     * narrow: as bfloat16, [n]. For little-endian machines. */
+    void (*convert)(llava_dtype from, const uint8_t *bytes, size_t n, bool bf16, bool narrow,
+                    void *to);
 
     /* Along a panel of n features; y may be an input. bf16: rounded where the formula has more
      * operations to come. */

@@ -267,7 +267,7 @@ INLINE vec NAME(read)(llava_dtype from, const uint8_t *bytes)
 }
 
 TARGET static void NAME(convert)(llava_dtype from, const uint8_t *bytes, size_t n, bool bf16,
-                                 void *to)
+                                 bool narrow, void *to)
 {
     size_t size = llava_dtype_size(from), whole = n / LANES * LANES;
     uint8_t last[LANES * sizeof(double)] = {0};
@@ -275,16 +275,14 @@ TARGET static void NAME(convert)(llava_dtype from, const uint8_t *bytes, size_t 
     for (size_t i = 0; i < n; i += LANES) {
         vec v = NAME(read)(from, i < whole ? bytes + i * size : last);
         v = bf16 ? NAME(rounded)(v) : v;
-#ifdef PAIRS
         shorts halves = __builtin_convertvector((ints)v >> 16, shorts);
-        if (i < whole) {
+        if (!narrow) {
+            NAME(store)(to, i, n, v);
+        } else if (i < whole) {
             memcpy((uint16_t *)to + i, &halves, sizeof halves);
         } else {
             memcpy((uint16_t *)to + i, &halves, (n - i) * sizeof(uint16_t));
         }
-#else
-        NAME(store)(to, i, n, v);
-#endif
     }
 }
 
@@ -303,7 +301,7 @@ TARGET static void NAME(lay)(float *x, size_t n, size_t lanes, bool bf16)
 {
 #ifdef PAIRS
     if (lanes == 1) {
-        NAME(convert)(LLAVA_F32, (const uint8_t *)x, n, bf16, x);
+        NAME(convert)(LLAVA_F32, (const uint8_t *)x, n, bf16, true, x);
         memset((uint16_t *)(void *)x + n, 0, n % 2 * sizeof(uint16_t));
         return;
     }
@@ -380,8 +378,12 @@ TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, 
     size_t count = n * lanes;
     vec most[2], before[2], total[2], factor[2], sum[2] = {{0}};
     memcpy(before, of->most, sizeof before);
-    memcpy(most, of->most, sizeof most);
     memcpy(total, of->sum, sizeof total);
+    UNROLLED
+    for (size_t v = 0; v < 2; v++) { /* where nothing has been summed up, no score is smaller */
+        before[v] = NAME(pick)((ints)(total[v] > 0), before[v], (vec){0} - FLT_MAX);
+        most[v] = before[v];
+    }
     for (size_t i = 0; i < count; i += PANEL) {
         UNROLLED
         for (size_t v = 0; v < 2; v++) {

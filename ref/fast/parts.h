@@ -48,23 +48,28 @@ size_t llava_fast_units(const llava_fast *f, size_t n);
 /* y = x W^T (+ b), rounded. x: panels of `inner` features, laid; W: [outputs, inner]; bias:
  * [outputs], NULL: none; y: panels of `outputs` features */
 void llava_fast_product(llava_fast *f, float *y, const float *x, const llava_fast_rows *rows,
-                        const llava_weight *w, const float *bias);
+                        const llava_weight *w, const llava_weight *bias);
 
-/* The attention of one layer: `heads` of queries to kv_heads of keys and values, d numbers each. */
+/* A layer at work. */
 typedef struct {
-    size_t heads, kv_heads, d;
-    size_t layer, layers; /* whose keys and values these are, of how many that are kept */
-    float scale;
-    const uint8_t *visible; /* [batch, length, keys], NULL: every key */
-    float *scores; /* room for LLAVA_FAST_KEYS, and for all keys behind a mask: [][lanes] */
-} llava_fast_heads;
+    llava_run *r;
+    llava_fast *f;
+    llava_fast_pass *pass;
+    const struct llava_fast_names *of; /* block.c */
+    size_t layer, hidden, intermediate;
+    bool norm_bias, qkv_bias, out_bias, mlp_bias;
+    double eps;
+    llava_act act;
+    size_t heads, kv_heads, d; /* of queries; of keys and values; numbers of each */
+    double scale;
+    size_t slot, slots;   /* whose keys and values these are, of how many that are kept */
+    llava_fast_rows rows; /* that are computed */
+} llava_fast_block;
 
-/* Puts new rows behind the `past` ones. k, v: panels of kv_heads * d features; k is lost */
-bool llava_fast_keep(llava_fast *f, const llava_fast_heads *of, size_t past,
-                     const llava_fast_rows *rows, float *k, const float *v, llava_error *e);
-/* context = softmax(scale q k^T) v over the first `keys` kept rows, laid. A query that sees no key
- * has the mean of all values. q, context: panels of heads * d features; q is lost */
-void llava_fast_attention(const llava_fast *f, const llava_fast_heads *of, size_t keys,
-                          const llava_fast_rows *rows, float *q, float *context);
+/* Puts new rows behind the past ones. k, v: panels of kv_heads * d features; k is lost */
+bool llava_fast_keep(const llava_fast_block *b, float *k, const float *v);
+/* context = softmax(scale q k^T) v over all kept rows, laid. A query that sees no key has the mean
+ * of all values. q, context: panels of heads * d features; q is lost */
+void llava_fast_attention(const llava_fast_block *b, float *q, float *context);
 
 #endif

@@ -61,17 +61,19 @@ size_t llava_fast_units(const llava_fast *f, size_t n)
 static llava_fast_factor convert(llava_fast *f, llava_dtype type, const uint8_t *from,
                                  size_t stride, size_t count, size_t n)
 {
+    bool narrow = f->kernel.per_unit == 2;
     size_t units = llava_fast_units(f, n), apart = units + APART;
     for (uint32_t *to = f->block; to < f->block + count * apart; to += apart, from += stride) {
         to[units - 1] = 0; /* beside an odd last number */
-        f->kernel.convert(type, from, n, f->bf16, to);
+        f->kernel.convert(type, from, n, f->bf16, narrow, to);
     }
-    return (llava_fast_factor){f->block, apart * sizeof *f->block, f->kernel.per_unit == 2};
+    return (llava_fast_factor){f->block, apart * sizeof *f->block, narrow};
 }
 
 void llava_fast_product(llava_fast *f, float *y, const float *x, const llava_fast_rows *rows,
-                        const llava_weight *w, const float *bias)
+                        const llava_weight *w, const llava_weight *bias)
 {
+    float numbers[OUTPUTS];
     llava_fast_panel p = {0};
     size_t outputs = w->shape[0], inner = w->shape[1], stride = inner * llava_dtype_size(w->dtype);
     size_t per = f->kernel.per_unit;
@@ -82,6 +84,10 @@ void llava_fast_product(llava_fast *f, float *y, const float *x, const llava_fas
     size_t most = ready && single ? inner : UNITS * per; /* rows alone: from end to end */
     for (size_t o = 0; o < outputs; o += OUTPUTS) {
         size_t some = llava_fast_least(outputs - o, OUTPUTS);
+        if (bias != NULL) {
+            size_t size = llava_dtype_size(bias->dtype);
+            f->kernel.convert(bias->dtype, bias->bytes + o * size, some, f->bf16, false, numbers);
+        }
         for (size_t k = 0; k < inner; k += most) {
             size_t n = llava_fast_least(inner - k, most);
             const uint8_t *from = w->bytes + o * stride + k * llava_dtype_size(w->dtype);
@@ -94,7 +100,7 @@ void llava_fast_product(llava_fast *f, float *y, const float *x, const llava_fas
                 f->kernel.product(of, to, x + p.before * inner + k / per * p.lanes, n, some,
                                   p.lanes, p.live, k == 0 ? NULL : f->ones);
                 if (k + n == inner && (bias != NULL || f->bf16)) {
-                    f->kernel.add(to, to, bias == NULL ? NULL : bias + o, some, p.lanes, f->bf16);
+                    f->kernel.add(to, to, bias == NULL ? NULL : numbers, some, p.lanes, f->bf16);
                 }
             }
         }
