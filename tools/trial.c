@@ -526,7 +526,10 @@ static bool add_cause(causes *c, const llava_cause *cause, llava_error *e)
 static int by_error(const void *a, const void *b)
 {
     const llava_cause *x = a, *y = b;
-    return x->error < y->error ? -1 : x->error > y->error;
+    if (x->error == y->error) { /* the simpler one first */
+        return x->count < y->count ? -1 : x->count > y->count;
+    }
+    return x->error < y->error ? -1 : 1;
 }
 
 /* Some act only where another one has been taken: how a square is padded, or a side rounded, where
@@ -668,34 +671,59 @@ static bool holds(const llava_cause *whole, const llava_cause *part)
     return there == part->count;
 }
 
-/* A resize without antialias brings a cubic of -3/4 and roundings of its own with it, in torch as
- * in OpenCV. Together they are one cause: beside the wrong geometry and filter they would be too
- * many. Those that leave just what a part of them leaves are left out. */
-static bool try_unwidened(llava_trial *trial, const llava_span *span, causes *found, llava_error *e)
+/* One call of a library decides several things: torch's interpolate without antialias has a cubic
+ * of -3/4 and rounds by the tensor's type, OpenCV's resize is linear unless told otherwise. They
+ * are one cause: with the wrong geometry and channel order beside them they would be too many.
+ * Zero: left. */
+static const struct {
+    llava_filter filter;
+    llava_antialias antialias;
+    llava_cubic_a cubic_a;
+    llava_resize_rounding rounding;
+} calls[] = {
+    {0, LLAVA_ANTIALIAS_OFF, 0, LLAVA_RESIZE_TORCHVISION},
+    {0, LLAVA_ANTIALIAS_OFF, 0, LLAVA_RESIZE_FLOAT},
+    {0, LLAVA_ANTIALIAS_OFF, 0, LLAVA_RESIZE_ONCE},
+    {0, LLAVA_ANTIALIAS_OFF, LLAVA_CUBIC_A_THREE_QUARTERS, 0},
+    {0, LLAVA_ANTIALIAS_OFF, LLAVA_CUBIC_A_THREE_QUARTERS, LLAVA_RESIZE_TORCHVISION},
+    {0, LLAVA_ANTIALIAS_OFF, LLAVA_CUBIC_A_THREE_QUARTERS, LLAVA_RESIZE_FLOAT},
+    {0, LLAVA_ANTIALIAS_OFF, LLAVA_CUBIC_A_THREE_QUARTERS, LLAVA_RESIZE_ONCE},
+    {LLAVA_FILTER_BILINEAR, LLAVA_ANTIALIAS_OFF, 0, 0},
+    {LLAVA_FILTER_BILINEAR, LLAVA_ANTIALIAS_OFF, 0, LLAVA_RESIZE_TORCHVISION},
+    {LLAVA_FILTER_BILINEAR, LLAVA_ANTIALIAS_OFF, 0, LLAVA_RESIZE_FLOAT},
+    {LLAVA_FILTER_BILINEAR, LLAVA_ANTIALIAS_OFF, 0, LLAVA_RESIZE_ONCE},
+    {LLAVA_FILTER_BILINEAR, 0, 0, LLAVA_RESIZE_OPENCV},
+    {LLAVA_FILTER_BOX, 0, 0, LLAVA_RESIZE_OPENCV},
+    {LLAVA_FILTER_NEAREST, 0, 0, LLAVA_RESIZE_OPENCV},
+};
+
+static void take(llava_cause *cause, llava_decision_id id, unsigned value)
 {
-    static const llava_resize_rounding roundings[] = {LLAVA_RESIZE_PILLOW, LLAVA_RESIZE_TORCHVISION,
-                                                      LLAVA_RESIZE_FLOAT, LLAVA_RESIZE_ONCE};
-    const bool acts = llava_span_acts(span, LLAVA_IMAGE_ANTIALIAS);
+    if (value != 0) {
+        cause->id[cause->count] = id;
+        cause->value[cause->count++] = (unsigned char)value;
+    }
+}
+
+/* Those that leave just what a part of them leaves are left out. */
+static bool try_calls(llava_trial *trial, const llava_span *span, causes *found, llava_error *e)
+{
+    const bool acts = llava_span_acts(span, LLAVA_IMAGE_RESIZE_FILTER);
     bool ok = true;
-    for (size_t i = 1; acts && ok && i < 8; i++) {
-        llava_cause cause = {
-            .id = {LLAVA_IMAGE_ANTIALIAS}, .value = {LLAVA_ANTIALIAS_OFF}, .count = 1};
-        if (i % 2 == 1) {
-            cause.id[cause.count] = LLAVA_IMAGE_CUBIC_A;
-            cause.value[cause.count++] = LLAVA_CUBIC_A_THREE_QUARTERS;
-        }
-        if (i / 2 > 0) {
-            cause.id[cause.count] = LLAVA_IMAGE_RESIZE_ROUNDING;
-            cause.value[cause.count++] = (unsigned char)roundings[i / 2];
-        }
-        cause.without = (double)INFINITY;
+    for (size_t i = 0; acts && ok && i < sizeof calls / sizeof *calls; i++) {
+        llava_cause cause = {.without = (double)INFINITY};
+        take(&cause, LLAVA_IMAGE_RESIZE_FILTER, calls[i].filter);
+        take(&cause, LLAVA_IMAGE_ANTIALIAS, calls[i].antialias);
+        take(&cause, LLAVA_IMAGE_CUBIC_A, calls[i].cubic_a);
+        take(&cause, LLAVA_IMAGE_RESIZE_ROUNDING, calls[i].rounding);
         for (size_t k = 0; k < found->count; k++) {
             bool part = holds(&cause, &found->list[k]);
             cause.without = part ? fmin(cause.without, found->list[k].error) : cause.without;
         }
-        ok =
-            llava_trial_cause(trial, span, &cause, e) &&
-            (!isfinite(cause.error) || cause.error == cause.without || add_cause(found, &cause, e));
+        ok = llava_trial_cause(trial, span, &cause, e);
+        if (ok && isfinite(cause.error) && cause.error != cause.without) {
+            ok = add_cause(found, &cause, e);
+        }
     }
     return ok;
 }
@@ -726,7 +754,7 @@ static bool try_singles(llava_trial *trial, const sample *s, const llava_span *s
         }
     }
     trial->done = 0;
-    return try_unwidened(trial, span, found, e) && sort_found(trial, s, span, found, e);
+    return try_calls(trial, span, found, e) && sort_found(trial, s, span, found, e);
 }
 
 static bool names(const llava_cause *cause, llava_decision_id id)
@@ -802,15 +830,40 @@ static double most_left(const char *tap)
     return strncmp(tap, "step.", 5) == 0 ? 4 : 2;
 }
 
-/* Does a part of it, tried beside it, leave no more? */
-static bool holds_idle_decisions(const causes *found, const llava_cause *cause)
+static llava_cause without(const llava_cause *cause, size_t i)
 {
-    bool idle = false;
-    for (size_t i = 0; i < found->count; i++) {
-        const llava_cause *part = &found->list[i];
-        idle |= part->count < cause->count && part->error <= cause->error && holds(cause, part);
+    llava_cause less = *cause;
+    less.count--;
+    less.without = (double)INFINITY;
+    for (size_t k = i; k < less.count; k++) {
+        less.id[k] = cause->id[k + 1];
+        less.value[k] = cause->value[k + 1];
     }
-    return idle;
+    return less;
+}
+
+/* Takes decisions of the picture stage back without which no more is left: a call of a library has
+ * some that do nothing to this picture, as antialias where it grows. */
+static bool take_back_idle(llava_trial *trial, const llava_span *span, llava_cause *cause,
+                           llava_error *e)
+{
+    const llava_some_rows *only = trial->only;
+    bool ok = true;
+    trial->only = NULL;
+    for (size_t i = 0; ok && cause->count > 1 && i < cause->count; i++) {
+        if (strncmp(llava_decision_at(cause->id[i])->name, "image.", 6) != 0) {
+            continue;
+        }
+        llava_cause less = without(cause, i);
+        ok = llava_trial_cause(trial, span, &less, e);
+        cause->without = fmin(cause->without, less.error);
+        if (ok && less.error <= cause->error) {
+            *cause = less;
+            i = (size_t)-1; /* from the first again */
+        }
+    }
+    trial->only = only;
+    return ok;
 }
 
 /* Puts what brings the span down to the noise into the finding, and the best of the others beside
@@ -823,19 +876,22 @@ static bool keep_explaining(llava_trial *trial, const causes *found, const llava
      * less: two honest implementations of one type stay below 1.6 of each other. */
     double most = found->count == 0 ? 0 : 2 * fmax(found->list[0].error, judged->noise);
     for (size_t i = 0; i < found->count; i++) {
-        const llava_cause *c = &found->list[i];
+        llava_cause c = found->list[i];
         bool explains;
-        if (!leaves_within(trial, judged, &f->span, c, most_left(judged->name), &explains, e)) {
+        if (!leaves_within(trial, judged, &f->span, &c, most_left(judged->name), &explains, e)) {
+            return false;
+        }
+        explains = explains && c.error <= most;
+        if (explains && !take_back_idle(trial, &f->span, &c, e)) {
             return false;
         }
         /* an error that hardly shrank was near the noise before: that explains nothing; and each of
          * several must do as much to what the others leave */
-        double before = c->count == 1 ? judged->local.rel_l2 : c->without;
-        if (explains && c->error <= most && !holds_idle_decisions(found, c) &&
-            (c->error <= before / 2 || judged->local.mismatched > 0)) {
-            keep(f->causes, &f->cause_count, c);
-        } else if (isfinite(c->error)) {
-            keep(f->rest, &f->rest_count, c);
+        double before = c.count == 1 ? judged->local.rel_l2 : c.without;
+        if (explains && (c.error <= before / 2 || judged->local.mismatched > 0)) {
+            keep(f->causes, &f->cause_count, &c);
+        } else if (isfinite(c.error)) {
+            keep(f->rest, &f->rest_count, &c);
         }
     }
     f->confidence = f->cause_count == 0   ? LLAVA_UNKNOWN
