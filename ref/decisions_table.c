@@ -124,13 +124,16 @@ static const llava_decision decisions[LLAVA_DECISION_COUNT] = {
             .name = "image.resize_rounding",
             .values = {"pillow", "torchvision", "float", "once", "opencv", NULL},
             .acts = (const char *const[]){"image.resized", "pixel_values", NULL},
-            .what = "Where the resize rounds. pillow: weights of 22 bits and bytes after each "
-                    "pass; torchvision: weights of 15 bits, and rescale and normalise as one "
-                    "step, which together is what the backend of that name computes; float: "
-                    "nowhere; once: to bytes behind both passes only. opencv: OpenCV's resize of "
-                    "bytes whole, INTER_CUBIC for bicubic, INTER_LINEAR for bilinear, INTER_AREA "
-                    "for box, INTER_NEAREST for nearest: no antialias, a = -0.75, weights of 11 "
-                    "bits, whatever the other decisions of the kernel say.",
+            .what =
+                "Where the resize rounds. pillow: weights of 22 bits and bytes after each "
+                "pass; torchvision: weights of 15 bits, and rescale and normalise as one "
+                "step, which together is what the backend of that name computes; float: "
+                "nowhere; once: to bytes behind both passes only, as float resizers do that give "
+                "bytes back (OpenCV's INTER_CUBIC where it is built with Intel's IPP). opencv: "
+                "OpenCV's resize of "
+                "bytes whole, INTER_CUBIC for bicubic, INTER_LINEAR for bilinear, INTER_AREA "
+                "for box, INTER_NEAREST for nearest: no antialias, a = -0.75, weights of 11 "
+                "bits, whatever the other decisions of the kernel say.",
             .source = "spec 6.5, 6.7, 6.8: Pillow Resample.c; torch UpSampleKernel.cpp; measured "
                       "beside OpenCV 4.5.5, 4.14.0 and 5.0.0",
             .ports = "transformers fast processors: bytes of torchvision instead of Pillow's (F "

@@ -623,6 +623,40 @@ static void test_a_resize_by_opencv_is_named(void **state)
     }
 }
 
+/* torch's interpolate in floats leaves antialias out, too; but this picture grows. */
+static void test_what_does_nothing_to_the_picture_is_not_named(void **state)
+{
+    (void)state;
+    static const char source[] = "--model golden/picture-prompt/model --prompt <image> "
+                                 "--image golden/picture-modes/a-small.png --dump";
+    bench b = open_bench();
+    words run = {.count = 0}, check = {.count = 0};
+    char port[512], json[512];
+    snprintf(port, sizeof port, "%s", support_path(&b.folder, "port.npz"));
+    snprintf(json, sizeof json, "%s", support_path(&b.folder, "out.json"));
+    add_all(&run, source);
+    add(&run, port);
+    add_all(&run, "--taps pixel_values --set image.resize_filter=bilinear "
+                  "--set image.antialias=off --set image.resize_rounding=float");
+    command(&b, &llava_command_run, run.word, run.count);
+    assert_int_equal(b.status, 0);
+    add_all(&check, source);
+    add(&check, port);
+    add(&check, "--json");
+    add(&check, json);
+    command(&b, &llava_command_diagnose, check.word, check.count);
+    read_json(&b, json);
+    assert_int_equal(finding_count(&b), 1);
+    if (!is_pair(cause(finding(&b, 0), 0), "image.resize_filter=bilinear",
+                 "image.resize_rounding=float") ||
+        strcmp(text_of(finding(&b, 0), "confidence"), "certain") != 0) {
+        fail_msg("%s", shown(&b));
+    }
+    free_words(&run);
+    free_words(&check);
+    close_bench(&b);
+}
+
 static void test_two_faults_in_one_span_are_a_pair(void **state)
 {
     (void)state;
@@ -1787,6 +1821,7 @@ int main(void)
         cmocka_unit_test(test_a_fault_behind_a_rounding_shows),
         cmocka_unit_test(test_two_faults_in_two_spans_are_two_findings),
         cmocka_unit_test(test_a_resize_by_opencv_is_named),
+        cmocka_unit_test(test_what_does_nothing_to_the_picture_is_not_named),
         cmocka_unit_test(test_two_faults_in_one_span_are_a_pair),
         cmocka_unit_test(test_two_faults_that_change_a_shape_are_a_pair),
         cmocka_unit_test(test_a_fault_behind_a_picture_of_another_shape_shows),
