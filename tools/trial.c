@@ -877,11 +877,11 @@ static bool keep_explaining(llava_trial *trial, const causes *found, const llava
     double most = found->count == 0 ? 0 : 2 * fmax(found->list[0].error, judged->noise);
     for (size_t i = 0; i < found->count; i++) {
         llava_cause c = found->list[i];
-        bool explains;
-        if (!leaves_within(trial, judged, &f->span, &c, most_left(judged->name), &explains, e)) {
+        bool explains = false;
+        if (c.error <= most &&
+            !leaves_within(trial, judged, &f->span, &c, most_left(judged->name), &explains, e)) {
             return false;
         }
-        explains = explains && c.error <= most;
         if (explains && !take_back_idle(trial, &f->span, &c, e)) {
             return false;
         }
