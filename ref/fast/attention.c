@@ -47,37 +47,43 @@ static bool reserve(const llava_fast_block *b)
     return true;
 }
 
-bool llava_fast_keep(const llava_fast_block *b, float *k, const float *v)
+/* Puts a panel's k and v: [d][lanes] of one head there. */
+static void keep(const llava_fast_block *b, const llava_fast_panel *p, size_t head, const float *k,
+                 const float *v)
 {
     const llava_fast_kernels *kernel = &b->f->kernel;
-    size_t d = b->d, half = half_of(b), wide = half / KEYS;
-    size_t size = sizeof(uint32_t) / kernel->per_unit;
+    bool narrow = kernel->per_unit == 2;
+    size_t half = half_of(b), wide = half / KEYS;
+    for (size_t lane = 0, some; lane < p->live; lane += some) {
+        size_t t = b->pass->past + p->row % b->rows.length + lane, at = t % KEYS;
+        uint32_t *keys = block_of(b, p, head, t);
+        if (at == 0) {
+            memset(keys, 0, 2 * half * sizeof *keys); /* what is not there is finite */
+        }
+        some = llava_fast_least(p->live - lane, KEYS - at);
+        for (size_t j = 0; j < wide; j++) {
+            for (size_t l = 0; l < some; l++) {
+                memcpy(keys + (at + l) * wide + j, k + j * p->lanes + lane + l, sizeof *keys);
+            }
+        }
+        for (size_t j = 0; j < b->d; j++) {
+            uint8_t *values = (uint8_t *)(keys + half) + (j * KEYS + at) * (narrow ? 2 : 4);
+            kernel->convert(LLAVA_F32, (const uint8_t *)(v + j * p->lanes + lane), some, b->f->bf16,
+                            narrow, values);
+        }
+    }
+}
+
+bool llava_fast_keep(const llava_fast_block *b, float *k, const float *v)
+{
     if (!reserve(b)) {
         return false;
     }
-    llava_fast_panel p = {0};
-    for (size_t i = 0; i > 0 || llava_fast_next(&b->rows, &p); i = (i + 1) % b->kv_heads) {
-        kernel->lay(k, d, p.lanes, b->f->bf16);
-        for (size_t lane = 0, some; lane < p.live; lane += some) {
-            size_t t = b->pass->past + p.row % b->rows.length + lane, at = t % KEYS;
-            uint32_t *keys = block_of(b, &p, i, t);
-            uint8_t *values = (uint8_t *)(keys + half);
-            if (at == 0) {
-                memset(keys, 0, 2 * half * sizeof *keys); /* what is not there is finite */
-            }
-            some = llava_fast_least(p.live - lane, KEYS - at);
-            for (size_t j = 0; j < wide; j++) {
-                for (size_t l = 0; l < some; l++) {
-                    memcpy(keys + (at + l) * wide + j, k + j * p.lanes + lane + l, sizeof *keys);
-                }
-            }
-            for (size_t j = 0; j < d; j++) {
-                kernel->convert(LLAVA_F32, (const uint8_t *)(v + j * p.lanes + lane), some,
-                                b->f->bf16, kernel->per_unit == 2, values + (j * KEYS + at) * size);
-            }
+    for (llava_fast_panel p = {0}; llava_fast_next(&b->rows, &p);) {
+        for (size_t h = 0; h < b->kv_heads; h++, k += b->d * p.lanes, v += b->d * p.lanes) {
+            b->f->kernel.lay(k, b->d, p.lanes, b->f->bf16);
+            keep(b, &p, h, k, v);
         }
-        k += d * p.lanes;
-        v += d * p.lanes;
     }
     return true;
 }

@@ -77,13 +77,8 @@ void llava_fast_close(llava_fast *f)
 
 bool llava_fast_has_tap(const char *name)
 {
-    static const char *const inside[] = {".norm1", ".attn.", ".resid1", ".norm2", ".mlp."};
-    for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++) {
-        if (strstr(name, inside[i]) != NULL) {
-            return false;
-        }
-    }
-    return true;
+    const char *layer = strstr(name, ".layers.");
+    return layer == NULL || strstr(layer, ".output") != NULL;
 }
 
 /* ---- small steps --------------------------------------------------------------------------------

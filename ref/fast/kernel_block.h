@@ -1,13 +1,7 @@
-/* The kernels themselves, included once for each width with WIDTH, LANES, ROWS, TARGET, FMA and,
- * where bfloat16 is multiplied in pairs, PAIRS defined (kernel.c). A panel is two vectors wide. A
- * panel of one lane is taken for two vectors all the same, every so many features side by side;
- * what was summed up in each of them is put together in the end (`joined`). */
-#ifdef PAIRS
-#define PER_UNIT 2
-#else
-#define PER_UNIT 1
-#endif
-
+/* The kernels themselves, included once for each width with WIDTH, LANES, PER_UNIT, TARGET and FMA
+ * defined (kernel.c). A panel is two vectors wide. A panel of one lane is taken for two vectors all
+ * the same, every so many features side by side; what was summed up in each of them is put together
+ * in the end. */
 typedef float NAME(vector) __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint32_t NAME(words) __attribute__((vector_size(LANES * sizeof(float))));
 typedef uint16_t NAME(halves) __attribute__((vector_size(LANES * sizeof(uint16_t))));
@@ -34,19 +28,15 @@ APART vec NAME(load_some)(const float *x, size_t count, float rest)
 
 INLINE vec NAME(load)(const float *x, size_t i, size_t count, float rest)
 {
-    if (i + LANES <= count) {
-        vec v;
-        memcpy(&v, x + i, sizeof v);
-        return v;
-    }
-    return NAME(load_some)(x + i, i < count ? count - i : 0, rest);
+    return i + LANES <= count ? (vec)NAME(bits)(x + i)
+                              : NAME(load_some)(x + i, i < count ? count - i : 0, rest);
 }
 
 /* To bfloat16, nearest even; NaN stays one. The processor's own instruction takes subnormal numbers
  * for 0, as its products do. */
 INLINE vec NAME(rounded)(vec v)
 {
-#ifdef PAIRS
+#if PER_UNIT == 2
     return (vec)((ints)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)v)) << 16);
 #else
     /* NOLINTNEXTLINE(misc-redundant-expression): a lane differs from itself where it is NaN */
@@ -87,7 +77,7 @@ INLINE float NAME(sum_of)(vec v)
 /* sum + x w for one unit of each lane */
 INLINE vec NAME(step)(vec sum, ints x, ints w)
 {
-#ifdef PAIRS
+#if PER_UNIT == 2
     return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)w);
 #else
     return FMA((vec)x, (vec)w, sum);
@@ -299,7 +289,7 @@ TARGET static void NAME(add)(float *y, const float *a, const float *b, size_t n,
 
 TARGET static void NAME(lay)(float *x, size_t n, size_t lanes, bool bf16)
 {
-#ifdef PAIRS
+#if PER_UNIT == 2
     if (lanes == 1) {
         NAME(convert)(LLAVA_F32, (const uint8_t *)x, n, bf16, true, x);
         memset((uint16_t *)(void *)x + n, 0, n % 2 * sizeof(uint16_t));
@@ -437,8 +427,6 @@ static const llava_fast_kernels NAME(kernels) = {
 
 #undef WIDTH
 #undef LANES
-#undef ROWS
 #undef TARGET
 #undef FMA
-#undef PAIRS
 #undef PER_UNIT

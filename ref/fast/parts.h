@@ -6,17 +6,21 @@
 #include "kernel.h"
 
 enum {
-    LLAVA_FAST_BLOCK = 66560, /* 32-bit numbers: weights in work, they stay in the second cache */
-    LLAVA_FAST_KEYS = 128     /* at once: their scores stay in the first */
+    /* so many rows of weights, of so many units, stay in the second cache while panels pass */
+    LLAVA_FAST_OUTPUTS = 64,
+    LLAVA_FAST_UNITS = 1024,
+    LLAVA_FAST_APART = 16, /* units between rows: a power of two would have them in one set */
+    LLAVA_FAST_KEYS = 128  /* at once: their scores stay in the first cache */
 };
 
 struct llava_fast {
     llava_fast_kernels kernel;
-    bool bf16;                        /* the run's type, else float32 */
-    float ones[LLAVA_FAST_LANES];     /* keeps what was */
-    uint32_t block[LLAVA_FAST_BLOCK]; /* weights that do not lie ready */
-    uint32_t *cache;                  /* keys and values (attention.c) */
+    bool bf16;                    /* the run's type, else float32 */
+    float ones[LLAVA_FAST_LANES]; /* keeps what was */
+    uint32_t *cache;              /* keys and values (attention.c) */
     size_t cache_bytes;
+    /* weights that do not lie ready */
+    uint32_t block[LLAVA_FAST_OUTPUTS][LLAVA_FAST_UNITS + LLAVA_FAST_APART];
 };
 
 static inline size_t llava_fast_least(size_t a, size_t b)

@@ -3,11 +3,7 @@
  * is written into a block of its own first. */
 #include "parts.h"
 
-/* OUTPUTS rows of weights stay in the second cache while the panels pass. After UNITS units sums
- * start anew, as in any blocked product, so that the error of a long sum stays small. */
-enum { OUTPUTS = 64, UNITS = 1024, COLUMNS = 64 };
-enum { APART = 16 }; /* units between a block's rows: a power of two would have them in one set */
-_Static_assert(OUTPUTS *(UNITS + APART) == LLAVA_FAST_BLOCK, "the block");
+enum { OUTPUTS = LLAVA_FAST_OUTPUTS, UNITS = LLAVA_FAST_UNITS, COLUMNS = 64 };
 
 /* Rows behind a sample's last whole panel: so few take a panel each, the row kernel's. */
 enum { FEW = 4 };
@@ -62,14 +58,15 @@ static llava_fast_factor convert(llava_fast *f, llava_dtype type, const uint8_t 
                                  size_t stride, size_t count, size_t n)
 {
     bool narrow = f->kernel.per_unit == 2;
-    size_t units = llava_fast_units(f, n), apart = units + APART;
-    for (uint32_t *to = f->block; to < f->block + count * apart; to += apart, from += stride) {
-        to[units - 1] = 0; /* beside an odd last number */
-        f->kernel.convert(type, from, n, f->bf16, narrow, to);
+    for (size_t i = 0; i < count; i++, from += stride) {
+        f->block[i][llava_fast_units(f, n) - 1] = 0; /* beside an odd last number */
+        f->kernel.convert(type, from, n, f->bf16, narrow, f->block[i]);
     }
-    return (llava_fast_factor){f->block, apart * sizeof *f->block, narrow};
+    return (llava_fast_factor){f->block, sizeof f->block[0], narrow};
 }
 
+/* OUTPUTS rows of weights pass all panels before the next. After UNITS units sums start anew, as in
+ * any blocked product, so that the error of a long sum stays small. */
 void llava_fast_product(llava_fast *f, float *y, const float *x, const llava_fast_rows *rows,
                         const llava_weight *w, const llava_weight *bias)
 {

@@ -40,11 +40,12 @@ typedef size_t widen(llava_dtype from, const uint8_t *bytes, size_t n, double *o
 static widen *widest(void)
 {
 #if defined(__x86_64__)
+    llava_cpu here = llava_cpu_here();
     /* LCOV_EXCL_START: one of them, by the processor */
-    if (llava_cpu_here() >= LLAVA_CPU_AVX512) {
+    if (here >= LLAVA_CPU_AVX512) {
         return widen_avx512;
     }
-    if (llava_cpu_here() >= LLAVA_CPU_AVX2) {
+    if (here >= LLAVA_CPU_AVX2) {
         return widen_avx2;
     }
 #endif
