@@ -356,8 +356,10 @@ TARGET static void NAME(norm)(float *y, const float *x, const float *weight, con
             vec out = (NAME(load)(x, at, count, 0) - mean[v]) * scale[v];
             out = bias == NULL && bf16 ? NAME(rounded)(out) : out;
             out *= NAME(feature)(weight, at, count, lanes);
-            NAME(store)
-            (y, at, count, bias == NULL ? out : out + NAME(feature)(bias, at, count, lanes));
+            if (bias != NULL) {
+                out += NAME(feature)(bias, at, count, lanes);
+            }
+            NAME(store)(y, at, count, out);
         }
     }
 }
