@@ -507,6 +507,10 @@ static void bad_inputs_are_refused(void **state)
          .says = "case.json: "},
         {"a picture cut off", .from = "picture-chat", .before = "head -c 100 p.png > no.png",
          .command = "\"$LLAVA\" run --model model --image no.png --chat a", .says = "no.png: "},
+        {"a filter that OpenCV has not", .from = "picture-prompt",
+         .command = "\"$LLAVA\" run --model model --image p.png --prompt '<image>' "
+                    "--set image.resize_filter=lanczos --set image.resize_rounding=opencv",
+         .says = "p.png: image.resize_rounding=opencv: OpenCV has no Lanczos-3 filter"},
         {"more pictures than places", .from = "picture-prompt",
          .command = "\"$LLAVA\" run --model model --image p.png --image p.png --prompt 'a <image>'",
          .says = "image"},
