@@ -144,6 +144,7 @@ bool llava_count_votes(llava_port *port, llava_port_votes *votes, llava_error *e
         }
         llava_dtype type = llava_probe_type(&probe);
         if (is_table(t->name)) {
+            votes->of_tables[part][type]++;
             votes->tables++;
             votes->narrow_tables += type != LLAVA_F64;
         } else {
@@ -153,17 +154,26 @@ bool llava_count_votes(llava_port *port, llava_port_votes *votes, llava_error *e
     return true;
 }
 
-llava_dtype llava_most_votes(const llava_port_votes *v, int part)
+/* False: there are none. */
+static bool most_of(const size_t votes[2][LLAVA_BF16 + 1], int part, llava_dtype *most)
 {
-    llava_dtype most = LLAVA_F64;
     size_t best = 0;
     for (llava_dtype t = LLAVA_F64; t <= LLAVA_BF16; t++) {
-        size_t votes = part == 2 ? v->votes[0][t] + v->votes[1][t] : v->votes[part][t];
-        most = votes > best ? t : most;
-        best = votes > best ? votes : best;
+        size_t n = part == 2 ? votes[0][t] + votes[1][t] : votes[part][t];
+        *most = n > best ? t : *most;
+        best = n > best ? n : best;
     }
+    return best > 0;
+}
+
+llava_dtype llava_most_votes(const llava_port_votes *v, int part)
+{
     bool silent = part == 2 ? v->silent[0] + v->silent[1] > 0 : v->silent[part] > 0;
-    return best == 0 && silent ? LLAVA_F32 : most;
+    llava_dtype most = silent ? LLAVA_F32 : LLAVA_F64;
+    if (!most_of(v->votes, part, &most)) {
+        most_of(v->of_tables, part, &most);
+    }
+    return most;
 }
 
 bool llava_votes_for_islands(const llava_port_votes *v)

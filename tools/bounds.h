@@ -37,18 +37,19 @@ int llava_part_of_tap(const char *name);
 /* What a port's tensors carry: how many of each type there are in the tower and projector [0] and
  * in the language model [1]. A single tensor that is narrower than the rest is no excuse for
  * itself, so most votes count. A tensor of zeros, ones and the like fits every type and has no
- * vote. Probabilities and rotary tables have no vote: they are counted apart, and those that
- * float32 holds: in a wider port they show transformers' float32 islands. */
+ * vote. Probabilities and rotary tables have none beside others: they are counted apart, and those
+ * that float32 holds: in a wider port they show transformers' float32 islands. */
 typedef struct {
-    size_t votes[2][LLAVA_BF16 + 1];
+    size_t votes[2][LLAVA_BF16 + 1], of_tables[2][LLAVA_BF16 + 1];
     size_t silent[2]; /* without a vote */
     size_t tables, narrow_tables;
 } llava_port_votes;
 
 bool llava_count_votes(llava_port *port, llava_port_votes *votes, llava_error *e);
 
-/* The type with the most votes in a part; where there are none, float32 if some tensor is there
- * that every type holds, else float64. part 2: both together. */
+/* The type with the most votes in a part; where there are none, that of most probabilities and
+ * rotary tables (float32 tables may be a float64 port's: they get the units of the coarser);
+ * float32 if some tensor is there that every type holds; else float64. part 2: both together. */
 llava_dtype llava_most_votes(const llava_port_votes *votes, int part);
 
 /* Are all its tables float32 numbers, and are there any? */
