@@ -1532,6 +1532,7 @@ static void test_honest_runs_pass(void **state)
         {"plain", "--numerics hf --taps *.attn.probs"},
         {"plain", "--taps *.attn.probs"},
         {"pixtral", "--dtype bf16 --numerics hf --taps *.rope.*"},
+        {"labels", "--dtype bf16 --numerics hf --taps vision.features,loss"}, /* float32's own */
         {"picture-chat", "--dtype bf16 --numerics hf"},
     };
     (void)state;

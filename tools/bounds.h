@@ -37,8 +37,9 @@ int llava_part_of_tap(const char *name);
 /* What a port's tensors carry: how many of each type there are in the tower and projector [0] and
  * in the language model [1]. A single tensor that is narrower than the rest is no excuse for
  * itself, so most votes count. A tensor of zeros, ones and the like fits every type and has no
- * vote. Probabilities and rotary tables have none beside others: they are counted apart, and those
- * that float32 holds: in a wider port they show transformers' float32 islands. */
+ * vote, nor has the loss, which is float32 in every port. Probabilities and rotary tables have none
+ * beside others: they are counted apart, and those that float32 holds: in a wider port they show
+ * transformers' float32 islands. */
 typedef struct {
     size_t votes[2][LLAVA_BF16 + 1], of_tables[2][LLAVA_BF16 + 1];
     size_t silent[2]; /* without a vote */
