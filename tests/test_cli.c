@@ -1001,9 +1001,31 @@ static void inspect_shows_a_weight_as_stored(void **state)
     support_folder_remove(&folder);
 }
 
+/* Pictures and ids need no weights, but what model a dump of them is from is told by those too. */
+static void a_dump_of_inputs_alone_knows_its_model(void **state)
+{
+    (void)state;
+    support_folder folder = copy_of("plain");
+    static const char command[] =
+        "\"$LLAVA\" diagnose --model model --inputs inputs.npz --dump p.npz";
+    program_result r = done(&folder, "\"$LLAVA\" run --model model --inputs inputs.npz --taps "
+                                     "input_ids,pixel_values --dump p.npz");
+    program_free(&r);
+    r = done(&folder, command);
+    assert_string_equal(r.err, "");
+    program_free(&r);
+    program_edit(&folder, "model/config.json", "\"rms_norm_eps\": 1e-05",
+                 "\"rms_norm_eps\": 1e-06");
+    r = done(&folder, command);
+    assert_string_equal(r.err, "llava-ref: warning: p.npz: made with another model than model\n");
+    program_free(&r);
+    support_folder_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_dump_of_inputs_alone_knows_its_model),
         cmocka_unit_test(bad_usage_is_refused_in_one_line),
         cmocka_unit_test(bad_model_files_are_refused),
         cmocka_unit_test(impossible_configurations_are_refused),

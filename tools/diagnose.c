@@ -214,7 +214,7 @@ static bool check_meta(llava_diagnoser *d, const diagnose_options *o, llava_erro
                         o->dump, inputs, d->session.inputs_sha256);
     }
     ok = ok && (model == NULL || llava_session_model_sha256(&d->session, own, e));
-    if (ok && model != NULL && own[0] != '\0' && strcmp(model, own) != 0) {
+    if (ok && model != NULL && strcmp(model, own) != 0) {
         char text[1024];
         snprintf(text, sizeof text, "%s: made with another model than %s", o->dump,
                  o->request.model);

@@ -924,12 +924,20 @@ bool llava_session_model_sha256(llava_session *s, char text[65], llava_error *e)
     llava_sha256_start(&sha);
     llava_sha256_add(&sha, file.bytes, file.size);
     llava_file_unmap(&file);
-    for (size_t i = 0; s->weights != NULL && i < llava_checkpoint_files(s->weights); i++) {
+    llava_checkpoint *weights = s->weights;
+    llava_error none;
+    if (weights == NULL && !llava_request_weights(s->request, &s->config, &weights, &none)) {
+        weights = NULL;
+    }
+    for (size_t i = 0; weights != NULL && i < llava_checkpoint_files(weights); i++) {
         const char *name;
         const uint8_t *bytes;
         size_t n;
-        llava_checkpoint_header(s->weights, i, &name, &bytes, &n);
+        llava_checkpoint_header(weights, i, &name, &bytes, &n);
         llava_sha256_add(&sha, bytes, n);
+    }
+    if (weights != s->weights) {
+        llava_checkpoint_close(weights);
     }
     llava_sha256_end_text(&sha, text);
     return true;

@@ -104,8 +104,8 @@ llava_image_plan llava_session_image_plan(const llava_session *session,
 llava_image_plan llava_image_plan_of(const llava_choices *choices);
 llava_token_plan llava_token_plan_of(const llava_choices *choices);
 
-/* SHA-256 over config.json and the safetensors headers, as 64 digits; empty where there are no
- * weights. */
+/* SHA-256 over config.json and the safetensors headers, as 64 digits; over the former alone where
+ * there are no weights. Those that nothing else needs are opened for it. */
 bool llava_session_model_sha256(llava_session *session, char text[65], llava_error *e);
 
 /* Lists, and puts into a sink, the taps of the picture stage. */
