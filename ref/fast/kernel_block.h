@@ -179,7 +179,7 @@ TARGET static void NAME(product)(llava_fast_factor w, float *y, const float *x, 
 /* What the numbers of a panel from the i-th on have of `of`, one number a feature. */
 INLINE vec NAME(feature)(const float *of, size_t i, size_t count, size_t lanes)
 {
-    return lanes == 1 ? NAME(load)(of, i, count, 0) : (vec){0} + of[i < count ? i / lanes : 0];
+    return lanes == 1 ? NAME(load)(of, i, count, 0) : (vec){0} + of[i < count ? i / PANEL : 0];
 }
 
 /* For each lane the sum over the features of x - mean, or of its square; of a panel of one lane,
