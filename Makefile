@@ -133,6 +133,7 @@ coverage:
 	@find build-coverage -name '*.gcda' -delete
 	@LLAVA_TESTS=long $(MAKE) COVERAGE=1 BUILD=build-coverage CFLAGS='-O0 -g' test
 	@$(PYTHON) tools/check_faults.py --program build-coverage/llava-ref --most 1
+	@$(PYTHON) tools/check_faults.py --program build-coverage/llava-ref --most 800 --command 'diagnose, OpenCV'
 	@$(PYTHON) tools/check_coverage.py --build build-coverage
 
 ALL_C := $(REF_C) $(TOOLS_C) tools/main.c $(wildcard tests/*.c tests/fuzz/*.c tests/faults/*.c tests/coverage/*.c)

@@ -97,6 +97,11 @@ COMMANDS = {
                          "--dump", "{work}/tokens.npz"],
     "diagnose, embeddings": ["diagnose", "--model", f"{GOLDEN}/inputs-embeds/model", "--inputs",
                              f"{GOLDEN}/inputs-embeds/inputs.npz", "--dump", "{work}/embeds.npz"],
+    "diagnose, tokens alone": ["diagnose", "--model", f"{GOLDEN}/generate/model", "--inputs", f"{GOLDEN}/generate/inputs.npz",
+                               "--dump", "{work}/ids.npz"],
+    "diff, tokens alone": ["diff", "{work}/ids.npz", "{work}/ids.npz"],
+    "inspect, tokens alone": ["inspect", "{work}/ids.npz", "--json", "out.json"],
+    "diagnose, OpenCV": ["diagnose", *PICTURE, "--dump", "{work}/opencv.npz"],
     "diff, Pixtral's model": ["diff", f"{GOLDEN}/pixtral/true.npz", f"{GOLDEN}/pixtral/hf.npz", "--model",
                               f"{GOLDEN}/pixtral/model"],
     "explain": ["explain", "--json"],
@@ -130,6 +135,10 @@ MADE = {
     "flips.npz": ["run", "--model", f"{GOLDEN}/generate/model", "--inputs", f"{GOLDEN}/generate/inputs.npz", "--generate", "4",
                   "--dtype", "f32", "--set", "text.layers=one-less", "--dump", "{work}/flips.npz"],
     "ports": ["run", *PLAIN, "--dtype", "f32", "--taps", "vision.features,logits", "--dump", "{work}/ports/"],
+    "ids.npz": ["run", "--model", f"{GOLDEN}/generate/model", "--inputs", f"{GOLDEN}/generate/inputs.npz", "--generate", "2",
+                "--dtype", "bf16", "--taps", "generated_ids", "--dump", "{work}/ids.npz"],
+    "opencv.npz": ["run", *PICTURE, "--set", "image.resize_filter=bilinear", "--set", "image.resize_rounding=opencv", "--taps",
+                   "pixel_values", "--dump", "{work}/opencv.npz"],
 }  # fmt: skip
 WRITTEN = {
     "messages.json": '[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}]',

@@ -217,10 +217,12 @@ static bool read_tokens(reading *r, bool islands, llava_error *e)
     spec.tokens = d->inputs.answer_length;
     d->result.near_ties = 0;
     r->step = r->judged = r->wrong = 0;
-    bool ok = llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, islands, e);
-    r->own = ok ? llava_alloc(e, plan.text.vocab, sizeof(double)) : NULL;
-    r->ended = ok ? llava_alloc(e, d->inputs.batch, sizeof(bool)) : NULL;
-    ok = r->own != NULL && r->ended != NULL && llava_replay_run(&spec, NULL, see_logits, r, e);
+    r->own = NULL;
+    r->ended = NULL;
+    bool ok = llava_plan_make(&plan, &d->session.config, &d->base, LLAVA_F64, islands, e) &&
+              (r->own = llava_alloc(e, plan.text.vocab, sizeof(double))) != NULL &&
+              (r->ended = llava_alloc(e, d->inputs.batch, sizeof(bool))) != NULL &&
+              llava_replay_run(&spec, NULL, see_logits, r, e);
     free(r->own);
     free(r->ended);
     return ok;

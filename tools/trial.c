@@ -248,14 +248,13 @@ static bool capture_span(const llava_trial *trial, const llava_span *span,
     return true;
 }
 
-/* *same: both are there, of one shape, and c says how far the one is from the other. False: no
- * memory. */
+/* *both: they are there, and c says how far the one is from the other. They differ in numerics
+ * alone, so they have one shape. False: no memory. */
 static bool compare_captured(const llava_trial *trial, const capture *a, const capture *b,
-                             llava_comparison *c, bool *same, llava_error *e)
+                             llava_comparison *c, bool *both, llava_error *e)
 {
-    *same = a->data != NULL && b->data != NULL && a->tap.rank == b->tap.rank &&
-            memcmp(a->tap.shape, b->tap.shape, sizeof a->tap.shape) == 0;
-    return !*same || llava_compare(trial->counting, a->target, a->tap.rank, a->tap.shape, a->data,
+    *both = a->data != NULL && b->data != NULL;
+    return !*both || llava_compare(trial->counting, a->target, a->tap.rank, a->tap.shape, a->data,
                                    b->data, c, e);
 }
 
@@ -302,13 +301,13 @@ static bool add_ties(const llava_trial *trial, const llava_span *span, const lla
         llava_choices plain = *choices;
         llava_comparison c;
         capture without = {.data = NULL};
-        bool same = false;
+        bool both = false;
         if (!without_roundings(span, kind == 1, &plain)) {
             continue;
         }
         ok = capture_span(trial, span, &plain, LLAVA_F64, false, &without, e) &&
-             compare_captured(trial, with, &without, &c, &same, e);
-        if (ok && same) {
+             compare_captured(trial, with, &without, &c, &both, e);
+        if (ok && both) {
             double left = turned_part(&with->tap, kind == 1) * c.rel_l2;
             judged->noise = fmax(judged->noise, left / times);
             judged->noise_max = fmax(judged->noise_max, c.rel_max / times);
@@ -364,7 +363,7 @@ static bool explained_anew(const llava_trial *trial, const llava_judged *judged,
         anew.noise = fmax(anew.noise, c.rel_l2);
         anew.noise_max = fmax(anew.noise_max, c.rel_max);
         ok = add_ties(trial, span, &choices, &exact, times, &anew, e);
-        *does = ok && is_within(times, cause->error, cause->error_max, &anew);
+        *does = is_within(times, cause->error, cause->error_max, &anew);
     }
     free(exact.data);
     return ok;
@@ -394,17 +393,18 @@ static bool draw_with(llava_trial *shaken, const llava_span *span, bool islands,
                       llava_error *e)
 {
     made->complete = true;
-    for (unsigned i = 0; made->complete && i < DRAWS; i++) {
+    for (unsigned i = 0; i < DRAWS; i++) {
         capture exact = {.data = NULL};
-        llava_comparison c = {0};
+        llava_comparison c = {.mismatched = 1};
+        bool measured;
         shaken->spec.shaken = i + 1;
         bool ok = measure_rounding(shaken, span, shaken->base, shaken->type, islands, &exact, &c,
-                                   &made->complete, e);
+                                   &measured, e);
         free(exact.data);
         if (!ok) {
             return false;
         }
-        made->complete = made->complete && c.mismatched == 0;
+        made->complete &= c.mismatched == 0;
         made->square[i] = c.rel_l2 * c.rel_l2;
         made->square_max[i] = c.rel_max * c.rel_max;
     }
