@@ -9,7 +9,8 @@
 
 static bool is_within(double times, double error, double error_max, const llava_judged *judged)
 {
-    return error <= times * judged->noise && error_max <= 2 * times * judged->noise_max;
+    bool l2 = error <= times * judged->noise, max = error_max <= 2 * times * judged->noise_max;
+    return l2 & max;
 }
 
 enum { ALLOWED = 4 }; /* times the noise */
@@ -616,7 +617,8 @@ static bool take_sample(llava_trial *trial, const llava_judged *j, const llava_s
     trial->only = &s->rows;
     llava_cause nothing = {.count = 0};
     bool ok = llava_trial_cause(trial, span, &nothing, e);
-    if (ok && isfinite(nothing.error) && nothing.error > 0) {
+    bool measured = (isfinite(nothing.error) != 0) & (nothing.error > 0);
+    if (ok && measured) {
         s->nothing = nothing;
         s->scale = j->local.rel_l2 / nothing.error;
     } else {
