@@ -1,7 +1,14 @@
-/* Which vector instructions this processor has: what compiles a loop for several widths asks here
- * which it may run. */
+/* For what compiles a loop for several widths of vectors: which of them this processor runs, and
+ * how sums stay in registers. */
 #ifndef LLAVA_CPU_H
 #define LLAVA_CPU_H
+
+/* A loop of a constant count whose sums must stay in registers. */
+#if defined(__clang__)
+#define LLAVA_UNROLLED _Pragma("unroll")
+#else
+#define LLAVA_UNROLLED _Pragma("GCC unroll 16")
+#endif
 
 /* Each has those before it. Every x86-64 and aarch64 has 16 bytes. */
 typedef enum {

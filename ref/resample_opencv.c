@@ -25,6 +25,7 @@
  * image.antialias=off, image.cubic_a=-0.75 and image.resize_rounding=once. */
 #include "resample.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 typedef enum {
@@ -54,20 +55,6 @@ typedef struct {
     double *weight;
 } axis;
 
-static double floor_of(double x)
-{
-    double whole = (double)(int64_t)x;
-    return whole > x ? whole - 1.0 : whole;
-}
-
-/* To a whole number, ties to even. */
-static double nearest_whole(double x)
-{
-    double low = floor_of(x), rest = x - low;
-    bool odd = (int64_t)low % 2 != 0;
-    return rest > 0.5 || (rest == 0.5 && odd) ? low + 1.0 : low;
-}
-
 /* ---- the pixels and weights of one output ---- */
 
 /* Pixel j, or the edge's where that is outside; how = -1 .. 2. */
@@ -85,8 +72,8 @@ static void linear_pixels(axis *a, double j, float t)
     if (!a->vertical && (j < 0.0 || j >= (double)(a->n - 1))) {
         t = 0.0F;
     }
-    put(a, j, nearest_whole((double)((1.0F - t) * 2048.0F)));
-    put(a, j + 1.0, nearest_whole((double)(t * 2048.0F)));
+    put(a, j, rint((double)((1.0F - t) * 2048.0F)));
+    put(a, j + 1.0, rint((double)(t * 2048.0F)));
 }
 
 /* Keys' cubic at t of 0..1 from its pixel, and at 1 + t. */
@@ -108,7 +95,7 @@ static void cubic_pixels(axis *a, double j, float t)
     float w[4] = {cubic_far(t), cubic_near(t), cubic_near(1.0F - t), 0.0F};
     w[3] = 1.0F - w[0] - w[1] - w[2];
     for (int k = 3; k >= 0; k--) {
-        put(a, j + (double)(k - 1), nearest_whole((double)(w[k] * 2048.0F)));
+        put(a, j + (double)(k - 1), rint((double)(w[k] * 2048.0F)));
     }
 }
 
@@ -117,7 +104,7 @@ static void area_pixels(axis *a, size_t i)
 {
     double from = (double)i * a->scale, to = from + a->scale;
     double room = (double)a->n - from, width = a->scale < room ? a->scale : room;
-    double end = floor_of(to), first = -floor_of(-from);
+    double end = floor(to), first = -floor(-from);
     end = end < (double)(a->n - 1) ? end : (double)(a->n - 1);
     first = first < end ? first : end;
     if (first - from > 1e-3) {
@@ -135,21 +122,21 @@ static void area_pixels(axis *a, size_t i)
 static void area_linear_pixels(axis *a, size_t i)
 {
     double grows = (double)a->m / (double)a->n;
-    double j = floor_of((double)i * a->scale);
+    double j = floor((double)i * a->scale);
     float t = (float)((double)(i + 1) - (j + 1.0) * grows);
-    t = t <= 0.0F ? 0.0F : t - (float)floor_of((double)t);
+    t = t <= 0.0F ? 0.0F : t - (float)floor((double)t);
     linear_pixels(a, j, t);
 }
 
 static void find_pixels(axis *a, size_t i)
 {
     float at = (float)(((double)i + 0.5) * a->scale - 0.5);
-    double j = floor_of((double)at);
+    double j = floor((double)at);
     float t = at - (float)j;
     a->count = 0;
     switch (a->by) {
     case METHOD_NEAREST:
-        put(a, floor_of((double)i * a->scale), 1.0);
+        put(a, floor((double)i * a->scale), 1.0);
         break;
     case METHOD_LINEAR:
         linear_pixels(a, j, t);
@@ -205,7 +192,7 @@ static double added(summing how, double sum, double x, double weight)
     case SUM_SHIFTED:
         break;
     }
-    return sum + floor_of(floor_of(x / 16.0) * weight / 65536.0);
+    return sum + floor(floor(x / 16.0) * weight / 65536.0);
 }
 
 /* The sum for line `line` of channel c along the axis. */
@@ -254,10 +241,9 @@ static double finished(method by, double sum, double area)
     switch (by) {
     case METHOD_LINEAR:
     case METHOD_AREA_LINEAR:
-        return floor_of((sum + 2.0) / 4.0);
+        return floor((sum + 2.0) / 4.0);
     case METHOD_BLOCK:
-        return area == 4.0 ? floor_of((sum + 2.0) / 4.0)
-                           : (double)((float)sum * (1.0F / (float)area));
+        return area == 4.0 ? floor((sum + 2.0) / 4.0) : (double)((float)sum * (1.0F / (float)area));
     case METHOD_NEAREST:
     case METHOD_CUBIC:
     case METHOD_AREA:
@@ -294,7 +280,7 @@ static bool down_columns(method by, const llava_plane *in, size_t height, double
 /* Not 49: 1 / (1/49) is no whole number. */
 static bool is_whole(double scale)
 {
-    double off = scale - nearest_whole(scale);
+    double off = scale - rint(scale);
     return off < 0x1p-52 && off > -0x1p-52;
 }
 

@@ -374,6 +374,31 @@ static bool raise_noise(void *self, llava_error *e)
     return ok;
 }
 
+/* Logits beyond float16 are infinite in such a port and finite in the reference: no size of noise.
+ */
+static void what_overflows_raises_no_noise(void **state)
+{
+    (void)state;
+    scene s;
+    llava_error e;
+    llava_span span;
+    llava_choices base = {.value = {0}};
+    llava_counting counting = {0};
+    open_port(&s, "text-only", "text.norm <f8 [1,12,20] 64000*240; logits <f8 [1,12,61] 1*732");
+    assert_true(llava_session_weights(&s.session, &e));
+    llava_trial trial = {.spec = spec_of(&s), .counting = &counting, .base = &base};
+    trial.spec.forced = true;
+    assert_true(llava_span_find(&span, "logits", s.port, &s.session.plan, &e));
+    for (llava_dtype type = LLAVA_F32; type <= LLAVA_F16; type++) {
+        llava_judged judged = {.name = NULL};
+        trial.type = type;
+        assert_true(llava_trial_average_noise(&trial, &span, type, false, 1, &judged, &e));
+        assert_true((judged.noise > 0) == (type == LLAVA_F32));
+    }
+    llava_span_free(&span);
+    close_scene(&s);
+}
+
 static void memory_that_runs_out_is_no_small_noise(void **state)
 {
     (void)state;
@@ -396,6 +421,7 @@ int main(void)
         cmocka_unit_test(a_child_hands_over_its_taps),
         cmocka_unit_test(what_stops_a_child_is_said_here),
         cmocka_unit_test(memory_that_runs_out_is_said),
+        cmocka_unit_test(what_overflows_raises_no_noise),
         cmocka_unit_test(memory_that_runs_out_is_no_small_noise),
     };
     return cmocka_run_group_tests_name("span", tests, NULL, NULL);

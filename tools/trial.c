@@ -9,8 +9,7 @@
 
 static bool is_within(double times, double error, double error_max, const llava_judged *judged)
 {
-    bool l2 = error <= times * judged->noise, max = error_max <= 2 * times * judged->noise_max;
-    return l2 & max;
+    return error <= times * judged->noise && error_max <= 2 * times * judged->noise_max;
 }
 
 enum { ALLOWED = 4 }; /* times the noise */
@@ -393,19 +392,18 @@ typedef struct {
 static bool draw_with(llava_trial *shaken, const llava_span *span, bool islands, draws *made,
                       llava_error *e)
 {
-    made->complete = true;
     for (unsigned i = 0; i < DRAWS; i++) {
         capture exact = {.data = NULL};
-        llava_comparison c = {.mismatched = 1};
+        llava_comparison c = {.mismatched = 1}; /* until it is measured */
         bool measured;
         shaken->spec.shaken = i + 1;
         bool ok = measure_rounding(shaken, span, shaken->base, shaken->type, islands, &exact, &c,
                                    &measured, e);
         free(exact.data);
-        if (!ok) {
-            return false;
+        made->complete = c.mismatched == 0;
+        if (!ok || !made->complete) {
+            return ok;
         }
-        made->complete &= c.mismatched == 0;
         made->square[i] = c.rel_l2 * c.rel_l2;
         made->square_max[i] = c.rel_max * c.rel_max;
     }
@@ -617,8 +615,7 @@ static bool take_sample(llava_trial *trial, const llava_judged *j, const llava_s
     trial->only = &s->rows;
     llava_cause nothing = {.count = 0};
     bool ok = llava_trial_cause(trial, span, &nothing, e);
-    bool measured = (isfinite(nothing.error) != 0) & (nothing.error > 0);
-    if (ok && measured) {
+    if (ok && isfinite(nothing.error) && nothing.error > 0) {
         s->nothing = nothing;
         s->scale = j->local.rel_l2 / nothing.error;
     } else {

@@ -8,13 +8,6 @@
 #include <immintrin.h>
 #endif
 
-/* A loop of a constant count whose sums must stay in registers. */
-#if defined(__clang__)
-#define UNROLLED _Pragma("unroll")
-#else
-#define UNROLLED _Pragma("GCC unroll 16")
-#endif
-
 #define NAME_OF(name, width) name##_##width
 #define NAME_IN(name, width) NAME_OF(name, width)
 #define NAME(name)           NAME_IN(name, WIDTH)

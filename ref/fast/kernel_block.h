@@ -64,7 +64,7 @@ INLINE float NAME(sum_of)(vec v)
 {
     quad part[LANES / 4];
     memcpy(part, &v, sizeof v);
-    UNROLLED
+    LLAVA_UNROLLED
     for (size_t i = 1; i < LANES / 4; i++) {
         part[0] += part[i];
     }
@@ -89,13 +89,13 @@ INLINE void NAME(tile)(const size_t rows, const size_t vectors, const uint8_t *w
                        float *y, const float *x, size_t units, const float *keep)
 {
     vec sum[ROWS][2];
-    UNROLLED
+    LLAVA_UNROLLED
     for (size_t r = 0; r < rows; r++) {
         sum[r][0] = sum[r][1] = (vec){0};
     }
     for (size_t u = 0; u < units; u++, w += 4, x += PANEL) {
         ints x0 = NAME(bits)(x), x1 = NAME(bits)(x + LANES);
-        UNROLLED
+        LLAVA_UNROLLED
         for (size_t r = 0; r < rows; r++) {
             uint32_t unit;
             memcpy(&unit, w + r * stride, sizeof unit);
@@ -105,7 +105,7 @@ INLINE void NAME(tile)(const size_t rows, const size_t vectors, const uint8_t *w
             }
         }
     }
-    UNROLLED
+    LLAVA_UNROLLED
     for (size_t i = 0; i < 2 * rows; i += 3 - vectors) {
         vec to = sum[i / 2][i % 2];
         if (keep != NULL) {
@@ -118,7 +118,7 @@ INLINE void NAME(tile)(const size_t rows, const size_t vectors, const uint8_t *w
 /* Two vectors of units further along a row. */
 INLINE void NAME(dot_step)(const bool narrow, vec sum[2], const uint8_t *x, const uint8_t *w)
 {
-    UNROLLED
+    LLAVA_UNROLLED
     for (size_t v = 0; v < 2; v++) {
         ints of_w, of_x = NAME(bits)(x + v * sizeof of_x);
         if (narrow && PER_UNIT == 1) {
@@ -189,7 +189,7 @@ INLINE void NAME(total)(vec sum[2], const bool squares, const float *x, const ve
 {
     sum[0] = sum[1] = (vec){0};
     for (size_t i = 0; i < count; i += PANEL) {
-        UNROLLED
+        LLAVA_UNROLLED
         for (size_t v = 0; v < 2; v++) {
             vec d = NAME(load)(x, i + v * LANES, count, mean[0][0]) - mean[v];
             sum[v] += squares ? d * d : d;
@@ -224,7 +224,7 @@ INLINE vec NAME(exp_of)(vec x)
     vec r = FMA(n, zero - 0.693359375f, in);
     r = FMA(n, zero + 2.12194440e-4f, r);
     vec p = zero + 1.0f / 5040;
-    UNROLLED
+    LLAVA_UNROLLED
     for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) {
         p = FMA(p, r, zero + terms[i]);
     }
@@ -350,7 +350,7 @@ TARGET static void NAME(norm)(float *y, const float *x, const float *weight, con
         scale[lane / LANES][lane % LANES] = (float)(1 / sqrt(variance + eps));
     }
     for (size_t i = 0; i < count; i += PANEL) {
-        UNROLLED
+        LLAVA_UNROLLED
         for (size_t v = 0; v < 2; v++) {
             size_t at = i + v * LANES;
             vec out = (NAME(load)(x, at, count, 0) - mean[v]) * scale[v];
@@ -371,13 +371,13 @@ TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, 
     vec most[2], before[2], total[2], factor[2], sum[2] = {{0}};
     memcpy(before, of->most, sizeof before);
     memcpy(total, of->sum, sizeof total);
-    UNROLLED
+    LLAVA_UNROLLED
     for (size_t v = 0; v < 2; v++) { /* where nothing has been summed up, no score is smaller */
         before[v] = NAME(pick)((ints)(total[v] > 0), before[v], (vec){0} - FLT_MAX);
         most[v] = before[v];
     }
     for (size_t i = 0; i < count; i += PANEL) {
-        UNROLLED
+        LLAVA_UNROLLED
         for (size_t v = 0; v < 2; v++) {
             vec x = NAME(load)(s, i + v * LANES, count, -INFINITY);
             most[v] = NAME(pick)((ints)(x > most[v]), x, most[v]);
@@ -392,7 +392,7 @@ TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, 
         most[0] = most[1] = (vec){0} + top;
     }
     for (size_t i = 0; i < count; i += PANEL) {
-        UNROLLED
+        LLAVA_UNROLLED
         for (size_t v = 0; v < 2; v++) {
             vec x = NAME(load)(s, i + v * LANES, count, -INFINITY);
             vec weight = NAME(exp_of)((x - most[v]) * scale);
@@ -403,7 +403,7 @@ TARGET static void NAME(softmax)(llava_fast_softmax *of, float *s, float scale, 
     if (lanes == 1) {
         sum[0] = sum[1] = (vec){0} + NAME(sum_of)(sum[0] + sum[1]);
     }
-    UNROLLED
+    LLAVA_UNROLLED
     for (size_t v = 0; v < 2; v++) {
         factor[v] = NAME(exp_of)((before[v] - most[v]) * scale);
         total[v] = total[v] * factor[v] + sum[v];

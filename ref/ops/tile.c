@@ -4,13 +4,6 @@
 
 #include <string.h>
 
-/* A loop of a constant count whose sums must stay in registers. */
-#if defined(__clang__)
-#define TILE_UNROLLED _Pragma("unroll")
-#else
-#define TILE_UNROLLED _Pragma("GCC unroll 16")
-#endif
-
 /* Vectors of 2 doubles are in every x86-64 and aarch64; elsewhere the compiler takes them apart. */
 #define TILE_NAME    tile_2
 #define TILE_LANES   2

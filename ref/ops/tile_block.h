@@ -7,14 +7,14 @@ TILE_TARGET static void TILE_NAME(double *y, size_t y_stride, const double *cons
     typedef double vec
         __attribute__((vector_size(TILE_LANES * sizeof(double)), aligned(8), may_alias));
     vec sum[LLAVA_TILE_ROWS][TILE_VECTORS], of_w[TILE_VECTORS];
-    TILE_UNROLLED
+    LLAVA_UNROLLED
     for (size_t i = 0; i < LLAVA_TILE_ROWS * TILE_VECTORS; i++) {
         const double *from = y + i / TILE_VECTORS * y_stride + i % TILE_VECTORS * TILE_LANES;
         sum[i / TILE_VECTORS][i % TILE_VECTORS] = *(const vec *)(const void *)from;
     }
     const double *w = weights, *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
     for (size_t k = 0; k < inner; k++, w += (size_t)TILE_VECTORS * TILE_LANES) {
-        TILE_UNROLLED
+        LLAVA_UNROLLED
         for (size_t v = 0; v < TILE_VECTORS; v++) {
             of_w[v] = *(const vec *)(const void *)(w + v * TILE_LANES);
             sum[0][v] = sum[0][v] + of_w[v] * x0[k];
@@ -23,7 +23,7 @@ TILE_TARGET static void TILE_NAME(double *y, size_t y_stride, const double *cons
             sum[3][v] = sum[3][v] + of_w[v] * x3[k];
         }
     }
-    TILE_UNROLLED
+    LLAVA_UNROLLED
     for (size_t i = 0; i < LLAVA_TILE_ROWS * TILE_VECTORS; i++) {
         double *to = y + i / TILE_VECTORS * y_stride + i % TILE_VECTORS * TILE_LANES;
         *(vec *)(void *)to = sum[i / TILE_VECTORS][i % TILE_VECTORS];

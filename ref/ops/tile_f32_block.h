@@ -18,7 +18,7 @@ TILE_TARGET static void TILE_NAME(double *y, size_t y_stride, const double *cons
         single = __builtin_convertvector(exact, narrow);
         memcpy(sums + i, &single, sizeof single);
     }
-    TILE_UNROLLED
+    LLAVA_UNROLLED
     for (size_t i = 0; i < LLAVA_TILE_ROWS * TILE_VECTORS; i++) {
         memcpy(&sum[i / TILE_VECTORS][i % TILE_VECTORS], sums + i * TILE_LANES, sizeof(vec));
     }
@@ -37,7 +37,7 @@ TILE_TARGET static void TILE_NAME(double *y, size_t y_stride, const double *cons
             }
         }
         for (size_t k = 0; k < take; k++, w += OUTPUTS) {
-            TILE_UNROLLED
+            LLAVA_UNROLLED
             for (size_t v = 0; v < TILE_VECTORS; v++) {
                 memcpy(&of_w[v], w + v * TILE_LANES, sizeof of_w[v]);
                 sum[0][v] = sum[0][v] + of_w[v] * rows[0][k];
@@ -47,7 +47,7 @@ TILE_TARGET static void TILE_NAME(double *y, size_t y_stride, const double *cons
             }
         }
     }
-    TILE_UNROLLED
+    LLAVA_UNROLLED
     for (size_t i = 0; i < LLAVA_TILE_ROWS * TILE_VECTORS; i++) {
         memcpy(sums + i * TILE_LANES, &sum[i / TILE_VECTORS][i % TILE_VECTORS], sizeof(vec));
     }
