@@ -167,11 +167,9 @@ static bool run_honest(llava_honest *h, llava_dtype type, llava_error *e)
 {
     llava_plan plan;
     llava_choices right = {0};
-    bool narrow = type != LLAVA_F64;
-    if (!llava_plan_make(&plan, &h->session.config, &right, type, narrow, e)) {
+    if (!llava_honest_plan(&h->session.config, &right, type, false, &plan, e)) {
         return false;
     }
-    plan.numerics.sums_f32 = narrow;
     llava_replay_spec spec = spec_of(h, &plan, false);
     return llava_replay_run(&spec, NULL, measure_tap, h, e);
 }
